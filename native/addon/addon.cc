@@ -1,4 +1,4 @@
-// The addon's exports. lib/device/addon.ts is their typed face.
+// The addon's exports. lib/device/addon.ts is their typed interface.
 #include <napi.h>
 #include <omp.h>
 
@@ -16,7 +16,7 @@ namespace onehead::addon {
 
 namespace {
 
-/** (OneheadError: class): takes over the error class, so that native failures are made in JavaScript. */
+/** (OneheadError: class): receives the error class, so that native failures become errors made in JavaScript. */
 void initialize(const Napi::CallbackInfo& info) {
   guarded(info.Env(), [&] {
     if (!info[0].IsFunction()) throw Error("INVALID_ARGUMENT", "initialize: expected the error class.");
@@ -24,12 +24,12 @@ void initialize(const Napi::CallbackInfo& info) {
   });
 }
 
-/** (): what this machine has, for `onehead doctor` and for defaults. */
+/** (): what this machine has, for `onehead doctor` and for default options. */
 Napi::Value information(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     Napi::Object cpuFacts = Napi::Object::New(env);
-    cpuFacts.Set("kernels", cpu::usualKernels().name);
+    cpuFacts.Set("kernels", cpu::defaultKernels().name);
     Napi::Array available = Napi::Array::New(env);
     for (const char* name : {"portable", "avx2", "avx2-vnni", "avx512", "avx512-vnni", "avx512-bf16"})
       if (cpu::kernels(name)) available.Set(available.Length(), name);
@@ -66,18 +66,18 @@ Napi::Value information(const Napi::CallbackInfo& info) {
   });
 }
 
-/** (): the CPU's kernels and oneDNN's version. Unlike `information` it touches no other device. */
+/** (): the CPU's kernels and oneDNN's version. Unlike `information` it does not access GPUs. */
 Napi::Value cpuInformation(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     Napi::Object facts = Napi::Object::New(info.Env());
-    facts.Set("kernels", cpu::usualKernels().name);
+    facts.Set("kernels", cpu::defaultKernels().name);
     facts.Set("onednn", cpu::onednnVersion());
     facts.Set("threads", cpu::defaultThreads());
     return facts;
   });
 }
 
-/** (): whether the CPU has instructions for bfloat16 products. Unlike `information` it touches no other device. */
+/** (): whether the CPU has bfloat16 products. Unlike `information` it does not access GPUs. */
 Napi::Value multipliesBfloat16(const Napi::CallbackInfo& info) {
   return guarded(info.Env(),
                  [&]() -> Napi::Value { return Napi::Boolean::New(info.Env(), cpu::multipliesBfloat16()); });

@@ -35,7 +35,7 @@ AttentionCase caseOf(const Napi::Object& given) {
           .bytes = flag("bytes")};
 }
 
-/** (device: 'cpu' | 'cuda', algorithm, case): string[]: why the algorithm does not compute it; counts are positive. */
+/** (device: 'cpu' | 'cuda', algorithm, case): string[]: why the algorithm does not support it; counts are positive. */
 Napi::Value attentionReasons(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const Capabilities device = textOf(info[0], "device") == "cpu" ? cpu::capabilities() : cuda::capabilities();
@@ -55,7 +55,7 @@ Napi::Value attentionReasons(const Napi::CallbackInfo& info) {
   });
 }
 
-/** (queries): the name of the algorithm that 'auto' prefers. */
+/** (queries): the name of the algorithm that 'auto' tries first. */
 Napi::Value preferredAttention(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const AttentionAlgorithm algorithm = preferredAlgorithms(sizeOf(info[0], "queries")).front();

@@ -1,4 +1,4 @@
-// What attention algorithms take, for lib/attention.
+// What attention algorithms support, for lib/attention.
 #pragma once
 
 #include <napi.h>

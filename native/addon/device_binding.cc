@@ -25,13 +25,13 @@ SharedDevice::SharedDevice(Napi::Env env, std::shared_ptr<Backend> backend)
 
 SharedDevice::~SharedDevice() {
   device_.close();
-  // When the environment went first, it took the way back with it.
+  // If the environment was cleaned up first, the thread-safe function is gone already.
   if (closed_) return;
   napi_remove_env_cleanup_hook(env_, closeWithEnvironment, this);
   settler_.Release();
 }
 
-/** The environment ends (process exit, worker terminated): stop the thread while the way back still exists. */
+/** The environment is being cleaned up (process exit, worker terminated): stop the thread while it can still report. */
 void SharedDevice::closeWithEnvironment(void* self) {
   auto* device = static_cast<SharedDevice*>(self);
   device->closed_ = true;
@@ -46,7 +46,7 @@ void SharedDevice::requireOpen() const {
 
 void SharedDevice::settle(Napi::Env env, Napi::Function, std::nullptr_t*, Pending* pending) {
   std::unique_ptr<Pending> owned(pending);
-  if (env == nullptr) return;  // the environment is gone, and with it whoever waited
+  if (env == nullptr) return;  // the environment is gone, and so is everyone who waited
   try {
     if (--owned->device->pending_ == 0) owned->device->settler_.Unref(env);
     Napi::HandleScope scope(env);
@@ -61,7 +61,7 @@ void SharedDevice::settle(Napi::Env env, Napi::Function, std::nullptr_t*, Pendin
       owned->deferred.Reject(toError(env, std::current_exception()));
     }
   } catch (...) {
-    // A worker that is being terminated runs no JavaScript, so there is nobody to tell.
+    // A worker that is being terminated runs no JavaScript, so nobody can be notified.
   }
 }
 
@@ -75,8 +75,8 @@ Napi::Value SharedDevice::submit(Napi::Env env, Work work, Result result,
   if (cancelled) job.cancelled = std::move(cancelled);
   job.done = [raw = pending.get(), this](std::exception_ptr failure) {
     raw->failure = std::move(failure);
-    // When the environment is closing the call is refused. What waits then is left to the process's end: its
-    // JavaScript handles may only be touched on the event loop, which runs no more.
+    // If the environment is closing, the call is refused. Pending jobs are then leaked until the process ends, since
+    // their JavaScript handles may only be released on the event loop, which has stopped.
     settler_.NonBlockingCall(raw);
   };
   device_.submit(std::move(job));
@@ -112,8 +112,8 @@ std::shared_ptr<Backend> makeBackend(const std::string& kind, const Napi::Object
   const std::string number = kind.starts_with(cudaName + ":") ? kind.substr(cudaName.size() + 1) : "0";
   const bool counts = !number.empty() && number.size() < 5 && number.find_first_not_of("0123456789") == number.npos;
   if (!counts || (kind != cudaName && kind != cudaName + ":" + number))
-    throw Error("DEVICE_UNAVAILABLE",
-                "There is no device '" + kind + "'; use 'cpu', '" + cudaName + "' or '" + cudaName + ":<number>'.");
+    throw Error("DEVICE_UNAVAILABLE", "There is no device '" + kind.substr(0, 100) + "'; use 'cpu', '" + cudaName +
+                                          "' or '" + cudaName + ":<number>'.");
   cuda::CudaOptions cudaOptions;
   cudaOptions.index = std::stoi(number);
   if (Napi::Value cublasLt = options.Get("cublasLt"); !cublasLt.IsUndefined())
@@ -144,10 +144,10 @@ Napi::Value DeviceBinding::createTensor(const Napi::CallbackInfo& info) {
 
 namespace {
 
-/** True when so many bytes from an offset on lie in a file of this size. */
+/** Whether this range is within a file of this size. */
 bool lies(size_t offset, size_t bytes, size_t size) { return offset <= size && bytes <= size - offset; }
 
-/** {offset, dtype, each}. */
+/** {offset, dtype, each, factor}. */
 Source::Part::Scales scalesOf(const Napi::Value& value) {
   Napi::Object object = objectOf(value, "part.scales");
   Source::Part::Scales scales;
@@ -156,12 +156,12 @@ Source::Part::Scales scalesOf(const Napi::Value& value) {
   scales.each = sizeOf(object.Get("each"), "part.scales.each");
   scales.factor = object.Get("factor").ToBoolean().Value();
   if (!isFloating(scales.dtype) || scales.each == 0)
-    throw Error("INVALID_ARGUMENT", "load: expected scales to be floating numbers for one or more elements each.");
+    throw Error("INVALID_ARGUMENT", "load: expected scales to be of a floating type, each for one or more elements.");
   return scales;
 }
 
-/** {file, offset, dtype or encoding, elements, scales?, name?} or {elements}: zeros. The ranges are checked here:
- * nothing in JavaScript is trusted with memory. */
+/** {file, offset, dtype or encoding, elements, scales?, name?}, or {elements} for zeros. Ranges are checked here, since
+ * JavaScript is not trusted with memory. */
 Source::Part partOf(const Napi::Value& value, const Instance& instance) {
   Napi::Object object = objectOf(value, "part");
   Source::Part part;
@@ -175,31 +175,30 @@ Source::Part partOf(const Napi::Value& value, const Instance& instance) {
     const std::string called = textOf(encoding, "part.encoding");
     const auto known = encodingNamed(called);
     if (!known)
-      throw Error("INVALID_DTYPE", "load: expected a part's encoding to be one that is known but received '" +
-                                       called.substr(0, 100) + "'.");
+      throw Error("INVALID_DTYPE",
+                  "load: expected a known encoding of a part but received '" + called.substr(0, 100) + "'.");
     part.encoding = *known;
     if (Napi::Value scales = object.Get("scales"); !scales.IsUndefined()) part.scales = scalesOf(scales);
     if (const int64_t block = blockOf(part.encoding).elements; part.elements % block)
-      throw Error("INVALID_SHAPE", "load: expected a part of " + called + " to be of whole blocks of " +
-                                       std::to_string(block) + " elements but received " +
-                                       std::to_string(part.elements) + ".");
+      throw Error("INVALID_SHAPE", "load: expected whole blocks of " + std::to_string(block) + " elements in " +
+                                       called + " but received " + std::to_string(part.elements) + " elements.");
   } else {
     part.dtype = dtypeOf(object.Get("dtype"), "part.dtype");
   }
   if (!isFloating(part.dtype))
     throw Error("INVALID_DTYPE",
-                "load: expected a part of floating elements but received " + std::string(nameOf(part.dtype)) + ".");
+                "load: expected a part of a floating type but received " + std::string(nameOf(part.dtype)) + ".");
   const size_t size = part.file->size();
   if (!lies(part.offset, part.bytes(), size) || !lies(part.scales.offset, part.scaleBytes(), size))
-    throw Error("MODEL_INVALID",
-                part.file->path +
-                    " ends before the weights that its header names: it was cut short; download or export it again.");
+    throw Error("MODEL_INVALID", part.file->path +
+                                     " ends before the weights in its header: it is incomplete; download or export it "
+                                     "again.");
   return part;
 }
 
 }  // namespace
 
-/** The parts of a constant of this shape. */
+/** The source of a constant, made of parts that must fit the tensor's shape. */
 static Source sourceOf(const Napi::Value& given, const Tensor& tensor, const char* operation) {
   const std::string name = operation;
   if (!given.IsArray()) throw Error("INVALID_ARGUMENT", name + ": expected parts to be an array.");
@@ -208,7 +207,7 @@ static Source sourceOf(const Napi::Value& given, const Tensor& tensor, const cha
   int64_t elements = 0;
   for (uint32_t i = 0; i < parts.Length(); ++i) {
     source.parts.push_back(partOf(parts.Get(i), instanceOf(given.Env())));
-    if (source.parts.back().elements > (int64_t(1) << 40)) break;  // refused just below
+    if (source.parts.back().elements > (int64_t(1) << 40)) break;  // cannot fit, and must not overflow
     elements += source.parts.back().elements;
   }
   if (elements != tensor.elements())
@@ -247,7 +246,8 @@ Napi::Value DeviceBinding::quantize(const Napi::CallbackInfo& info) {
     for (const Source::Part& part : source.parts)
       if (part.elements % weight->data.columns())
         throw Error("INVALID_SHAPE", "quantize: expected parts of whole rows of " +
-                                         std::to_string(weight->data.columns()) + " elements.");
+                                         std::to_string(weight->data.columns()) + " elements but received one of " +
+                                         std::to_string(part.elements) + " elements.");
     return shared_->submit(
         info.Env(),
         [shared = shared_.get(), weight, source = std::move(source)](const std::atomic<bool>&) mutable {
@@ -287,8 +287,9 @@ Napi::Value DeviceBinding::copy(const Napi::CallbackInfo& info) {
              elements <= tensor.elements() - element;
     };
     if (!inside(from, fromElement) || !inside(to, toElement))
-      throw Error("INVALID_SHAPE", "copy: " + std::to_string(elements) + " elements do not fit from " +
-                                       toString(from.shape) + " to " + toString(to.shape) + " at these places.");
+      throw Error("INVALID_SHAPE", "copy: " + std::to_string(elements) + " elements from " +
+                                       std::to_string(fromElement) + " of " + toString(from.shape) + " do not fit at " +
+                                       std::to_string(toElement) + " of " + toString(to.shape) + ".");
     size_t element = bytesOf(from.dtype);
     return shared_->submit(
         info.Env(),
@@ -308,7 +309,7 @@ Napi::Value DeviceBinding::transfer(const Napi::CallbackInfo& info) {
         [shared = shared_.get(), both](const std::atomic<bool>&) {
           shared->backend().transfer(both->writes, both->reads);
           both->writes.clear();
-          for (Piece& piece : both->reads) piece.storage.reset();  // with the work, not with its result
+          for (Piece& piece : both->reads) piece.storage.reset();  // release it with the job, not with its result
         },
         [both](Napi::Env env) -> Napi::Value { return both->arrays(env); });
   });

@@ -1,5 +1,5 @@
-// Device in JavaScript: opens a backend, makes tensors and programs, and settles promises when its thread has done the
-// work.
+// The JavaScript class Device: opens a backend, creates tensors and programs, and settles promises when the device's
+// thread has finished the work.
 #pragma once
 
 #include <memory>
@@ -8,19 +8,17 @@
 
 namespace onehead::addon {
 
-/** A device with the way back to its environment's event loop. Tensors and programs keep it alive. */
+/** A device, and the means to notify its environment's event loop. Tensors and programs keep it alive. */
 class SharedDevice : public std::enable_shared_from_this<SharedDevice> {
  public:
   SharedDevice(Napi::Env env, std::shared_ptr<Backend> backend);
   ~SharedDevice();
 
   using Work = std::function<void(const std::atomic<bool>& cancelled)>;
-  /** Makes the promise's value, on the event loop. */
+  /** Makes the promise's value; called on the event loop. */
   using Result = std::function<Napi::Value(Napi::Env)>;
-  /**
-   * Runs the work on the device's thread and gives a promise of the result. While it is pending the process stays
-   * alive. `keep` objects are not collected before the promise is settled.
-   */
+  /** Runs the work on the device's thread and returns a promise of the result. A pending promise keeps the process
+   * alive. */
   Napi::Value submit(Napi::Env env, Work work, Result result, std::shared_ptr<std::atomic<bool>> cancelled = nullptr);
   Backend& backend() { return device_.backend(); }
   void requireOpen() const;
@@ -34,7 +32,7 @@ class SharedDevice : public std::enable_shared_from_this<SharedDevice> {
 
   napi_env env_;
   Settler settler_;
-  size_t pending_ = 0;  // touched on the event loop only
+  size_t pending_ = 0;  // only accessed on the event loop
   bool closed_ = false;
   Device device_;
 };

@@ -23,11 +23,11 @@ Napi::Object RecorderBinding::make(Napi::Env env, std::shared_ptr<SharedDevice> 
 }
 
 Recorder& RecorderBinding::use() {
-  if (!recorder_) throw Error("INVALID_ARGUMENT", "A recorder comes from a device; use device.record().");
+  if (!recorder_) throw Error("INVALID_ARGUMENT", "A Recorder cannot be constructed; use device.record().");
   return *recorder_;
 }
 
-/** Rows up to which projectedAttention is one kernel of this device; 0: it has none. */
+/** The most rows for which projectedAttention is one kernel of this device; 0 if it has none. */
 Napi::Value RecorderBinding::projectedRows(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     return Napi::Number::New(info.Env(), double(use().capabilities().projectedRows));
@@ -90,11 +90,11 @@ Napi::Object ProgramBinding::make(Napi::Env env, Plan plan, std::shared_ptr<Shar
 }
 
 std::shared_ptr<ProgramBinding::State> ProgramBinding::use() const {
-  if (!state_) throw Error("DISPOSED", "run: this program has been disposed; record it again.");
+  if (!state_) throw Error("DISPOSED", "run: this program was disposed of; record it again.");
   return state_;
 }
 
-/** On the device's thread. A failure is kept, so that every later run says the same. */
+/** Called on the device's thread. A failure is kept and thrown by every later run. */
 void ProgramBinding::ensurePrepared(State& state, SharedDevice& device) {
   if (state.failure) std::rethrow_exception(state.failure);
   if (state.executable) return;
@@ -123,7 +123,8 @@ Until untilOf(const Napi::Value& value) {
   if (when == "all") return Until::all;
   if (when == "any") return Until::any;
   if (when == "another") return Until::another;
-  throw Error::argumentError("INVALID_ARGUMENT", "run", "until.when", "'all', 'any' or 'another'", "'" + when + "'");
+  throw Error::argumentError("INVALID_ARGUMENT", "run", "until.when", "'all', 'any' or 'another'",
+                             "'" + when.substr(0, 100) + "'");
 }
 
 }  // namespace
@@ -140,10 +141,10 @@ Napi::Value ProgramBinding::run(const Napi::CallbackInfo& info) {
                                    options.until.description());
     }
     options.when = untilOf(given.Get("when"));
-    if (Napi::Value most = given.Get("most"); !most.IsUndefined())
-      options.most = sizeOf(most, "most");
+    if (Napi::Value enough = given.Get("most"); !enough.IsUndefined())
+      options.enough = sizeOf(enough, "most");
     else
-      options.most = options.until.storage ? options.until.elements() : 0;
+      options.enough = options.until.storage ? options.until.elements() : 0;
     options.trace = given.Get("trace").ToBoolean().Value();
     options.stop = std::make_shared<std::atomic<bool>>(false);
     auto cancelled = std::make_shared<std::atomic<bool>>(false);

@@ -1,4 +1,4 @@
-// Recorder, Program and WeightsFile in JavaScript.
+// The JavaScript classes Recorder, Program and WeightsFile.
 #pragma once
 
 #include <memory>
@@ -18,7 +18,7 @@ class RecorderBinding final : public Napi::ObjectWrap<RecorderBinding> {
   Napi::Value operation(const Napi::CallbackInfo& info);  // (name, arguments, label): Tensor
   Napi::Value finish(const Napi::CallbackInfo& info);     // (name, poison): Program
   Napi::Value projectedRows(const Napi::CallbackInfo& info);
-  /** Throws Error where it was made by itself. */
+  /** Throws Error if the object was constructed from JavaScript. */
   Recorder& use();
 
   std::optional<Recorder> recorder_;
@@ -32,7 +32,7 @@ class ProgramBinding final : public Napi::ObjectWrap<ProgramBinding> {
   explicit ProgramBinding(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
 
  private:
-  /** Shared with the jobs under way, so that disposing a running program is safe. */
+  /** Shared with running jobs, so that disposing of a running program is safe. */
   struct State {
     Plan plan;
     std::unique_ptr<Executable> executable;

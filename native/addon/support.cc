@@ -7,9 +7,9 @@ namespace onehead::addon {
 namespace {
 
 [[noreturn]] void refuse(const char* name, const char* expected, const Napi::Value& value) {
-  std::string type = napi_undefined == value.Type() ? "undefined" : value.ToString().Utf8Value();
+  std::string received = napi_undefined == value.Type() ? "undefined" : value.ToString().Utf8Value().substr(0, 100);
   throw Error("INVALID_ARGUMENT",
-              "Expected " + std::string(name) + " to be " + expected + " but received " + type + ".");
+              "Expected " + std::string(name) + " to be " + expected + " but received " + received + ".");
 }
 
 Napi::Value make(Napi::Env env, const Error& error) {
@@ -34,7 +34,7 @@ Napi::Value toError(Napi::Env env, std::exception_ptr failure) {
   } catch (const Error& error) {
     return make(env, error);
   } catch (const std::bad_alloc&) {
-    return make(env, Error("OUT_OF_MEMORY", "The process has no memory left; use a smaller model or batch."));
+    return make(env, Error("OUT_OF_MEMORY", "The process ran out of memory; use a smaller model or batch."));
   } catch (const std::exception& error) {
     return make(env, Error("DEVICE_FAILED", std::string("The device failed: ") + error.what() + "."));
   } catch (...) {
@@ -54,7 +54,8 @@ double numberOf(const Napi::Value& value, const char* name) {
 
 int64_t sizeOf(const Napi::Value& value, const char* name) {
   double number = numberOf(value, name);
-  if (!(number >= 0 && number <= 0x1p53 - 1 && std::floor(number) == number)) refuse(name, "a whole number", value);
+  if (!(number >= 0 && number <= 0x1p53 - 1 && std::floor(number) == number))
+    refuse(name, "a whole number of at least 0", value);
   return int64_t(number);
 }
 
@@ -65,23 +66,23 @@ Napi::Object objectOf(const Napi::Value& value, const char* name) {
 
 DType dtypeOf(const Napi::Value& value, const char* name) {
   auto dtype = dtypeNamed(textOf(value, name));
-  if (!dtype) refuse(name, "'float32', 'float16', 'bfloat16', 'int32' or 'uint8'", value);
+  if (!dtype) refuse(name, "'float32', 'float16', 'bfloat16', 'int32', 'uint8' or 'int8'", value);
   return *dtype;
 }
 
 Shape shapeOf(const Napi::Value& value, const char* name) {
   if (!value.IsArray()) refuse(name, "an array of sizes", value);
   auto array = value.As<Napi::Array>();
-  constexpr uint32_t mostDimensions = 8;
-  constexpr double mostElements = 0x1p40;
-  if (array.Length() > mostDimensions) refuse(name, "an array of 8 sizes at most", value);
+  constexpr uint32_t maxDimensions = 8;
+  constexpr double maxElements = 0x1p40;
+  if (array.Length() > maxDimensions) refuse(name, "an array of at most 8 sizes", value);
   Shape shape;
   double elements = 1;
   for (uint32_t i = 0; i < array.Length(); ++i) {
     shape.push_back(sizeOf(array.Get(i), name));
     elements *= double(shape.back());
-    if (elements > mostElements || shape.back() > int64_t(mostElements))
-      refuse(name, "a shape of 2^40 elements at most", value);
+    if (elements > maxElements || shape.back() > int64_t(maxElements))
+      refuse(name, "a shape of at most 2^40 elements", value);
   }
   return shape;
 }

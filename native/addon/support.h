@@ -1,4 +1,4 @@
-// What every binding shares: the instance of this environment, errors across the border, checked arguments.
+// Shared by all bindings: data of the environment, conversion of errors, and checked arguments.
 #pragma once
 
 #include <napi.h>
@@ -12,19 +12,18 @@
 
 namespace onehead::addon {
 
-/** What one environment (main thread or worker) holds. */
+/** Data of one environment (main thread or worker). */
 struct Instance {
-  Napi::FunctionReference errorClass;  // lib/errors.ts's OneheadError, handed over by `initialize`
+  Napi::FunctionReference errorClass;  // OneheadError of lib/errors.ts, passed to `initialize`
   Napi::FunctionReference deviceClass, tensorClass, recorderClass, programClass, fileClass;
 };
 
 inline Instance& instanceOf(Napi::Env env) { return *env.GetInstanceData<Instance>(); }
 
-/** The JavaScript error for a native one; made in JavaScript, so that its class and fields are those of lib/errors.ts.
- */
+/** Converts a native error to a JavaScript one, constructed by OneheadError's own constructor. */
 Napi::Value toError(Napi::Env env, std::exception_ptr failure);
 
-/** Runs a binding's body: native errors become JavaScript ones, and nothing else crosses the border. */
+/** Runs a binding's body. Native exceptions become JavaScript errors; no other exception crosses the N-API boundary. */
 template <class Body>
 auto guarded(Napi::Env env, Body body) -> decltype(body()) {
   try {
@@ -37,15 +36,15 @@ auto guarded(Napi::Env env, Body body) -> decltype(body()) {
   }
 }
 
-/** Checked reads of JavaScript values; `name` stands in the error's sentence. */
+/** Checked conversions of JavaScript values; `name` is used in error messages. */
 std::string textOf(const Napi::Value& value, const char* name);
 double numberOf(const Napi::Value& value, const char* name);
-/** A whole number from 0 to 2^53 - 1. */
+/** An integer from 0 to 2^53 - 1. */
 int64_t sizeOf(const Napi::Value& value, const char* name);
 Napi::Object objectOf(const Napi::Value& value, const char* name);
 DType dtypeOf(const Napi::Value& value, const char* name);
 Shape shapeOf(const Napi::Value& value, const char* name);
-/** `value` as an instance of one of our classes; the reference is one of Instance's. */
+/** `value` as an instance of one of our classes, whose constructor is one of Instance's references. */
 template <class Class>
 Class& instanceAs(const Napi::Value& value, const Napi::FunctionReference& constructor, const char* name,
                   const char* kind) {

@@ -28,7 +28,7 @@ Napi::Object TensorBinding::make(Napi::Env env, Tensor tensor, std::shared_ptr<S
   return object;
 }
 
-// Made by `make` alone: a Tensor constructed from JavaScript has no memory and counts as disposed.
+// Tensors are created by `make`; one that is constructed from JavaScript has no memory and counts as disposed.
 TensorBinding::TensorBinding(const Napi::CallbackInfo& info) : ObjectWrap(info), disposed_(true) {}
 
 TensorBinding::~TensorBinding() { release(Env()); }
@@ -39,10 +39,10 @@ void TensorBinding::release(Napi::Env env) {
   disposed_ = true;
 }
 
-/** Tells V8 how much memory hangs on this object. Called by finalizers too, so it must not throw. */
+/** Reports the memory of this object to V8. Finalizers call it too, so it must not throw. */
 void TensorBinding::report(Napi::Env env, int64_t bytes) {
   int64_t total;
-  napi_adjust_external_memory(env, bytes - reported_, &total);  // an environment that is closing refuses, and may
+  napi_adjust_external_memory(env, bytes - reported_, &total);  // fails in a closing environment, which is fine
   reported_ = bytes;
 }
 
@@ -52,7 +52,7 @@ TensorBinding& TensorBinding::of(const Napi::Value& value, const char* name) {
 
 const Tensor& TensorBinding::use(const std::string& operation, const std::string& argument) const {
   if (disposed_) {
-    Error error("DISPOSED", operation + ": " + argument + " has been disposed; use it before dispose().");
+    Error error("DISPOSED", operation + ": " + argument + " was disposed of; use it before dispose().");
     error.operation = operation;
     error.argument = argument;
     throw error;
@@ -74,18 +74,19 @@ struct Range {
   int64_t begin, count;
 };
 
-/** A range of elements of a tensor with memory of its own. */
+/** A checked range of elements of a tensor that has its own memory. */
 Range rangeOf(const Tensor& tensor, const char* operation, int64_t begin, int64_t count) {
   if (!tensor.storage)
     throw Error("INVALID_ARGUMENT", std::string(operation) +
-                                        ": a temporary of a program cannot be reached from outside; "
-                                        "give the operation an `output` tensor instead.");
+                                        ": a program's temporary cannot be accessed from outside; pass the operation "
+                                        "an `output` tensor instead.");
   if (!tensor.contiguous())
     throw Error("INVALID_ARGUMENT",
-                std::string(operation) + ": expected a whole tensor but received a view of columns.");
+                std::string(operation) + ": expected a contiguous tensor but received a view of some columns.");
   if (begin > tensor.elements() || count > tensor.elements() - begin)
     throw Error("INVALID_SHAPE", std::string(operation) + ": elements " + std::to_string(begin) + " to " +
-                                     std::to_string(begin + count) + " are not all in " + tensor.description() + ".");
+                                     std::to_string(begin + count) + " are not all within " + tensor.description() +
+                                     ".");
   return {begin, count};
 }
 
@@ -110,7 +111,7 @@ Piece pieceToWrite(const Tensor& tensor, const Napi::Value& value, const Napi::V
     case napi_int8_array:
       from = DType::int8;
       break;
-    case napi_uint16_array:  // the bits of a 16-bit float
+    case napi_uint16_array:  // bits of a 16-bit float
       from = bytesOf(tensor.dtype) == 2 ? tensor.dtype : DType::uint8;
       break;
     default:
@@ -122,7 +123,7 @@ Piece pieceToWrite(const Tensor& tensor, const Napi::Value& value, const Napi::V
     throw Error::argumentError("INVALID_DTYPE", name, "the array", std::string(nameOf(tensor.dtype)),
                                std::string(nameOf(from)));
   Range range = rangeOf(tensor, operation, sizeOf(element, "element"), int64_t(array.ElementLength()));
-  // The caller may change the array as soon as this returns, so its elements are taken now.
+  // The caller may change the array as soon as this returns, so the elements are copied now.
   Piece piece{tensor.storage, size_t(tensor.offset + range.begin) * bytesOf(tensor.dtype),
               Bytes(size_t(range.count) * bytesOf(tensor.dtype))};
   const auto* data = static_cast<const std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset();
@@ -170,7 +171,7 @@ Napi::Value TensorBinding::read(const Napi::CallbackInfo& info) {
         [device = device_.get(), piece](const std::atomic<bool>&) {
           if (!piece->bytes.empty())
             device->backend().read(*piece->storage, piece->offset, piece->bytes.data(), piece->bytes.size());
-          piece->storage.reset();  // with the work, not with its result
+          piece->storage.reset();  // release it with the job, not with its result
         },
         [piece, dtype = tensor.dtype](Napi::Env env) { return typedArrayOf(env, piece->bytes, dtype); });
   });
@@ -182,7 +183,7 @@ Napi::Value TensorBinding::columns(const Napi::CallbackInfo& info) {
     int64_t begin = sizeOf(info[0], "begin"), count = sizeOf(info[1], "count");
     if (view.shape.empty() || count == 0 || begin > view.columns() || count > view.columns() - begin)
       throw Error("INVALID_SHAPE", "columns: " + std::to_string(begin) + " to " + std::to_string(begin + count) +
-                                       " are not all in " + toString(view.shape) + ".");
+                                       " are not all within " + toString(view.shape) + ".");
     view.offset += begin;
     view.shape.back() = count;
     return this->view(info.Env(), std::move(view));
@@ -207,8 +208,8 @@ Napi::Value TensorBinding::reshape(const Napi::CallbackInfo& info) {
     Tensor view = use("reshape", "this tensor");
     Shape shape = shapeOf(info[0], "shape");
     if (!view.contiguous() || elementsOf(shape) != view.elements())
-      throw Error("INVALID_SHAPE",
-                  "reshape: " + toString(view.shape) + " does not have the elements of " + toString(shape) + ".");
+      throw Error("INVALID_SHAPE", "reshape: " + toString(view.shape) + " and " + toString(shape) +
+                                       " differ in their number of elements.");
     view.rowStride = shape.empty() ? 1 : shape.back();
     view.shape = std::move(shape);
     return this->view(info.Env(), std::move(view));
@@ -223,7 +224,7 @@ Napi::Value TensorBinding::part(const Napi::CallbackInfo& info) {
     const int64_t elements = elementsOf(shape);
     if (!view.contiguous() || at > view.elements() || elements > view.elements() - at)
       throw Error("INVALID_SHAPE", "part: " + toString(shape) + " from element " + std::to_string(at) +
-                                       " on is not all in " + toString(view.shape) + ".");
+                                       " on is not all within " + toString(view.shape) + ".");
     view.offset += at;
     view.rowStride = shape.empty() ? 1 : shape.back();
     view.shape = std::move(shape);
@@ -231,7 +232,7 @@ Napi::Value TensorBinding::part(const Napi::CallbackInfo& info) {
   });
 }
 
-/** Another look at this tensor's memory, which the view keeps alive but does not count as its own. */
+/** A view of this tensor's memory; it keeps the memory alive but does not report it to V8. */
 Napi::Value TensorBinding::view(Napi::Env env, Tensor tensor) const {
   Napi::Object object = make(env, std::move(tensor), device_);
   TensorBinding* binding = Unwrap(object);

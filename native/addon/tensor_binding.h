@@ -1,4 +1,4 @@
-// Tensor in JavaScript: memory of a device, or a temporary of a recording.
+// The JavaScript class Tensor: memory of a device, or a temporary of a recording.
 #pragma once
 
 #include <memory>
@@ -7,11 +7,11 @@
 
 namespace onehead::addon {
 
-/** The elements of a typed array that a write takes, in the tensor's type. Throws Error when they do not fit. */
+/** Elements of a typed array to write, converted to the tensor's type. Throws Error if they do not fit. */
 Piece pieceToWrite(const Tensor& tensor, const Napi::Value& array, const Napi::Value& element, const char* operation);
-/** Room for the elements that a read wants. Throws Error when they are not in the tensor. */
+/** Elements to read. Throws Error if they are not within the tensor. */
 Piece pieceToRead(const Tensor& tensor, const Napi::Value& element, const Napi::Value& elements, const char* operation);
-/** What was read, as JavaScript has it: floating elements as float32, whatever they are stored as. */
+/** Elements that were read as a typed array; all floating types become float32. */
 Napi::Value typedArrayOf(Napi::Env env, const Bytes& bytes, DType dtype);
 
 class TensorBinding final : public Napi::ObjectWrap<TensorBinding> {
@@ -21,9 +21,9 @@ class TensorBinding final : public Napi::ObjectWrap<TensorBinding> {
   explicit TensorBinding(const Napi::CallbackInfo& info);
   ~TensorBinding() override;
 
-  /** The tensor; throws Error DISPOSED, naming the operation and argument, when it was disposed. */
+  /** The tensor. Throws Error DISPOSED, naming operation and argument, if it was disposed of. */
   const Tensor& use(const std::string& operation, const std::string& argument) const;
-  /** The same for work of a device; throws INVALID_ARGUMENT for a tensor of another device. */
+  /** The same for an operation of a device. Throws Error INVALID_ARGUMENT if the tensor is another device's. */
   const Tensor& useOn(const std::shared_ptr<SharedDevice>& device, const std::string& operation,
                       const std::string& argument) const;
   static TensorBinding& of(const Napi::Value& value, const char* name);
@@ -46,7 +46,7 @@ class TensorBinding final : public Napi::ObjectWrap<TensorBinding> {
   Tensor tensor_;
   std::shared_ptr<SharedDevice> device_;
   bool disposed_ = false;
-  int64_t reported_ = 0;  // bytes told to V8
+  int64_t reported_ = 0;  // bytes reported to V8
 };
 
 }  // namespace onehead::addon

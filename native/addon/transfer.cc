@@ -8,11 +8,11 @@ namespace onehead::addon {
 
 namespace {
 
-/** The elements of a list of calls, each an array of arguments; none where there is no list. */
+/** Calls `take` for each element of a list of calls, which are arrays of arguments. The list may be undefined. */
 template <class Take>
 void eachCall(const Napi::Value& value, const char* operation, const char* name, Take take) {
   auto refuse = [&] {
-    throw Error("INVALID_ARGUMENT", std::string(operation) + ": expected " + name + " to be arrays.");
+    throw Error("INVALID_ARGUMENT", std::string(operation) + ": expected " + name + " to be an array of arrays.");
   };
   if (value.IsUndefined()) return;
   if (!value.IsArray()) refuse();
@@ -33,7 +33,7 @@ Piece pieceOf(const Tensor& tensor, int64_t element, int64_t elements) {
   return {tensor.storage, size_t(tensor.offset + element) * bytes, Bytes(size_t(elements) * bytes)};
 }
 
-/** With the work, not with its result. */
+/** Releases storage with the job, not with its result. */
 void letGo(std::vector<Piece>& pieces) {
   for (Piece& piece : pieces) piece.storage.reset();
 }
@@ -76,7 +76,7 @@ std::shared_ptr<RowReads> RowReads::of(const Napi::Value& tensors, const Tensor&
                                        const std::shared_ptr<SharedDevice>& device, const char* operation) {
   if (tensors.IsUndefined()) return nullptr;
   if (!tensors.IsArray() || !flags.storage)
-    throw Error("INVALID_ARGUMENT", std::string(operation) + ": expected rows to be tensors, and flags beside them.");
+    throw Error("INVALID_ARGUMENT", std::string(operation) + ": expected rows to be an array of tensors, and until.");
   auto made = std::make_shared<RowReads>();
   made->flags_ = flags;
   auto list = tensors.As<Napi::Array>();

@@ -1,4 +1,4 @@
-// What is written to tensors and read of them in one piece of work.
+// Writes to and reads from several tensors in one job.
 #pragma once
 
 #include <memory>
@@ -8,29 +8,29 @@
 
 namespace onehead::addon {
 
-/** Pieces of a device's tensors, taken from JavaScript and given back to it. Shared with the work that moves them. */
+/** Writes and reads of a device's tensors, shared between JavaScript and the job that performs them. */
 struct Transfer {
   std::vector<Piece> writes, reads;
-  std::vector<DType> types;  // of what is read
+  std::vector<DType> types;  // of the reads
 
   /** `writes`: [tensor, typed array, element][]; `reads`: [tensor, element, elements][]; either may be undefined. */
   static std::shared_ptr<Transfer> of(const Napi::Value& writes, const Napi::Value& reads,
                                       const std::shared_ptr<SharedDevice>& device, const char* operation);
-  /** On the device's thread. */
+  /** Called on the device's thread. */
   void write(Backend& backend);
-  /** On the device's thread, once. */
+  /** Called on the device's thread, once. */
   void read(Backend& backend);
-  /** What was read, in order. */
+  /** The results of the reads, in order. */
   Napi::Array arrays(Napi::Env env) const;
 };
 
-/** The rows of some tensors whose flag is set: what a run reads of those that ended in it. */
+/** The rows of some tensors whose flag is set: what is read of the sequences that ended in a run. */
 class RowReads {
  public:
-  /** `tensors`: each with as many rows as there are flags. Undefined: nothing is read. */
+  /** `tensors`: each with as many rows as there are flags; if undefined, nothing is read. */
   static std::shared_ptr<RowReads> of(const Napi::Value& tensors, const Tensor& flags,
                                       const std::shared_ptr<SharedDevice>& device, const char* operation);
-  /** On the device's thread, once. */
+  /** Called on the device's thread, once. */
   void read(Backend& backend);
   /** [row, a typed array of each tensor, ...] for each row. */
   Napi::Array arrays(Napi::Env env) const;
@@ -40,7 +40,7 @@ class RowReads {
   std::vector<Tensor> tensors_;
   std::vector<int32_t> rows_;
   std::vector<DType> types_;
-  std::vector<Piece> pieces_;  // of the first row, then of the next
+  std::vector<Piece> pieces_;  // row by row
 };
 
 }  // namespace onehead::addon

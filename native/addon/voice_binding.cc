@@ -19,7 +19,7 @@ Napi::Value toArray(Napi::Env env, const std::vector<float>& floats) {
   return array;
 }
 
-/** One run, on one of libuv's threads. */
+/** One run, on a thread of libuv's pool. */
 class Run final : public Napi::AsyncWorker {
  public:
   Run(Napi::Env env, std::shared_ptr<const cpu::VoiceModel> model, std::vector<Stream> streams)
@@ -72,25 +72,26 @@ VoiceBinding::VoiceBinding(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   guarded(info.Env(), [&] {
     const std::vector<float> weights = floatsOf(info[0], "weights");
     if (weights.size() != cpu::VoiceModel::weightsSize())
-      throw Error("MODEL_INVALID", "The voice detector has " + std::to_string(cpu::VoiceModel::weightsSize()) +
-                                       " weights, but " + std::to_string(weights.size()) + " were given.");
+      throw Error("MODEL_INVALID", "Expected " + std::to_string(cpu::VoiceModel::weightsSize()) +
+                                       " weights of the voice detector but received " + std::to_string(weights.size()) +
+                                       ".");
     const cpu::Kernels* kernels = cpu::kernels();
     if (!info[1].IsUndefined()) kernels = cpu::kernels(textOf(info[1], "kernels").c_str());
     if (!kernels)
-      throw Error("NOT_SUPPORTED", "This CPU cannot run these kernels; `onehead doctor` lists those it can.");
+      throw Error("NOT_SUPPORTED", "This CPU does not have these kernels; run `onehead doctor` to list those it has.");
     model_ = std::make_shared<const cpu::VoiceModel>(weights.data(), *kernels);
   });
 }
 
 Napi::Value VoiceBinding::run(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    if (!model_) throw Error("DISPOSED", "This voice detector was not made.");
+    if (!model_) throw Error("DISPOSED", "This voice detector could not be created.");
     if (!info[0].IsArray()) throw Error("INVALID_ARGUMENT", "Expected streams to be an array.");
     auto given = info[0].As<Napi::Array>();
     std::vector<Stream> streams;
     for (uint32_t i = 0; i < given.Length(); ++i) {
       Napi::Value value = given.Get(i);
-      if (!value.IsArray()) throw Error("INVALID_ARGUMENT", "Expected streams to be pairs of a state and samples.");
+      if (!value.IsArray()) throw Error("INVALID_ARGUMENT", "Expected streams to be pairs of state and samples.");
       auto pair = value.As<Napi::Array>();
       Stream stream = {floatsOf(pair.Get(0u), "state"), floatsOf(pair.Get(1u), "samples"), {}};
       if (stream.state.size() != cpu::VoiceModel::stateSize)
@@ -102,7 +103,7 @@ Napi::Value VoiceBinding::run(const Napi::CallbackInfo& info) {
                                          " samples.");
       streams.push_back(std::move(stream));
     }
-    auto* run = new Run(info.Env(), model_, std::move(streams));  // deletes itself when it is done
+    auto* run = new Run(info.Env(), model_, std::move(streams));  // deletes itself when it has finished
     Napi::Value promise = run->deferred.Promise();
     run->Queue();
     return promise;

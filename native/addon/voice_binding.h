@@ -1,4 +1,4 @@
-// VoiceModel in JavaScript: Silero's voice detector, which runs on the threads that Node.js has for such work.
+// The JavaScript class VoiceModel: Silero's voice detector, run on libuv's thread pool.
 #pragma once
 
 #include <memory>
@@ -15,7 +15,7 @@ class VoiceBinding final : public Napi::ObjectWrap<VoiceBinding> {
   explicit VoiceBinding(const Napi::CallbackInfo& info);
 
  private:
-  /** ([state, samples][]: Float32Array each): Promise<[state, probabilities][]>. What is given is copied. */
+  /** ([state, samples][], each a Float32Array): Promise<[state, probabilities][]>. The arguments are copied. */
   Napi::Value run(const Napi::CallbackInfo& info);
 
   std::shared_ptr<const cpu::VoiceModel> model_;

@@ -1,4 +1,4 @@
-// Where the tensors of a program lie, for the arguments of its kernels.
+// Addresses of a program's tensors, for the arguments of kernels.
 #pragma once
 
 #include <cstddef>
@@ -15,12 +15,12 @@ class Addresses {
   T* at(const Tensor& tensor) const {
     return reinterpret_cast<T*>(at(tensor));
   }
-  /** Null where the tensor was not given. */
+  /** Null if the tensor is absent. */
   template <class T>
   T* at(const std::optional<Tensor>& tensor) const {
     return tensor ? at<T>(*tensor) : nullptr;
   }
-  /** Where a product's weight lies; one of 8 bits may be in the device's own layout. */
+  /** The address of a product's weight; an int8 weight may be in the device's own layout. */
   virtual const void* weight(const Tensor& tensor) const { return at(tensor); }
 
  protected:

@@ -1,4 +1,4 @@
-// How the checks of operations read what callers ask for.
+// How the checks of operations read the arguments of a request.
 #pragma once
 
 #include <cmath>
@@ -10,7 +10,7 @@
 
 namespace onehead {
 
-/** Reads a request's arguments and refuses, in one sentence, those that do not fit. */
+/** Reads a request's arguments, and refuses invalid ones in one sentence. */
 class Arguments {
  public:
   Arguments(const Request& request, Recorder& recorder) : request_(request), recorder_(recorder) {}
@@ -30,15 +30,14 @@ class Arguments {
     if (found == request_.tensors.end()) refuse("INVALID_ARGUMENT", name, "a tensor", "nothing");
     return found->second;
   }
-  /** A tensor of this many dimensions, none of them empty; its rows lie one after another unless `view` is allowed. */
+  /** A tensor with this many dimensions, none of them empty; its rows are contiguous unless `view` is allowed. */
   const Tensor& tensor(const std::string& name, size_t dimensions, bool view = false) const {
     const Tensor& found = tensor(name);
     if (found.shape.size() != dimensions)
-      refuse("INVALID_SHAPE", name, "of " + std::to_string(dimensions) + " dimensions", toString(found.shape));
+      refuse("INVALID_SHAPE", name, "a tensor of " + std::to_string(dimensions) + " dimensions", toString(found.shape));
     for (int64_t size : found.shape)
       if (size <= 0) refuse("INVALID_SHAPE", name, "without empty dimensions", toString(found.shape));
-    if (!view && !found.contiguous())
-      refuse("INVALID_ARGUMENT", name, "a whole tensor", "a view of some of its columns");
+    if (!view && !found.contiguous()) refuse("INVALID_ARGUMENT", name, "contiguous", "a view of some columns");
     return found;
   }
   const Tensor& shaped(const std::string& name, const Shape& shape, bool view = false) const {
@@ -100,13 +99,13 @@ class Arguments {
                          std::string(nameOf(otherwise)));
   }
 
-  /** The tensor named `output` when the caller gave one, else a new temporary. */
+  /** The tensor `output` if given, otherwise a new temporary. */
   Tensor output(DType dtype, const Shape& shape) const {
     if (!has("output")) return recorder_.temporary(dtype, shape);
     return typed(shaped("output", shape), "output", dtype);
   }
 
-  /** All that was given, for others to read, who refuse what they do not. */
+  /** All arguments, for other checks to read; these must refuse what they do not read. */
   Request handOn() const {
     auto read = [&](const auto& given) {
       for (const auto& [name, value] : given) read_.insert(name);
@@ -118,11 +117,12 @@ class Arguments {
   }
   Recorder& recorder() const { return recorder_; }
 
-  /** Refuses what was given and never read: an option of another name, or of another kind, would be without effect. */
+  /** Refuses arguments that were not read, since they would have no effect: of an unknown name or the wrong kind. */
   void refuseUnread() const {
     auto check = [&](const auto& given, const char* kind) {
       for (const auto& [name, value] : given)
-        if (!read_.contains(name)) refuse("INVALID_ARGUMENT", name, "absent: nothing here reads it", kind);
+        if (!read_.contains(name))
+          refuse("INVALID_ARGUMENT", name.substr(0, 100), "absent, since it is not an option here,", kind);
     };
     check(request_.tensors, "a tensor");
     check(request_.numbers, "a number");

@@ -1,4 +1,4 @@
-// What a backend (CPU, CUDA) gives the core. All is called on the device's own thread, unless it says otherwise.
+// The interface between the core and a backend (CPU, CUDA). All is called on the device's thread, unless stated.
 #pragma once
 
 #include <atomic>
@@ -15,7 +15,7 @@
 
 namespace onehead {
 
-/** Which of a run's flags end it: every one; one at least; or one more than were set when the run began. */
+/** Which flags end a run: all of them; any; or one more than were set when the run began. */
 enum class Until { all, any, another };
 
 struct RunOptions {
@@ -23,51 +23,51 @@ struct RunOptions {
   /** int32 flags that end the run early. Null storage: never. */
   Tensor until;
   Until when = Until::all;
-  /** With `another`: nothing is run where so many are set already. */
-  int64_t most = 0;
-  /** Set from another thread: the run ends early, behind a whole replay, and that is no failure. */
+  /** With `another`: the run also ends (or does not start) if this many flags are set. */
+  int64_t enough = 0;
+  /** Set from another thread: the run ends early after a whole replay; this is not an error. */
   std::shared_ptr<std::atomic<bool>> stop;
 
   bool stopped() const { return stop && *stop; }
-  /** Whether the run ends where `set` of `flags` are set, and `before` were when it began. */
+  /** Whether the run ends if `set` of `flags` are set, and `before` were set when it began. */
   bool ends(int64_t set, int64_t before, int64_t flags) const {
     if (when == Until::all) return set == flags;
-    return when == Until::any ? set > 0 : set > before || set >= most;
+    return when == Until::any ? set > 0 : set > before || set >= enough;
   }
-  /** Sums each operation's time over the run. */
+  /** Measures the time of each operation, summed over the run. */
   bool trace = false;
 };
 
 struct RunResult {
-  /** A stage of an operation whose stages the backend can tell apart: attention's 'scores'. */
+  /** A stage of an operation that the backend can time separately, such as attention's 'scores'. */
   struct Part {
     size_t operation;
     std::string name;
     double microseconds;
   };
-  int64_t times = 0;                 // replays done
-  double elapsed = 0;                // microseconds of all replays on the device's clock; 0: not measured
-  std::vector<double> microseconds;  // of each operation, when traced
-  std::vector<Part> parts;           // in order, when traced
+  int64_t times = 0;                 // replays
+  double elapsed = 0;                // microseconds of all replays on the device's clock; 0 if not measured
+  std::vector<double> microseconds;  // of each operation, if traced
+  std::vector<Part> parts;           // in order, if traced
 };
 
 /** A prepared program. */
 class Executable {
  public:
   virtual ~Executable() = default;
-  /** Replays the program; stops between replays, at the latest, once `cancelled` is set. */
+  /** Replays the program. Once `cancelled` is set, it stops between replays at the latest. */
   virtual RunResult run(const RunOptions& options, const std::atomic<bool>& cancelled) = 0;
 };
 
 struct MemoryFigures {
   size_t inUse = 0, peak = 0;  // bytes
   size_t allocations = 0;      // since the device was opened
-  /** Bytes of the device's own memory that were free when it was opened, less those in use; none where its memory is
-   * the host's. */
+  /** Bytes of the device's memory that were free when it was opened, less those in use; absent if the device uses the
+   * host's memory. */
   std::optional<size_t> available;
 };
 
-/** Leaves elements as they are found where none are given: what is written over at once need not be zeros first. */
+/** Does not initialize elements that are given no value: for buffers that are overwritten at once. */
 template <class T>
 struct UnfilledAllocator : std::allocator<T> {
   template <class Other>
@@ -81,7 +81,7 @@ struct UnfilledAllocator : std::allocator<T> {
 };
 using Bytes = std::vector<std::byte, UnfilledAllocator<std::byte>>;
 
-/** A part of a tensor's memory that a transfer writes or reads, and its contents. */
+/** A range of a tensor's memory that a transfer writes or reads, and its contents. */
 struct Piece {
   std::shared_ptr<Storage> storage;
   size_t offset = 0;  // bytes
@@ -91,27 +91,28 @@ struct Piece {
 class Backend {
  public:
   virtual ~Backend() = default;
-  /** The same at any time, on any thread. */
+  /** Constant; callable on any thread. */
   virtual Capabilities capabilities() const = 0;
   /** Called once on the device's thread before anything else. */
   virtual void start() {}
-  /** Memory of zeros. Callable on any thread. Throws Error OUT_OF_MEMORY. */
+  /** Memory filled with zeros. Callable on any thread. Throws Error OUT_OF_MEMORY. */
   virtual std::shared_ptr<Storage> allocate(size_t bytes) = 0;
-  /** A constant: the backend may keep the source and lay the elements out as its programs want them. */
+  /** Loads a constant. The backend may keep the source, and choose a layout when a program needs it. */
   virtual std::shared_ptr<Storage> load(Source source, DType dtype, const Shape& shape) = 0;
-  /** A product's weight of 8 bits. */
+  /** An int8 weight of a product. */
   struct Quantized {
     std::shared_ptr<Storage> data, scales;  // int8 [rows, columns], float32 [rows]
-    double error = 0;  // what rounding loses of usual elements, as root mean square over rows; 0: nothing was rounded
+    double error =
+        0;  // rounding error relative to typical elements, root mean square over rows; 0: nothing was rounded
   };
-  /** Quantizes a weight of two dimensions at once, or takes the whole numbers that its parts have, each row being under
-   * one scale: the largest magnitude / 127. Throws Error NOT_SUPPORTED where the backend multiplies none. */
+  /** Quantizes a two-dimensional weight, with a scale for each row (largest magnitude / 127), or takes the int8
+   * elements that the source has. Throws Error NOT_SUPPORTED if the backend has no int8 products. */
   virtual Quantized quantize(Source, const Shape&) {
-    throw Error("NOT_SUPPORTED", "This device multiplies no weights of 8 bits yet; load the model with another dtype.");
+    throw Error("NOT_SUPPORTED", "This device does not support int8 weights; load the model with another dtype.");
   }
   virtual void write(Storage& to, size_t offset, const void* from, size_t bytes) = 0;
   virtual void read(Storage& from, size_t offset, void* to, size_t bytes) = 0;
-  /** Writes all pieces of the one list, in order, then reads those of the other. */
+  /** Performs all writes in order, then all reads. */
   virtual void transfer(const std::vector<Piece>& writes, std::vector<Piece>& reads) {
     for (const Piece& piece : writes)
       if (!piece.bytes.empty()) write(*piece.storage, piece.offset, piece.bytes.data(), piece.bytes.size());
@@ -119,11 +120,11 @@ class Backend {
       if (!piece.bytes.empty()) read(*piece.storage, piece.offset, piece.bytes.data(), piece.bytes.size());
   }
   virtual void copy(Storage& from, size_t fromOffset, Storage& to, size_t toOffset, size_t bytes) = 0;
-  /** Makes a program that was recorded for its capabilities ready to run. Throws Error OUT_OF_MEMORY. */
+  /** Makes a recorded program ready to run. Throws Error OUT_OF_MEMORY. */
   virtual std::unique_ptr<Executable> prepare(Plan plan) = 0;
   virtual MemoryFigures memory() const = 0;
-  /** Called once on the device's thread behind everything else: frees what the device holds, whatever tensors and
-   * programs are left; they are never used again. */
+  /** Called once on the device's thread after everything else. Frees the device's memory, even if tensors and programs
+   * still exist; these are not used any more. */
   virtual void close() noexcept {}
 };
 

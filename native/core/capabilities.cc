@@ -11,7 +11,7 @@ std::string capitalized(std::string name) {
   return name;
 }
 
-/** Whether it is a whole weight in the device's own layout, with scales that are filled up to whole cache lines. */
+/** Whether it is a whole weight in the device's own layout, with scales padded to whole cache lines. */
 bool isWhole(const Tensor& weight, const Tensor& scales) {
   const Storage *data = weight.storage.get(), *factors = scales.storage.get();
   return data && data->isQuantizedWeight() && weight.offset == 0 && weight.bytes() == data->bytes && factors &&
@@ -33,9 +33,9 @@ void Capabilities::checkTypes(std::initializer_list<DType> given, Reasons& reaso
 void Capabilities::checkWeight(const Tensor& weight, const std::optional<Tensor>& scales, Reasons& reasons) const {
   const std::string who = capitalized(title);
   if (constantWeights && !weight.storage)
-    reasons.push_back(who + " takes a weight from the device's memory, not from a temporary.");
+    reasons.push_back(who + " requires weights in the device's memory, not in a temporary.");
   else if (scales && ownWeightLayout && !isWhole(weight, *scales))
-    reasons.push_back(who + " takes an int8 weight and its scales whole, as Device.quantize gives them.");
+    reasons.push_back(who + " requires an int8 weight and its scales whole, as returned by Device.quantize.");
 }
 
 }  // namespace onehead

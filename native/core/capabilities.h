@@ -1,5 +1,5 @@
-// What a device computes, as far as it decides whether an operation can be recorded. Each operation says beside its
-// description, in `notSupported`, what it asks of a device, and nobody says it again.
+// What a device supports, as far as it decides whether an operation can be recorded. Each operation compares its
+// requirements in `notSupported`, beside its description, and nowhere else.
 #pragma once
 
 #include <initializer_list>
@@ -12,29 +12,29 @@
 
 namespace onehead {
 
-/** Sentences: why a device cannot compute something. It can where there are none. */
+/** Sentences that say why a device does not support something; empty if it does. */
 using Reasons = std::vector<std::string>;
 
 struct Capabilities {
   /** 'cpu', 'cuda', 'cuda-emulated'. */
   const char* device;
-  /** As sentences name it: 'the CPU'. */
+  /** Its name in sentences: 'the CPU'. */
   const char* title;
-  /** The floating types that it computes in. */
+  /** The floating types in which it computes. */
   std::vector<DType> types;
-  /** Sizes of a head that attention takes: from `least` to `most`, multiples of `step`. */
+  /** Head sizes of attention: from `minimum` to `maximum` in multiples of `step`. */
   struct HeadSizes {
-    int64_t least, most, step;
+    int64_t minimum, maximum, step;
   } headSizes;
-  /** Attention's rows begin at multiples of so many bytes. */
+  /** Required alignment of attention's rows, in bytes. */
   int64_t rowAlignment = 1;
-  /** Weights of products are in the device's memory, never temporaries. */
+  /** Weights of products must be in the device's memory, not in temporaries. */
   bool constantWeights = false;
-  /** A weight of 8 bits is one that Device.quantize gave: it lies in a layout of the device's own. */
+  /** An int8 weight must come from Device.quantize, in a layout of the device's own. */
   bool ownWeightLayout = false;
-  /** Bytes of shared memory of a block, in which some kernels keep a row of their input. */
+  /** Shared memory per block, in bytes; some kernels keep a row of their input in it. */
   size_t sharedMemory = std::numeric_limits<size_t>::max();
-  /** Rows up to which attention and the product before it are one kernel. */
+  /** The most rows for which attention and the product before it are one kernel. */
   int64_t projectedRows = 0;
 
   bool computesIn(DType type) const {
@@ -42,11 +42,11 @@ struct Capabilities {
       if (one == type) return true;
     return false;
   }
-  /** Adds a sentence where one of these is a type that it does not compute in. */
+  /** Adds a reason if it does not compute in one of these types. */
   void checkTypes(std::initializer_list<DType> given, Reasons& reasons) const;
-  /** Adds a sentence where a product's weight is not one that it takes; `scales` where that is of 8 bits. */
+  /** Adds a reason if it does not support a product's weight. `scales` are those of an int8 weight. */
   void checkWeight(const Tensor& weight, const std::optional<Tensor>& scales, Reasons& reasons) const;
-  /** Adds a sentence where `what` takes more shared memory than there is. */
+  /** Adds a reason if `what` needs more shared memory than there is; `what` ends with the verb. */
   void checkSharedMemory(size_t bytes, const std::string& what, Reasons& reasons) const {
     if (bytes > sharedMemory) reasons.push_back(what + " more shared memory than this GPU has.");
   }

@@ -57,7 +57,7 @@ void Device::run() {
     }
     std::exception_ptr failure = broken;
     if (closing)
-      failure = std::make_exception_ptr(Error("DISPOSED", "This device was closed before the work was done."));
+      failure = std::make_exception_ptr(Error("DISPOSED", "This device was closed before the work was finished."));
     if (!failure) {
       try {
         job.work(*job.cancelled);
@@ -69,7 +69,7 @@ void Device::run() {
       std::lock_guard lock(mutex_);
       running_.reset();
     }
-    // What the work holds (tensors, programs) is released here, before its caller hears of the end.
+    // Release what the work holds (tensors, programs) before its caller is notified.
     job.work = nullptr;
     job.done(failure);
   }

@@ -1,4 +1,4 @@
-// A device: a backend and the one thread that all its work runs on, in the order in which it was submitted.
+// A device: a backend, and the thread on which all its work runs in the order of submission.
 #pragma once
 
 #include <condition_variable>
@@ -13,10 +13,10 @@
 
 namespace onehead {
 
-/** One piece of work for a device's thread. */
+/** Work for a device's thread. */
 struct Job {
   std::function<void(const std::atomic<bool>& cancelled)> work;
-  /** Called on the device's thread when the work ended: null, or what it threw. */
+  /** Called on the device's thread when the work has ended, with null or the exception that it threw. */
   std::function<void(std::exception_ptr)> done;
   std::shared_ptr<std::atomic<bool>> cancelled = std::make_shared<std::atomic<bool>>(false);
 };
@@ -24,15 +24,15 @@ struct Job {
 class Device {
  public:
   explicit Device(std::shared_ptr<Backend> backend);
-  /** Cancels what runs and what waits, and joins the thread. */
+  /** Cancels running and waiting jobs, and joins the thread. */
   ~Device();
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
 
   Backend& backend() { return *backend_; }
-  /** Throws Error DISPOSED once the device is closed. */
+  /** Throws Error DISPOSED if the device is closed. */
   void submit(Job job);
-  /** Idempotent: cancels everything and waits until the thread has ended. Every job's `done` has then been called. */
+  /** Idempotent. Cancels everything and waits for the thread to end; every job's `done` has been called by then. */
   void close();
   bool closed() const;
 
@@ -43,7 +43,7 @@ class Device {
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Job> jobs_;
-  std::shared_ptr<std::atomic<bool>> running_;  // the flag of the job under way
+  std::shared_ptr<std::atomic<bool>> running_;  // cancel flag of the running job
   bool closing_ = false;
   std::thread thread_;
 };

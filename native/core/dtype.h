@@ -1,4 +1,4 @@
-// Element types of tensors, and their conversion on the host.
+// Element types of tensors, and conversion on the host.
 #pragma once
 
 #include <bit>
@@ -56,7 +56,7 @@ constexpr bool isFloating(DType dtype) {
 
 inline float fromBfloat16(uint16_t bits) { return std::bit_cast<float>(uint32_t(bits) << 16); }
 
-/** Rounds to the nearest, ties to even; NaN stays NaN. */
+/** Rounds to nearest, ties to even; NaN stays NaN. */
 inline uint16_t toBfloat16(float value) {
   uint32_t bits = std::bit_cast<uint32_t>(value);
   if ((bits & 0x7fffffff) > 0x7f800000) return uint16_t(bits >> 16 | 0x40);
@@ -73,7 +73,7 @@ inline float fromFloat16(uint16_t bits) {
   return std::bit_cast<float>(sign | (exponent + 112) << 23 | fraction << 13);
 }
 
-/** Rounds to the nearest, ties to even; out of range becomes infinity. */
+/** Rounds to nearest, ties to even; values out of range become infinity. */
 inline uint16_t toFloat16(float value) {
   uint32_t bits = std::bit_cast<uint32_t>(value);
   uint16_t sign = uint16_t(bits >> 16 & 0x8000);
@@ -88,7 +88,7 @@ inline uint16_t toFloat16(float value) {
   return uint16_t(sign | ((bits - 0x38000000) >> 13));
 }
 
-/** Converts `count` floating elements from one type to another; the ranges must not overlap. */
+/** Converts `count` elements; the ranges must not overlap. */
 void convert(const void* from, DType fromType, void* to, DType toType, size_t count);
 
 }  // namespace onehead

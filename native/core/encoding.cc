@@ -1,5 +1,5 @@
-// ggml's blocks as ggml/src/ggml-quants.c lays them out. Numbers are little-endian; d and m are float16; of the 4-bit
-// halves of a byte the low one comes first in the block and the high one half a block later.
+// The blocks of ggml, with the layout of ggml/src/ggml-quants.c. Numbers are little-endian; d and m are float16. Of a
+// byte's two 4-bit elements, the low one is in the first half of the block, the high one in the second.
 #include "encoding.h"
 
 #include <array>
@@ -22,7 +22,7 @@ constexpr Named names[] = {{"int8", Encoding::int8}, {"int16", Encoding::int16},
 
 float half(const uint8_t* at) { return fromFloat16(uint16_t(at[0] | at[1] << 8)); }
 
-/** 4 or 5 bits an element: d, m where it has one, the fifth bits where it has them, the low four. */
+/** 4 or 5 bits per element: d, m (if hasMinimum), the fifth bits (if hasFifth), the low four bits. */
 template <bool hasFifth, bool hasMinimum>
 void decodeSmall(const uint8_t* block, float* to) {
   const float d = half(block);
@@ -51,21 +51,21 @@ void decodeQ8_0(const uint8_t* block, float* to) {
   for (int i = 0; i < 32; ++i) to[i] = float(int8_t(block[2 + i])) * d;
 }
 
-/** 16 runs of 16 elements of 2 bits: 4 bits of scale and 4 of minimum each, times d and dmin. */
+/** 16 groups of 16 elements of 2 bits, each with a 4-bit scale and a 4-bit minimum, times d and dmin. */
 void decodeQ2K(const uint8_t* block, float* to) {
   const uint8_t* scales = block;
   const uint8_t* quants = block + 16;
   const float d = half(block + 80), minimum = half(block + 82);
   for (int run = 0; run < 16; ++run) {
     const float scale = d * float(scales[run] & 15), offset = minimum * float(scales[run] >> 4);
-    // Half a block lies in 32 bytes, of which each two bits are one run of each of two neighbours.
+    // 32 bytes hold half a block: each pair of bits belongs to two neighbouring groups.
     const uint8_t* from = quants + run / 8 * 32 + run % 2 * 16;
     const int shift = run % 8 / 2 * 2;
     for (int i = 0; i < 16; ++i) to[run * 16 + i] = scale * float(from[i] >> shift & 3) - offset;
   }
 }
 
-/** 16 runs of 16 elements of 3 bits (the highest inverted, and apart): 6 bits of scale each, less 32. */
+/** 16 groups of 16 elements of 3 bits (the highest one inverted and stored apart), each with a 6-bit scale less 32. */
 void decodeQ3K(const uint8_t* block, float* to) {
   const uint8_t* highest = block;
   const uint8_t* quants = block + 32;
@@ -83,15 +83,15 @@ void decodeQ3K(const uint8_t* block, float* to) {
   }
 }
 
-/** Scale and minimum of run 0 to 7, of six bits each, in 12 bytes. */
+/** The 6-bit scale and minimum of group 0 to 7, packed into 12 bytes. */
 std::array<uint8_t, 2> sixBits(const uint8_t* packed, int run) {
   if (run < 4) return {uint8_t(packed[run] & 63), uint8_t(packed[run + 4] & 63)};
   return {uint8_t((packed[run + 4] & 15) | packed[run - 4] >> 6 << 4),
           uint8_t(packed[run + 4] >> 4 | packed[run] >> 6 << 4)};
 }
 
-/** 8 runs of 32 elements of 4 bits, or of 5 with the fifth apart: 6 bits of scale and 6 of minimum each, times d and
- * dmin. */
+/** 8 groups of 32 elements of 4 bits, or of 5 with the fifth stored apart. Each group has a 6-bit scale and a 6-bit
+ * minimum, times d and dmin. */
 template <bool hasFifth>
 void decodeQ45K(const uint8_t* block, float* to) {
   const float d = half(block), minimum = half(block + 2);
@@ -109,7 +109,7 @@ void decodeQ45K(const uint8_t* block, float* to) {
   }
 }
 
-/** 16 runs of 16 elements of 6 bits, less 32: a whole number as scale each, times d. */
+/** 16 groups of 16 elements of 6 bits less 32, each with an int8 scale, times d. */
 void decodeQ6K(const uint8_t* block, float* to) {
   const float d = half(block + 208);
   for (int run = 0; run < 16; ++run) {

@@ -1,4 +1,4 @@
-// The one exception of the native core. The addon turns it into lib/errors.ts's OneheadError.
+// The exception of native code. The addon converts it to the OneheadError of lib/errors.ts.
 #pragma once
 
 #include <stdexcept>
@@ -7,7 +7,7 @@
 
 namespace onehead {
 
-/** `code` is one of lib/errors.ts's errorCodes. */
+/** `code` is one of `errorCodes` in lib/errors.ts. */
 struct Error : std::runtime_error {
   std::string code, operation, argument, expected, received;
 

@@ -1,5 +1,5 @@
-// For functions that the CPU's and the GPU's kernels share. Those that call them put them into an anonymous namespace,
-// since each instruction set compiles its own.
+// Marks functions that CPU and GPU kernels share. Their headers put them into an anonymous namespace, since they are
+// compiled for each instruction set.
 #pragma once
 
 #if defined(__CUDACC__)

@@ -1,4 +1,4 @@
-// Bytes in use, their highest value and how often memory was taken, shared by all of a backend's buffers.
+// Bytes in use, their maximum, and the number of allocations, over all buffers of a backend.
 #pragma once
 
 #include <atomic>

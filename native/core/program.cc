@@ -10,7 +10,7 @@ namespace onehead {
 
 namespace {
 
-/** Places the temporaries, largest first, each at the lowest offset that no temporary alive at the same time covers. */
+/** Assigns offsets, largest temporary first, each at the lowest offset that no temporary alive at that time covers. */
 size_t planArena(std::vector<Temporary>& temporaries) {
   std::vector<Temporary*> order;
   for (Temporary& temporary : temporaries)
@@ -50,11 +50,11 @@ Tensor Recorder::temporary(DType dtype, Shape shape) {
 
 Tensor Recorder::record(const Request& request) {
   if (finished_)
-    throw Error("INVALID_ARGUMENT", request.operation + ": this program's recording has ended; record a new program.");
+    throw Error("INVALID_ARGUMENT", request.operation + ": the recording of this program has ended; record a new one.");
   for (const auto& [name, tensor] : request.tensors)
     if (!tensor.storage && tensor.recorder != identity_)
       throw Error::argumentError("INVALID_ARGUMENT", request.operation, name,
-                                 "a tensor of this program or of the device", "a temporary of another program");
+                                 "a tensor of this program or of its device", "a temporary of another program");
   Tensor output;
   Operation operation = describe(request, *this, output);
   if (Reasons reasons = notSupportedReasons(operation, capabilities_); !reasons.empty()) {
@@ -76,7 +76,7 @@ Tensor Recorder::record(const Request& request) {
 }
 
 Plan Recorder::finish(std::string name, bool poison) {
-  if (finished_) throw Error("INVALID_ARGUMENT", "record: this program's recording has already ended.");
+  if (finished_) throw Error("INVALID_ARGUMENT", "record: the recording of this program has already ended.");
   finished_ = true;
   plan_.name = std::move(name);
   plan_.poison = poison;

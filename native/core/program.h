@@ -1,4 +1,4 @@
-// Recording: a straight list of operations, and a plan of where each temporary lives in one arena.
+// Recording a program: a list of operations, and the offsets of its temporaries in one arena.
 #pragma once
 
 #include <cstdint>
@@ -11,30 +11,30 @@ namespace onehead {
 
 struct Temporary {
   size_t bytes = 0;
-  size_t offset = 0;                    // in the arena, known after planning
+  size_t offset = 0;                    // in the arena, once planned
   int64_t firstUse = -1, lastUse = -1;  // operation indices
 };
 
-/** What a backend prepares: the operations and the layout of the temporaries. */
+/** What a backend prepares: the operations, and the layout of the temporaries. */
 struct Plan {
   std::string name;
   std::vector<Operation> operations;
   std::vector<Temporary> temporaries;
   size_t arenaBytes = 0;
-  /** Fills the arena with NaN before each run, so that reading what was never written shows. For tests. */
+  /** For tests: fills the arena with NaN before each run, so that reads of unwritten memory are noticed. */
   bool poison = false;
 };
 
 class Recorder {
  public:
-  /** For a device that computes this. */
+  /** Records for a device with these capabilities. */
   explicit Recorder(Capabilities capabilities);
-  /** A tensor that lives only inside this program. */
+  /** A tensor that exists only in this program. */
   Tensor temporary(DType dtype, Shape shape);
-  /** Records one operation and gives its output. Throws Error when the request is wrong, and NOT_SUPPORTED with the
-   * reasons where the device does not compute it. */
+  /** Records one operation and returns its output. Throws Error if the request is invalid; NOT_SUPPORTED, with the
+   * reasons, if the device cannot compute it. */
   Tensor record(const Request& request);
-  /** Ends the recording: plans the arena. The recorder takes nothing more after this. */
+  /** Ends the recording and plans the arena. Nothing can be recorded afterwards. */
   Plan finish(std::string name, bool poison);
   uint64_t identity() const { return identity_; }
   const Capabilities& capabilities() const { return capabilities_; }

@@ -10,8 +10,7 @@ namespace onehead {
 
 namespace {
 
-/** The least magnitude of `dtype`, as its bits, that is infinite or no number, or becomes so when rounded to `stored`.
- */
+/** The smallest magnitude of `dtype`, as bits, that is not finite or would not be when rounded to `stored`. */
 int32_t limitOf(DType dtype, DType stored) {
   switch (dtype) {
     case DType::float16:
@@ -19,13 +18,13 @@ int32_t limitOf(DType dtype, DType stored) {
     case DType::bfloat16:
       return stored == DType::float16 ? 0x4780 : 0x7f80;  // 65536
     default:
-      if (stored == DType::float16) return 0x477ff000;   // 65520, halfway to what would be the next
-      if (stored == DType::bfloat16) return 0x7f7f8000;  // the same for bfloat16
+      if (stored == DType::float16) return 0x477ff000;   // 65520: halfway between the largest float16 and the next step
+      if (stored == DType::bfloat16) return 0x7f7f8000;  // likewise for bfloat16
       return 0x7f800000;
   }
 }
 
-/** True when every magnitude is below the limit. Without a branch, so that it keeps pace with memory. */
+/** Whether all magnitudes are below the limit. Branch-free, so that it is as fast as memory. */
 template <typename Bits>
 bool allBelow(const Bits* bits, int64_t count, int32_t limit) {
   constexpr Bits magnitude = Bits(~Bits(0)) >> 1;
@@ -63,14 +62,14 @@ size_t Source::Part::scaleBytes() const {
 }
 
 void Source::Part::decode(int64_t first, int64_t count, float* to) const {
-  constexpr int64_t most = int64_t(1) << 15;  // elements at once, so that what is read is decoded from the cache
+  constexpr int64_t maxElements = int64_t(1) << 15;  // elements at once, so that they are decoded from cache
   const Block block = blockOf(encoding);
-  std::vector<std::byte> blocks(size_t(std::min(count, most) / block.elements) * block.bytes);
-  for (int64_t done = 0; done < count; done += most) {
-    const int64_t now = std::min(most, count - done);
+  std::vector<std::byte> blocks(size_t(std::min(count, maxElements) / block.elements) * block.bytes);
+  for (int64_t done = 0; done < count; done += maxElements) {
+    const int64_t step = std::min(maxElements, count - done);
     file->read(offset + size_t((first + done) / block.elements) * block.bytes, blocks.data(),
-               size_t(now / block.elements) * block.bytes);
-    onehead::decode(encoding, blocks.data(), now, to + done);
+               size_t(step / block.elements) * block.bytes);
+    onehead::decode(encoding, blocks.data(), step, to + done);
   }
   if (scales.each == 0 || count == 0) return;
   const size_t size = bytesOf(scales.dtype);
@@ -98,8 +97,8 @@ void Source::Part::readRows(int64_t firstRow, int64_t rows, int8_t* to, float* f
     if (!std::isfinite(factors[row]))
       throw Error("MODEL_INVALID", file->path + ": the scale of row " + std::to_string(firstRow + row) +
                                        " of tensor '" + (name.empty() ? "?" : name) +
-                                       "' is not a finite number, so no text can come of it; download or export the "
-                                       "checkpoint again.");
+                                       "' is not a finite number: the checkpoint is damaged; download or export it "
+                                       "again.");
   }
 }
 
@@ -119,10 +118,10 @@ void Source::Part::read(int64_t first, int64_t count, void* to, DType stored) co
   const std::string where =
       file->path + ": element " + std::to_string(first + i) + " of tensor '" + (name.empty() ? "?" : name) + "' is ";
   if (std::isfinite(value))
-    throw Error("MODEL_INVALID", where + number + ", more than " + std::string(nameOf(stored)) +
-                                     " can hold; load the model with dtype 'float32'.");
+    throw Error("MODEL_INVALID", where + number + ", which " + std::string(nameOf(stored)) +
+                                     " cannot represent; load the model with dtype 'float32'.");
   throw Error("MODEL_INVALID", where + (std::isnan(value) ? "not a number" : "infinite") +
-                                   ", so no text can come of it; download or export the checkpoint again.");
+                                   ": the checkpoint is damaged; download or export it again.");
 }
 
 }  // namespace onehead

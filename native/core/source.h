@@ -1,4 +1,4 @@
-// What a constant is made of.
+// The contents of a constant.
 #pragma once
 
 #include <memory>
@@ -11,10 +11,11 @@
 
 namespace onehead {
 
-/** A constant's contents: runs of elements, in order, each from a file or zeros. */
+/** A constant's contents: consecutive runs of elements, each from a file, or zero. */
 struct Source {
   struct Part {
-    /** What `int8` and `int16` are divided by, or multiplied by: one number for each `each` elements. */
+    /** Scales of `int8` and `int16`, one for each `each` elements; elements are divided by them, or multiplied if
+     * `factor`. */
     struct Scales {
       size_t offset = 0;  // bytes into the file
       DType dtype = DType::float32;
@@ -24,25 +25,25 @@ struct Source {
 
     std::shared_ptr<WeightsFile> file;  // null: zeros
     size_t offset = 0;                  // bytes into the file
-    DType dtype = DType::float32;       // what `read` gives: float32 where the encoding is not plain
+    DType dtype = DType::float32;       // that `read` returns; float32 unless the encoding is plain
     Encoding encoding = Encoding::plain;
     Scales scales;
     int64_t elements = 0;
-    std::string name;  // the tensor's, for messages
+    std::string name;  // of the tensor, for messages
 
-    /** The bytes that the elements, and that their scales, take in the file. */
+    /** Size in the file of the elements, and of their scales. */
     size_t bytes() const;
     size_t scaleBytes() const;
 
     /**
-     * Reads `count` elements from element `first` on, a multiple of `decodingStep`, as numbers of `dtype`. Throws Error
-     * MODEL_INVALID where the file cannot be read, and where one of them is not a finite number in `stored`, the type
-     * in which it will be kept: no text can come of such weights, and they would look like silence.
+     * Reads `count` elements from `first` on (a multiple of `decodingStep`) as type `dtype`. Throws Error MODEL_INVALID
+     * if the file cannot be read, or if an element is not finite in `stored`, the type in which it will be kept: such
+     * weights would give no text, which looks like silence.
      */
     void read(int64_t first, int64_t count, void* to, DType stored) const;
 
-    /** The whole numbers of int8 elements as they are, `scales.each` of them a row, and the factor of each row. Throws
-     * Error MODEL_INVALID where the file cannot be read, or a factor is not a finite number. */
+    /** Reads int8 elements without applying scales, `scales.each` per row, and the factor of each row. Throws Error
+     * MODEL_INVALID if the file cannot be read or a factor is not finite. */
     void readRows(int64_t firstRow, int64_t rows, int8_t* to, float* factors) const;
 
    private:

@@ -1,4 +1,4 @@
-// Tensors: a typed, shaped view of memory that a backend owns, or of a place in a program's arena.
+// Tensors: a typed, shaped view of memory that a backend owns, or of a temporary in a program's arena.
 #pragma once
 
 #include <cstdint>
@@ -24,36 +24,37 @@ inline std::string toString(const Shape& shape) {
   return text + "]";
 }
 
-/** Memory that a backend owns; freed with the last reference. */
+/** Memory that a backend owns; freed when the last reference is released. */
 class Storage {
  public:
   explicit Storage(size_t bytes) : bytes(bytes) {}
   virtual ~Storage() = default;
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
-  /** True for a weight of 8 bits in a layout of the device's own, which products alone read. */
+  /** Whether it is an int8 weight in the device's own layout, which only products read. */
   virtual bool isQuantizedWeight() const { return false; }
   const size_t bytes;
 };
 
-/** Alignment of every tensor in memory, in bytes: a cache line, and the widest vector. */
+/** Alignment of every tensor, in bytes: a cache line, and the widest vector. */
 constexpr size_t tensorAlignment = 64;
-/** The least multiple of it that holds so many bytes. */
+/** `bytes` rounded up to the alignment. */
 constexpr size_t aligned(size_t bytes) { return (bytes + tensorAlignment - 1) / tensorAlignment * tensorAlignment; }
 
-/** Where a temporary of a program lives: an index into the program's list of temporaries. */
+/** The value of Tensor::temporary of tensors that have storage. */
 constexpr int64_t noTemporary = -1;
 
 struct Tensor {
   DType dtype = DType::float32;
   Shape shape;
-  /** Elements between two rows of the last dimension; more than its size in a view of columns. */
+  /** Elements between two rows of the last dimension; more than the row's size in a view of columns. */
   int64_t rowStride = 0;
-  /** Elements from the start of the memory. */
+  /** Elements from the start of the storage or temporary. */
   int64_t offset = 0;
   std::shared_ptr<Storage> storage;  // null for a temporary
+  /** Index into the program's list of temporaries. */
   int64_t temporary = noTemporary;
-  /** The recorder that a temporary belongs to; temporaries of another recorder are refused. */
+  /** The recorder that a temporary belongs to; other recorders refuse it. */
   uint64_t recorder = 0;
 
   int64_t elements() const { return elementsOf(shape); }

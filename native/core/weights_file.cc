@@ -34,16 +34,16 @@ WeightsFile::WeightsFile(const std::string& path)
 WeightsFile::~WeightsFile() { ::close(descriptor_); }
 
 void WeightsFile::read(size_t offset, void* to, size_t bytes) const {
-  constexpr size_t most = size_t(1) << 30;  // the system reads no more than 2 GiB at once
-  auto* place = static_cast<char*>(to);
+  constexpr size_t maxBytes = size_t(1) << 30;  // Linux reads at most 2 GiB at once
+  auto* destination = static_cast<char*>(to);
   while (bytes > 0) {
-    const ssize_t count = ::pread(descriptor_, place, std::min(bytes, most), off_t(offset));
+    const ssize_t count = ::pread(descriptor_, destination, std::min(bytes, maxBytes), off_t(offset));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) fail(path, "read");
     if (count == 0)
       throw Error("MODEL_INVALID", path + " ended at byte " + std::to_string(offset) +
-                                       " while it was read: it was cut short; download or export it again.");
-    place += count;
+                                       " while it was read: it is incomplete; download or export it again.");
+    destination += count;
     offset += size_t(count);
     bytes -= size_t(count);
   }

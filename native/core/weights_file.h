@@ -1,4 +1,4 @@
-// A file of weights, open for reading. Not mapped into memory: a file that is cut while it is mapped kills the process.
+// A file of weights, open for reading. It is not memory-mapped: if a mapped file is truncated, the process crashes.
 #pragma once
 
 #include <cstddef>
@@ -8,16 +8,16 @@ namespace onehead {
 
 class WeightsFile {
  public:
-  /** Throws Error MODEL_INVALID when the file cannot be opened. */
+  /** Throws Error MODEL_INVALID if the file cannot be opened. */
   explicit WeightsFile(const std::string& path);
   ~WeightsFile();
   WeightsFile(const WeightsFile&) = delete;
   WeightsFile& operator=(const WeightsFile&) = delete;
 
   const std::string path;
-  /** Bytes when it was opened. */
+  /** Size in bytes when it was opened. */
   size_t size() const { return size_; }
-  /** Reads exactly these bytes. Throws Error MODEL_INVALID where the file ends before them, or cannot be read. */
+  /** Reads exactly these bytes. Throws Error MODEL_INVALID if the file ends before or cannot be read. */
   void read(size_t offset, void* to, size_t bytes) const;
 
  private:

@@ -9,7 +9,7 @@ inline Capabilities capabilities() {
   return {.device = "cpu",
           .title = "the CPU",
           .types = {DType::float32, DType::bfloat16},
-          .headSizes = {.least = 1, .most = 256, .step = 1},
+          .headSizes = {.minimum = 1, .maximum = 256, .step = 1},
           .constantWeights = true,
           .ownWeightLayout = true};
 }

@@ -86,7 +86,7 @@ static const Kernels& kernelsNamed(const std::string& name) {
   return *found;
 }
 
-const Kernels& usualKernels() {
+const Kernels& defaultKernels() {
   const char* given = std::getenv("ONEHEAD_CPU_KERNELS");
   return given && *given ? kernelsNamed(given) : *kernels();
 }
@@ -107,11 +107,11 @@ int defaultThreads() {
 }
 
 std::shared_ptr<Backend> makeCpuBackend(const CpuOptions& options) {
-  constexpr int mostThreads = 1024;
-  if (options.threads < 0 || options.threads > mostThreads)
+  constexpr int maxThreads = 1024;
+  if (options.threads < 0 || options.threads > maxThreads)
     throw Error("INVALID_ARGUMENT", "Expected threads to be a whole number from 1 to 1024 but received " +
                                         std::to_string(options.threads) + ".");
-  const Kernels* chosen = options.kernels.empty() ? &usualKernels() : &kernelsNamed(options.kernels);
+  const Kernels* chosen = options.kernels.empty() ? &defaultKernels() : &kernelsNamed(options.kernels);
   return std::make_shared<CpuBackend>(options.threads ? options.threads : defaultThreads(), *chosen);
 }
 

@@ -18,7 +18,7 @@ struct CpuOptions {
 std::shared_ptr<Backend> makeCpuBackend(const CpuOptions& options);
 /** The kernels of devices that name none: those that ONEHEAD_CPU_KERNELS names in the environment, or the CPU's best.
  * Throws Error INVALID_ARGUMENT where the CPU has none of that name. */
-const Kernels& usualKernels();
+const Kernels& defaultKernels();
 /** Cores that this process may run on, hardware threads of one core counted once. */
 int defaultThreads();
 

@@ -33,7 +33,7 @@ struct Share {
 };
 
 /** Weights of 8 bits lie in panels of so many rows. */
-constexpr int64_t bytePanel = 16;
+constexpr int64_t int8PanelRows = 16;
 
 /**
  * y[m, n] = activation(sum over k of norm(x)[m, k] * w[n, k] + bias[n]) + residual[m, n].
@@ -62,12 +62,12 @@ struct LinearArguments {
   void* scratch;  // as the kernel wants it, 64-byte aligned, shared by the team
 };
 /** Bytes of the panels of a weight. */
-[[gnu::always_inline]] constexpr int64_t bytePanels(int64_t columns, int64_t depth) {
-  return (columns + bytePanel - 1) / bytePanel * bytePanel * ((depth + 3) / 4 * 4);
+[[gnu::always_inline]] constexpr int64_t int8PanelBytes(int64_t columns, int64_t depth) {
+  return (columns + int8PanelRows - 1) / int8PanelRows * int8PanelRows * ((depth + 3) / 4 * 4);
 }
 /** Where element k of row n lies in panels of rows of this depth. */
-[[gnu::always_inline]] constexpr int64_t bytePlace(int64_t n, int64_t k, int64_t depth) {
-  return (n / bytePanel * ((depth + 3) / 4) + k / 4) * (4 * bytePanel) + n % bytePanel * 4 + k % 4;
+[[gnu::always_inline]] constexpr int64_t int8PanelIndex(int64_t n, int64_t k, int64_t depth) {
+  return (n / int8PanelRows * ((depth + 3) / 4) + k / 4) * (4 * int8PanelRows) + n % int8PanelRows * 4 + k % 4;
 }
 
 // Kernels that take `rows` and `pool` work on rows of a pool of state; see native/operations/operations.h. `rows`

@@ -49,7 +49,7 @@ thread_local bool asked = false;
 /** The team that the calling thread's regions run on; null where they are the runtime's. */
 ThreadTeam* team() {
   ThreadTeam* led = ThreadTeam::led();
-  return led && led->own() ? led : nullptr;
+  return led && led->ownsThreads() ? led : nullptr;
 }
 
 }  // namespace

@@ -15,7 +15,7 @@ int omp_get_thread_num();
 namespace {
 
 /** More than any region of oneDNN's has: what it uses of its surroundings, an address each. */
-constexpr std::size_t mostArguments = 16;
+constexpr std::size_t maxArguments = 16;
 
 using Function = void (*)();
 
@@ -23,7 +23,7 @@ using Function = void (*)();
 struct Region {
   Function function;
   std::size_t count;
-  void* arguments[mostArguments];
+  void* arguments[maxArguments];
 };
 
 using Caller = void (*)(const Region& region, std::int32_t* thread);
@@ -43,7 +43,7 @@ constexpr std::array<Caller, sizeof...(count)> callersOf(std::index_sequence<cou
   return {callerOf(std::make_index_sequence<count>())...};
 }
 
-constexpr auto callers = callersOf(std::make_index_sequence<mostArguments + 1>());
+constexpr auto callers = callersOf(std::make_index_sequence<maxArguments + 1>());
 
 /** Of the calling thread's next region; 0 where it does not say. */
 thread_local unsigned wanted = 0;
@@ -62,7 +62,7 @@ ONEHEAD_FOR_CLANG void __kmpc_fork_call(void*, std::int32_t count, Function func
   Region region{function, std::size_t(count), {}};
   va_list arguments;
   va_start(arguments, function);
-  for (std::size_t i = 0; i < region.count && i < mostArguments; ++i) region.arguments[i] = va_arg(arguments, void*);
+  for (std::size_t i = 0; i < region.count && i < maxArguments; ++i) region.arguments[i] = va_arg(arguments, void*);
   va_end(arguments);
   const unsigned threads = std::exchange(wanted, 0);
   GOMP_parallel(

@@ -23,30 +23,30 @@ class Quantizer {
       next_ += rows;  // zeros, which the memory is made of
       return;
     }
-    const bool whole = part.encoding == Encoding::int8 && part.scales.each == columns_;
+    const bool isRowwiseInt8 = part.encoding == Encoding::int8 && part.scales.each == columns_;
     // Encoded elements are read from multiples of decodingStep on.
     const int64_t unit = decodingStep / std::gcd(decodingStep, columns_);
     const int64_t step = std::max(unit, pieceElements / columns_ / unit * unit);
     for (int64_t done = 0; done < rows; done += step) {
       const int64_t count = std::min(step, rows - done);
-      if (whole) {
-        take(part, done, count);
+      if (isRowwiseInt8) {
+        copyRows(part, done, count);
       } else {
-        make(part, done, count);
+        quantizeRows(part, done, count);
       }
     }
   }
 
-  double error() const { return made_ > 0 ? std::sqrt(lost_ / double(made_)) : 0; }
+  double error() const { return quantizedRows_ > 0 ? std::sqrt(squaredErrors_ / double(quantizedRows_)) : 0; }
 
  private:
-  void take(const Source::Part& part, int64_t first, int64_t count) {
+  void copyRows(const Source::Part& part, int64_t first, int64_t count) {
     bytes_.resize(size_t(count * columns_));
     part.readRows(first, count, bytes_.data(), scales_ + next_);
-    for (int64_t row = 0; row < count; ++row) place(bytes_.data() + row * columns_);
+    for (int64_t row = 0; row < count; ++row) store(bytes_.data() + row * columns_);
   }
 
-  void make(const Source::Part& part, int64_t first, int64_t count) {
+  void quantizeRows(const Source::Part& part, int64_t first, int64_t count) {
     const int64_t elements = count * columns_;
     piece_.resize(size_t(elements) * bytesOf(part.dtype));
     floats_.resize(size_t(elements));
@@ -56,17 +56,17 @@ class Quantizer {
       const float* x = floats_.data() + row * columns_;
       const float scale = scales_[next_] = kernels_.quantizeRow(x, columns_, row_.data());
       if (!std::isfinite(scale) || scale > 0) {
-        const double lost = lostOf(row_.data());
-        lost_ += lost * lost;
-        ++made_;
+        const double error = roundingError(row_.data());
+        squaredErrors_ += error * error;
+        ++quantizedRows_;
       }
-      place(row_.data());
+      store(row_.data());
     }
   }
 
   /** The rounding, a step over the root of 12, against what a usual element of the row is: its median magnitude
    * as that of a normal distribution. An outlier makes steps large and leaves the median as it is. */
-  double lostOf(const int8_t* row) const {
+  double roundingError(const int8_t* row) const {
     int64_t counts[128] = {};
     for (int64_t k = 0; k < columns_; ++k) ++counts[std::abs(int(row[k]))];
     int median = 0;
@@ -75,9 +75,9 @@ class Quantizer {
     return roundingDeviation * medianOfNormal / (median + 0.5);
   }
 
-  void place(const int8_t* row) {
-    int8_t* to = panels_ + bytePlace(next_++, 0, columns_);
-    for (int64_t k = 0; k < columns_; ++k) to[k / 4 * 4 * bytePanel + k % 4] = row[k];
+  void store(const int8_t* row) {
+    int8_t* to = panels_ + int8PanelIndex(next_++, 0, columns_);
+    for (int64_t k = 0; k < columns_; ++k) to[k / 4 * 4 * int8PanelRows + k % 4] = row[k];
   }
 
   const int64_t columns_;
@@ -85,8 +85,8 @@ class Quantizer {
   int8_t* const panels_;
   float* const scales_;
   int64_t next_ = 0;  // the row that comes next
-  double lost_ = 0;
-  int64_t made_ = 0;  // rows that were quantized here, but for those of zeros
+  double squaredErrors_ = 0;
+  int64_t quantizedRows_ = 0;  // rows that were quantized here, but for those of zeros
   std::vector<int8_t> row_, bytes_;
   std::vector<std::byte> piece_;
   std::vector<float> floats_;
@@ -97,7 +97,7 @@ class Quantizer {
 Backend::Quantized quantized(const Source& source, const Shape& shape, const Kernels& kernels,
                              const std::shared_ptr<MemoryCounter>& counter) {
   const int64_t rows = shape[0], columns = shape[1];
-  const int64_t padded = (rows + bytePanel - 1) / bytePanel * bytePanel;
+  const int64_t padded = (rows + int8PanelRows - 1) / int8PanelRows * int8PanelRows;
   auto data = std::make_shared<CpuStorage>(rows, columns, counter);
   auto scales = std::make_shared<CpuStorage>(size_t(padded) * sizeof(float), counter);
   Quantizer quantizer(columns, kernels, data->panels(), reinterpret_cast<float*>(scales->plain()));

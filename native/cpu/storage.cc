@@ -52,14 +52,15 @@ CpuStorage::CpuStorage(Source source, DType dtype, const Shape& shape, const Ker
 
 CpuStorage::CpuStorage(int64_t rows, int64_t columns, std::shared_ptr<MemoryCounter> counter)
     : Storage(size_t(rows * columns)),
-      panels_(size_t(bytePanels(rows, columns)), counter),
+      panels_(size_t(int8PanelBytes(rows, columns)), counter),
       columns_(columns),
       counter_(std::move(counter)) {}
 
 std::vector<std::byte> CpuStorage::unpacked() const {
   std::vector<std::byte> rows(bytes);
   const std::byte* from = panels_.data();
-  for (size_t i = 0; i < bytes; ++i) rows[i] = from[bytePlace(int64_t(i) / columns_, int64_t(i) % columns_, columns_)];
+  for (size_t i = 0; i < bytes; ++i)
+    rows[i] = from[int8PanelIndex(int64_t(i) / columns_, int64_t(i) % columns_, columns_)];
   return rows;
 }
 
@@ -72,13 +73,13 @@ Buffer CpuStorage::assemble(DType dtype) {
   for (const Source::Part& part : source_.parts) {
     for (int64_t done = 0; part.file && done < part.elements; done += pieceElements) {
       const int64_t count = std::min(pieceElements, part.elements - done);
-      std::byte* place = to + size_t(done) * elementBytes;
+      std::byte* destination = to + size_t(done) * elementBytes;
       if (part.dtype == dtype) {
-        part.read(done, count, place, dtype_);
+        part.read(done, count, destination, dtype_);
       } else {
         piece.resize(size_t(pieceElements) * bytesOf(part.dtype));
         part.read(done, count, piece.data(), dtype_);
-        kernels_->convert(piece.data(), part.dtype, place, type, count);
+        kernels_->convert(piece.data(), part.dtype, destination, type, count);
       }
     }
     to += size_t(part.elements) * elementBytes;

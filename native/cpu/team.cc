@@ -17,8 +17,8 @@ namespace onehead::cpu {
 
 namespace {
 
-thread_local ThreadTeam* ledByThisThread = nullptr;
-thread_local const Team* runByThisThread = nullptr;
+thread_local ThreadTeam* ledByCaller = nullptr;
+thread_local const Team* partOfCaller = nullptr;
 
 constexpr uint64_t ticketOf(uint32_t round, int parts, int next) {
   return uint64_t(round) << 32 | uint64_t(parts) << 16 | uint64_t(next);
@@ -43,35 +43,35 @@ void Barrier::wait(int threads) {
   if (arrived_.fetch_add(1) + 1 == threads) {
     arrived_.store(0);
     generation_.store(generation + 1);
-    place_.wake();
+    waitPoint_.wake();
     return;
   }
-  place_.wait([&] { return generation_.load() != generation; });
+  waitPoint_.wait([&] { return generation_.load() != generation; });
 }
 
 /** A part of a round, while a thread runs it. */
 class ThreadTeam::Part final : public Team {
  public:
-  Part(int index, int count, Barrier* meeting) : meeting_(meeting), outer_(runByThisThread) {
+  Part(int index, int count, Barrier* barrier) : barrier_(barrier), outer_(partOfCaller) {
     thread = index;
     threads = count;
-    runByThisThread = this;
+    partOfCaller = this;
   }
-  ~Part() override { runByThisThread = outer_; }
+  ~Part() override { partOfCaller = outer_; }
   void barrier() const override {
-    if (meeting_) meeting_->wait(threads);
+    if (barrier_) barrier_->wait(threads);
   }
 
  private:
-  Barrier* meeting_;
+  Barrier* barrier_;
   const Team* outer_;
 };
 
-ThreadTeam* ThreadTeam::led() { return ledByThisThread; }
-const Team* ThreadTeam::part() { return runByThisThread; }
+ThreadTeam* ThreadTeam::led() { return ledByCaller; }
+const Team* ThreadTeam::part() { return partOfCaller; }
 
 ThreadTeam::ThreadTeam(int threads, Threads whose) : threads_(threads), whose_(whose) {
-  if (own()) {
+  if (ownsThreads()) {
     try {
       for (int i = 1; i < threads_; ++i) {
         workers_.emplace_back([this] { workUntilClosed(); });
@@ -87,11 +87,11 @@ ThreadTeam::ThreadTeam(int threads, Threads whose) : threads_(threads), whose_(w
   } else {
     openmp::setThreads(threads_);
   }
-  ledByThisThread = this;
+  ledByCaller = this;
 }
 
 ThreadTeam::~ThreadTeam() {
-  if (ledByThisThread == this) ledByThisThread = nullptr;
+  if (ledByCaller == this) ledByCaller = nullptr;
   close();
 }
 
@@ -106,7 +106,7 @@ void ThreadTeam::callAlone(Call call, const void* data) { call(data, Part(0, 1, 
 void ThreadTeam::open(Call call, const void* data, int parts) {
   parts = std::min(parts, threads_);
   if (parts <= 1) return callAlone(call, data);
-  if (!own()) {
+  if (!ownsThreads()) {
     return openmp::parallel(parts, [&](int index, int count) { call(data, Part(index, count, &barrier_)); });
   }
   call_ = call;

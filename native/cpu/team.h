@@ -21,7 +21,7 @@ namespace onehead::cpu {
 void pauseSpinning();
 
 /** Where threads wait for a condition: they spin, then sleep. */
-class WaitingPlace {
+class WaitPoint {
  public:
   /** Returns once `ready()` is true. It reads what others write before they call `wake`, with sequential consistency on
    * both sides. */
@@ -73,7 +73,7 @@ class Barrier {
  private:
   alignas(64) std::atomic<int> arrived_ = 0;
   alignas(64) std::atomic<int> generation_ = 0;
-  WaitingPlace place_;
+  WaitPoint waitPoint_;
 };
 
 class ThreadTeam {
@@ -89,7 +89,7 @@ class ThreadTeam {
   ThreadTeam& operator=(const ThreadTeam&) = delete;
 
   int threads() const { return threads_; }
-  bool own() const { return whose_ == Threads::own; }
+  bool ownsThreads() const { return whose_ == Threads::own; }
 
   /** The team that the calling thread leads; null on other threads. */
   static ThreadTeam* led();
@@ -137,7 +137,7 @@ class ThreadTeam {
   alignas(64) std::atomic<uint64_t> ticket_ = 0;
   alignas(64) std::atomic<int> done_ = 0;
   std::atomic<bool> closing_ = false;
-  WaitingPlace idle_, leader_;
+  WaitPoint idle_, leader_;
   std::vector<std::thread> workers_;
 };
 

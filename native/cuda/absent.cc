@@ -1,4 +1,4 @@
-// Stands in for the CUDA backend where no CUDA compiler built it.
+// Replaces the CUDA backend in builds without a CUDA compiler.
 #include "../core/error.h"
 #include "cuda_backend.h"
 #include "probe.h"
@@ -15,8 +15,8 @@ CudaProbe probeCuda() noexcept {
 
 std::shared_ptr<Backend> makeCudaBackend(const CudaOptions&) {
   throw Error("DEVICE_UNAVAILABLE",
-              "This addon was built without CUDA, so it has no CUDA device; on Linux on x86-64 run "
-              "`npm install @onehead/linux-x64-cuda`, in a clone build it where nvcc is found, or use 'cpu'.");
+              "This addon was built without CUDA. On Linux on x86-64 run `npm install @onehead/linux-x64-cuda`; in a "
+              "clone build it where nvcc is installed; or use 'cpu'.");
 }
 
 }  // namespace onehead::cuda

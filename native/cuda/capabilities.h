@@ -1,4 +1,4 @@
-// What the CUDA backend computes. A build without CUDA knows it too, to answer whether a GPU could compute something.
+// What the CUDA backend supports. Builds without CUDA include it too, to answer what a GPU could compute.
 #pragma once
 
 #include "../core/capabilities.h"
@@ -6,14 +6,15 @@
 
 namespace onehead::cuda {
 
-/** Of any GPU; a device that is open knows its shared memory besides. */
+/** The capabilities of any GPU; an open device also reports its shared memory. */
 inline Capabilities capabilities() {
-  return {.device = "cuda",
-          .title = "CUDA",
-          .types = {DType::float32, DType::float16, DType::bfloat16},
-          .headSizes = {.least = leastAttentionHeadSize, .most = mostAttentionHeadSize, .step = attentionHeadSizeStep},
-          .rowAlignment = attentionAlignment,
-          .projectedRows = projectedAttentionRows};
+  return {
+      .device = "cuda",
+      .title = "CUDA",
+      .types = {DType::float32, DType::float16, DType::bfloat16},
+      .headSizes = {.minimum = minAttentionHeadSize, .maximum = maxAttentionHeadSize, .step = attentionHeadSizeStep},
+      .rowAlignment = attentionAlignment,
+      .projectedRows = projectedAttentionRows};
 }
 
 }  // namespace onehead::cuda

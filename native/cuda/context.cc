@@ -11,18 +11,20 @@ namespace onehead::cuda {
 
 namespace {
 
-/** Freed memory up to this stays in the pool, so that programs that come and go need no call to the driver. */
-constexpr uint64_t keptBytes = uint64_t(256) << 20;
+/** Up to this much freed memory stays in the pool, so that programs can come and go without calls to the driver. */
+constexpr uint64_t poolBytes = uint64_t(256) << 20;
 
-/** What ONEHEAD_CUDA_FUSION in the environment says: so a GPU can measure both. */
-Fusion askedFusion() {
+/** The environment variable ONEHEAD_CUDA_FUSION, so that both ways can be measured on a GPU. */
+Fusion requestedFusion() {
   const char* given = std::getenv("ONEHEAD_CUDA_FUSION");
-  const std::string asked = given ? given : "";
-  if (asked.empty() || asked == "auto") return Fusion::automatic;
-  if (asked == "always") return Fusion::always;
-  if (asked == "never") return Fusion::never;
-  throw Error("INVALID_ARGUMENT", "ONEHEAD_CUDA_FUSION in the environment is '" + asked.substr(0, 100) +
-                                      "'; it takes 'auto', 'always' and 'never'.");
+  const std::string requested = given ? given : "";
+  if (requested.empty() || requested == "auto") return Fusion::automatic;
+  if (requested == "always") return Fusion::always;
+  if (requested == "never") return Fusion::never;
+  throw Error("INVALID_ARGUMENT",
+              "Expected the environment variable ONEHEAD_CUDA_FUSION to be 'auto', 'always' or "
+              "'never' but received '" +
+                  requested.substr(0, 100) + "'.");
 }
 
 std::string mebibytes(size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
@@ -32,38 +34,38 @@ std::string mebibytes(size_t bytes) { return std::to_string(bytes >> 20) + " MiB
 Context::Context(const CudaOptions& options) : Context(options.index) {
   const DriverLock lock;
   const CudaDriver driver = findDriver();
-  const std::string asked = std::string(deviceName) + ":" + std::to_string(index_);
+  const std::string requested = std::string(deviceName) + ":" + std::to_string(index_);
   if (driver.devices == 0)
-    throw Error("DEVICE_UNAVAILABLE",
-                "The CUDA device cannot be used: " + driver.reason + "; see `onehead doctor`, or use 'cpu'.");
+    throw Error("DEVICE_UNAVAILABLE", "The CUDA device cannot be used: " + driver.reason +
+                                          "; run `onehead doctor` for details, or use 'cpu'.");
   if (index_ < 0 || index_ >= driver.devices)
-    throw Error("DEVICE_UNAVAILABLE", "There is no device '" + asked + "': the driver sees " +
-                                          std::to_string(driver.devices) + "; number 0 is the first.");
+    throw Error("DEVICE_UNAVAILABLE", "There is no device '" + requested + "': the driver reports " +
+                                          std::to_string(driver.devices) + ", numbered from 0.");
   cudaDeviceProp properties;
-  check(cudaGetDeviceProperties(&properties, index_), "asking for its properties");
+  check(cudaGetDeviceProperties(&properties, index_), "querying its properties");
   if (const std::string problem = deviceProblem(index_); !problem.empty())
-    throw Error("DEVICE_UNAVAILABLE", "The device '" + asked + "' (" + properties.name +
+    throw Error("DEVICE_UNAVAILABLE", "The device '" + requested + "' (" + properties.name +
                                           ") cannot run this addon's kernels: " + problem +
-                                          "; see `onehead doctor`, or use 'cpu'.");
+                                          "; run `onehead doctor` for details, or use 'cpu'.");
   use();
   size_t total = 0;
-  check(cudaMemGetInfo(&freeAtFirst_, &total), "asking for its memory");
+  check(cudaMemGetInfo(&freeAtFirst_, &total), "querying its memory");
   launcher_.programmatic = properties.major >= 9;
   launcher_.clusters = properties.major >= 9;
 #if defined(ONEHEAD_WARPGROUPS_COMPILED)
   launcher_.warpgroups = properties.major == 9 && properties.minor == 0;
 #endif
-  launcher_.fusion = askedFusion();
+  launcher_.fusion = requestedFusion();
   launcher_.multiprocessors = properties.multiProcessorCount;
   launcher_.sharedMemory = properties.sharedMemPerBlockOptin;
-  check(cudaStreamCreateWithFlags(&launcher_.stream, cudaStreamNonBlocking), "making a stream");
-  check(cudaStreamCreateWithFlags(&allocations_, cudaStreamNonBlocking), "making a stream");
+  check(cudaStreamCreateWithFlags(&launcher_.stream, cudaStreamNonBlocking), "creating a stream");
+  check(cudaStreamCreateWithFlags(&allocations_, cudaStreamNonBlocking), "creating a stream");
   cudaMemPoolProps pool{};
   pool.allocType = cudaMemAllocationTypePinned;
   pool.location = {cudaMemLocationTypeDevice, index_};
-  check(cudaMemPoolCreate(&pool_, &pool), "making a memory pool");
-  uint64_t kept = keptBytes;
-  check(cudaMemPoolSetAttribute(pool_, cudaMemPoolAttrReleaseThreshold, &kept), "making a memory pool");
+  check(cudaMemPoolCreate(&pool_, &pool), "creating a memory pool");
+  uint64_t threshold = poolBytes;
+  check(cudaMemPoolSetAttribute(pool_, cudaMemPoolAttrReleaseThreshold, &threshold), "creating a memory pool");
 }
 
 Context::~Context() { close(); }
@@ -90,7 +92,7 @@ void Context::close() noexcept {
     cudaStreamDestroy(allocations_);
   }
   if (pool_) cudaMemPoolDestroy(pool_);
-  cudaGetLastError();  // a device that has failed says so again here, to nobody
+  cudaGetLastError();  // a device that has failed reports it again here
 }
 
 void Context::own(Owned* owned) {
@@ -105,25 +107,25 @@ void Context::disown(Owned* owned) noexcept {
 
 void Context::check(cudaError_t error, const std::string& doing) const {
   if (error == cudaSuccess) return;
-  cudaGetLastError();  // so that the next call starts clean, where the failure was not the context's end
+  cudaGetLastError();  // clears the error, if it is not sticky, so that the next call does not report it
   if (error == cudaErrorMemoryAllocation)
     throw Error("OUT_OF_MEMORY", "The GPU ran out of memory while " + doing +
-                                     "; use a smaller model or batch, or end what else uses the GPU.");
+                                     "; use a smaller model or batch, or end other processes that use the GPU.");
   fail(doing, cudaGetErrorString(error));
 }
 
 void Context::fail(const std::string& doing, const std::string& reason) const {
   throw Error("DEVICE_FAILED", "The GPU failed while " + doing + ": " + reason +
-                                   ". Close this device; if a new one fails too, start the process again.");
+                                   ". Close this device; if a new one fails too, restart the process.");
 }
 
 void Context::outOfMemory(size_t bytes) const {
   size_t free = 0, total = 0;
   cudaMemGetInfo(&free, &total);
-  throw Error("OUT_OF_MEMORY", "The GPU could not give " + mebibytes(bytes) + " of memory: " + mebibytes(free) +
-                                   " of " + mebibytes(total) + " are free, and this device holds " +
+  throw Error("OUT_OF_MEMORY", "The GPU could not allocate " + mebibytes(bytes) + ": " + mebibytes(free) + " of " +
+                                   mebibytes(total) + " are free, and this device uses " +
                                    mebibytes(counter_.figures().inUse) +
-                                   "; use a smaller model or batch, or end what else uses the GPU.");
+                                   "; use a smaller model or batch, or end other processes that use the GPU.");
 }
 
 void* Context::allocate(size_t bytes) {
@@ -133,7 +135,7 @@ void* Context::allocate(size_t bytes) {
   void* memory = nullptr;
   cudaError_t error = cudaMallocFromPoolAsync(&memory, bytes, pool_, allocations_);
   if (error == cudaErrorMemoryAllocation) {
-    // What the pool keeps may be in the wrong pieces: give it back and ask once more.
+    // The pool's free memory may be fragmented: return it and try once more.
     cudaGetLastError();
     cudaStreamSynchronize(allocations_);
     cudaMemPoolTrimTo(pool_, 0);
@@ -156,7 +158,7 @@ void* Context::allocate(size_t bytes) {
 void Context::free(void* memory) noexcept {
   const DriverLock lock;
   const auto found = allocated_.find(memory);
-  if (found == allocated_.end()) return;  // it went with the device
+  if (found == allocated_.end()) return;  // already freed with the device
   use();
   cudaFreeAsync(memory, allocations_);
   cudaGetLastError();
@@ -197,7 +199,7 @@ void Buffer::swap(Buffer& other) noexcept {
 
 std::shared_ptr<Buffer> SharedBuffer::atLeast(size_t bytes) {
   if (!buffer_ || bytes > buffer_->bytes()) {
-    if (buffer_.use_count() == 1) buffer_.reset();  // before there is a second one
+    if (buffer_.use_count() == 1) buffer_.reset();  // free it before allocating the next
     buffer_ = std::make_shared<Buffer>(bytes, context_);
   }
   return buffer_;
@@ -212,8 +214,8 @@ Events::Events(Context& context, size_t count, unsigned flags) {
       handles_.push_back(event);
       continue;
     }
-    for (cudaEvent_t made : handles_) cudaEventDestroy(made);  // a constructor that throws has no destructor
-    context.check(error, "making an event");
+    for (cudaEvent_t created : handles_) cudaEventDestroy(created);  // no destructor runs if a constructor throws
+    context.check(error, "creating an event");
   }
 }
 

@@ -1,7 +1,7 @@
-// One GPU as this process uses it: its streams, its memory pool, its limits, and how failures become errors.
+// A GPU as one device uses it: its streams, memory pool and limits, and the conversion of failures to errors.
 //
-// Every piece of work for the device ends with an idle stream. So memory may be freed whenever its last user goes, and
-// what a failure hit is known.
+// Each job synchronizes the stream before it completes. So memory can be freed as soon as its last user is gone, and a
+// failure belongs to the job that caused it.
 #pragma once
 
 #include <memory>
@@ -17,10 +17,10 @@
 
 namespace onehead::cuda {
 
-/** What goes with its device at the latest. */
+/** An object that must be released before its device is closed. */
 class Owned {
  public:
-  /** Called at most once, when the device is closed, with the driver's lock held. */
+  /** Called at most once, when the device is closed, with the driver lock held. */
   virtual void release() noexcept = 0;
 
  protected:
@@ -40,40 +40,40 @@ class Context {
   const Launcher& launcher() const { return launcher_; }
   cudaStream_t stream() const { return launcher_.stream; }
   MemoryCounter& counter() { return counter_; }
-  /** Bytes of the GPU that nobody had taken when the device was opened. */
+  /** Bytes of the GPU's memory that were free when the device was opened. */
   size_t freeAtFirst() const { return freeAtFirst_; }
 
-  /** Throws Error OUT_OF_MEMORY or DEVICE_FAILED unless the call succeeded. */
+  /** Throws Error OUT_OF_MEMORY or DEVICE_FAILED if the call failed. `doing` completes "failed while ...". */
   void check(cudaError_t error, const std::string& doing) const;
-  /** Throws Error DEVICE_FAILED with a reason in words. */
+  /** Throws Error DEVICE_FAILED with this reason. */
   [[noreturn]] void fail(const std::string& doing, const std::string& reason) const;
   /** Waits until the stream is idle. */
   void synchronize(const std::string& doing) const { check(cudaStreamSynchronize(stream()), doing); }
 
-  /** Memory of zeros, from any thread. Throws Error OUT_OF_MEMORY. */
+  /** Zeroed memory; callable on any thread. Throws Error OUT_OF_MEMORY. */
   void* allocate(size_t bytes);
   void free(void* memory) noexcept;
 
   void own(Owned* owned);
   void disown(Owned* owned) noexcept;
-  /** Frees everything: streams, pool, pinned memory, what is owned, and the memory of tensors that are still there,
-   * which are never used again. Idempotent. */
+  /** Frees everything: streams, pool, pinned memory, registered objects, and memory that tensors still hold, which are
+   * not used any more. Idempotent. */
   void close() noexcept;
 
-  /** Host memory that the device reads and writes too. */
+  /** Host memory that the device can access. */
   template <class T>
   struct Mapped {
     T* host = nullptr;
     T* device = nullptr;
   };
-  /** Two pieces for transfers, `pieceBytes` each. Made when first asked for. */
+  /** Two pinned buffers for transfers, `pieceBytes` each, allocated on first use. */
   static constexpr size_t pieceBytes = size_t(4) << 20;
   const Mapped<std::byte>& piece(int i);
-  /** Where programs report. Made when first asked for. */
+  /** Where programs report their progress; allocated on first use. */
   const Mapped<Progress>& progress();
 
  private:
-  /** Owns nothing yet; what the public constructor makes behind it is freed even when that one throws. */
+  /** Allocates nothing. The public constructor delegates to it, so its destructor runs even if that one throws. */
   explicit Context(int index) : index_(index) {}
   [[noreturn]] void outOfMemory(size_t bytes) const;
   template <class T>
@@ -81,18 +81,18 @@ class Context {
 
   int index_;
   Launcher launcher_;
-  cudaStream_t allocations_ = nullptr;  // apart, so that another thread's allocation is never captured in a graph
+  cudaStream_t allocations_ = nullptr;  // separate, so that allocations of other threads are never captured
   cudaMemPool_t pool_ = nullptr;
   Mapped<std::byte> pieces_[2];
   Mapped<Progress> progress_;
-  std::unordered_map<void*, size_t> allocated_;  // bytes of each
+  std::unordered_map<void*, size_t> allocated_;  // bytes of each allocation
   std::unordered_set<Owned*> owned_;
   bool closed_ = false;
   MemoryCounter counter_;
   size_t freeAtFirst_ = 0;
 };
 
-/** Device memory of zeros. */
+/** Zeroed device memory. */
 class Buffer {
  public:
   Buffer() = default;
@@ -117,12 +117,12 @@ class Buffer {
   std::shared_ptr<Context> context_;
 };
 
-/** Memory that programs of one device share, since they run one after another. What a program has taken stays where it
- * is while that program lives; a program that needs more gets a larger one, which those after it take too. */
+/** Memory that the programs of a device share, since they run one after another. A program keeps the buffer that it
+ * got. If a program needs more, it gets a larger buffer, which later programs get too. */
 class SharedBuffer {
  public:
   explicit SharedBuffer(std::shared_ptr<Context> context) : context_(std::move(context)) {}
-  /** Throws Error OUT_OF_MEMORY; what programs have taken stays. */
+  /** Throws Error OUT_OF_MEMORY; buffers that programs hold are unaffected. */
   std::shared_ptr<Buffer> atLeast(size_t bytes);
 
  private:
@@ -130,7 +130,7 @@ class SharedBuffer {
   std::shared_ptr<Buffer> buffer_;
 };
 
-/** CUDA events that go with their owner. */
+/** CUDA events, destroyed with their owner. */
 class Events {
  public:
   /** Throws Error DEVICE_FAILED. */

@@ -19,37 +19,37 @@ using namespace cublas_lt;
 int dataType(DType type) {
   switch (type) {
     case DType::float32:
-      return real32;
+      return typeFloat32;
     case DType::float16:
-      return real16;
+      return typeFloat16;
     case DType::int8:
-      return whole8;
+      return typeInt8;
     case DType::int32:
-      return whole32;
+      return typeInt32;
     default:
-      return brain16;
+      return typeBfloat16;
   }
 }
 
-/** The largest power of two, up to 256, that divides the address. */
+/** The alignment of an address: the largest power of two that divides it, up to 256. */
 uint32_t alignmentOf(const void* pointer) {
   const uintptr_t address = reinterpret_cast<uintptr_t>(pointer) | 256;
   return uint32_t(address & (~address + 1));
 }
 
-/** A library object that goes with its owner. */
+/** A library object that is destroyed with its owner. */
 template <class Handle>
 using Owned = std::shared_ptr<std::remove_pointer_t<Handle>>;
 
-/** Algorithms that are tried for a shape, runs of each that are timed, and how much faster than the library's first
- * another must be: what is closer is chance. */
+/** How many algorithms are timed per shape, and how many runs of each. To replace the library's first choice, another
+ * must take at most `requiredRatio` of its time: smaller differences are noise. */
 constexpr int tried = 6, timedRuns = 4;
-constexpr float clearly = 0.97f;
+constexpr float requiredRatio = 0.97f;
 
-/** What decides how fast an algorithm is. */
+/** What determines which algorithm is fastest. */
 using Case = std::tuple<int, int64_t, int64_t, int64_t, int, int, bool, bool, std::vector<uint32_t>>;
 
-/** The algorithms that were fastest, of all devices of this process. */
+/** The fastest algorithms found so far, for all devices of the process. */
 class Fastest {
  public:
   bool find(const Case& of, Algorithm& algorithm) {
@@ -69,16 +69,16 @@ class Fastest {
   std::map<Case, Algorithm> known_;
 };
 Fastest& fastest() {
-  static Fastest* const one = new Fastest;  // never destroyed: devices may go late
+  static Fastest* const one = new Fastest;  // never destroyed, since devices may be closed at exit
   return *one;
 }
 
-/** Microseconds of runs that `start` starts; below 0 where it fails. */
+/** Microseconds per run that `start` launches; negative if it fails. */
 template <class Start>
 float timeOf(Start start, cudaStream_t stream) {
   cudaEvent_t begin = nullptr, end = nullptr;
   float milliseconds = -1;
-  // The first run loads the kernel's code.
+  // The first run is not timed, since it loads the kernel's code.
   bool fine = start() == 0 && cudaEventCreateWithFlags(&begin, cudaEventDefault) == cudaSuccess &&
               cudaEventCreateWithFlags(&end, cudaEventDefault) == cudaSuccess &&
               cudaEventRecord(begin, stream) == cudaSuccess;
@@ -103,8 +103,8 @@ class Products final : public CublasLt, public std::enable_shared_from_this<Prod
     handle_ = nullptr;
   }
 
-  // The library counts columns first: to it, our row-major y [rows, columns] is [columns, rows], and the weight, which
-  // lies as [depth, columns], is transposed.
+  // cuBLASLt is column-major: our row-major y [rows, columns] is its [columns, rows], and the weight, which it sees as
+  // [depth, columns], is transposed.
   Run prepare(const LargeProduct& p, size_t xAlignment, const Trial* trial) override {
     const Owned<Description> description = describe(p);
     const auto weight = layout(p.type, p.depth, p.columns), x = layout(p.type, p.depth, p.rows);
@@ -121,17 +121,17 @@ class Products final : public CublasLt, public std::enable_shared_from_this<Prod
     for (int i = 0; i < 4; ++i)
       fine = fine && !library_.preferenceSet(raw, minAlignmentA + i, &alignments[i], sizeof alignments[i]);
     if (!fine) return {};
-    auto start = [self = shared_from_this(), p, description, weight, x, y](const Algorithm& algorithm,
-                                                                           const Places& places, cudaStream_t stream) {
-      // Factors are of the sums' type; a zero is the same in both.
+    auto start = [self = shared_from_this(), p, description, weight, x, y](
+                     const Algorithm& algorithm, const Buffers& buffers, cudaStream_t stream) {
+      // alpha and beta have the type of the sums; the bits of zero are the same in both.
       const float one = 1, beta = p.residual ? 1 : 0;
-      const int32_t wholeOne = 1;
-      const void* alpha = p.type == DType::int8 ? static_cast<const void*>(&wholeOne) : &one;
-      void* result = p.y ? p.y : places.y;
+      const int32_t oneInt32 = 1;
+      const void* alpha = p.type == DType::int8 ? static_cast<const void*>(&oneInt32) : &one;
+      void* result = p.y ? p.y : buffers.y;
       const void* added = p.residual ? static_cast<const void*>(p.residual) : result;
-      return self->library_.matmul(self->handle_, description.get(), alpha, p.weight ? p.weight : places.weight,
-                                   weight.get(), places.x, x.get(), &beta, added, y.get(), result, y.get(), &algorithm,
-                                   places.workspace, workspaceBytes, stream);
+      return self->library_.matmul(self->handle_, description.get(), alpha, p.weight ? p.weight : buffers.weight,
+                                   weight.get(), buffers.x, x.get(), &beta, added, y.get(), result, y.get(), &algorithm,
+                                   buffers.workspace, workspaceBytes, stream);
     };
     const Case known{device_,
                      p.rows,
@@ -155,18 +155,18 @@ class Products final : public CublasLt, public std::enable_shared_from_this<Prod
       if (candidates.empty()) return {};
       chosen = candidates[0];
       if (trial && candidates.size() > 1) {
-        const DriverLock lock;  // kernels' code is loaded
+        const DriverLock lock;  // loads kernels' code
         float best = -1;
         for (const Algorithm& candidate : candidates) {
-          const float time = timeOf([&] { return start(candidate, trial->places, trial->stream); }, trial->stream);
-          if (time < 0 || (best >= 0 && time > best * clearly)) continue;
+          const float time = timeOf([&] { return start(candidate, trial->buffers, trial->stream); }, trial->stream);
+          if (time < 0 || (best >= 0 && time > best * requiredRatio)) continue;
           best = time;
           chosen = candidate;
         }
         fastest().keep(known, chosen);
       }
     }
-    return [start, chosen](const Places& places, cudaStream_t stream) { return start(chosen, places, stream); };
+    return [start, chosen](const Buffers& buffers, cudaStream_t stream) { return start(chosen, buffers, stream); };
   }
 
  private:
@@ -177,8 +177,9 @@ class Products final : public CublasLt, public std::enable_shared_from_this<Prod
   }
   Owned<Description> describe(const LargeProduct& p) {
     Description made = nullptr;
-    const bool whole = p.type == DType::int8;
-    if (library_.descriptionCreate(&made, whole ? computeWhole32 : compute32, whole ? whole32 : real32)) return nullptr;
+    const bool isInt8 = p.type == DType::int8;
+    if (library_.descriptionCreate(&made, isInt8 ? computeInt32 : computeFloat32, isInt8 ? typeInt32 : typeFloat32))
+      return nullptr;
     Owned<Description> description(made, library_.descriptionDestroy);
     const int32_t transposed = operationTransposed;
     bool fine = !library_.descriptionSet(made, transposeA, &transposed, sizeof transposed);
@@ -222,7 +223,7 @@ std::string CublasLt::describe(int status) {
         return "unknown";
     }
   };
-  return "cuBLASLt's status " + std::to_string(status) + " (" + name() + ")";
+  return "cuBLASLt returned status " + std::to_string(status) + " (" + name() + ")";
 }
 
 std::shared_ptr<CublasLt> CublasLt::open(int device) {

@@ -6,7 +6,7 @@ namespace onehead::cuda::cublas_lt {
 
 namespace {
 
-/** Null unless the library has every function. It stays open: its kernels are registered with the driver. */
+/** Null unless the library has every function. Never closed, since its kernels are registered with the driver. */
 const Library* open(const char* name) {
   void* opened = dlopen(name, RTLD_LAZY | RTLD_LOCAL);
   if (!opened) return nullptr;

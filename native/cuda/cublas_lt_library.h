@@ -1,4 +1,4 @@
-// cuBLASLt's functions as we call them, and where they come from: the system's library, or the emulation's stand-in.
+// The functions of cuBLASLt that we call, from the system's library or the emulation's substitute.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -25,15 +25,15 @@ struct Heuristic {
   int reserved[4];
 };
 
-constexpr int real32 = 0, real16 = 2, whole8 = 3, whole32 = 10, brain16 = 14;  // cudaDataType
-constexpr int compute32 = 68, computeWhole32 = 72;                             // CUBLAS_COMPUTE_32F and _32I
-constexpr int32_t operationTransposed = 1;                                     // CUBLAS_OP_T
-constexpr uint32_t epilogueBias = 4;                                           // CUBLASLT_EPILOGUE_BIAS
+constexpr int typeFloat32 = 0, typeFloat16 = 2, typeInt8 = 3, typeInt32 = 10, typeBfloat16 = 14;  // cudaDataType
+constexpr int computeFloat32 = 68, computeInt32 = 72;  // CUBLAS_COMPUTE_32F and _32I
+constexpr int32_t operationTransposed = 1;             // CUBLAS_OP_T
+constexpr uint32_t epilogueBias = 4;                   // CUBLASLT_EPILOGUE_BIAS
 // Attributes of a description and of a preference.
 constexpr int transposeA = 3, epilogueKind = 7, biasPointer = 8;
 constexpr int maxWorkspaceBytes = 1, minAlignmentA = 5;  // B, C and D follow
 
-/** Statuses are 0 for success. */
+/** Functions return 0 for success. */
 struct Library {
   std::string name;
   int (*create)(Handle*);
@@ -53,7 +53,7 @@ struct Library {
                 cudaStream_t);
 };
 
-/** Opened once and kept; null where there is none. */
+/** Opened once and kept open; null if there is none. */
 const Library* library();
 
 }  // namespace onehead::cuda::cublas_lt

@@ -34,8 +34,8 @@ class CudaBackend final : public Backend {
   std::shared_ptr<Storage> allocate(size_t bytes) override { return std::make_shared<CudaStorage>(bytes, context_); }
   std::shared_ptr<Storage> load(Source source, DType dtype, const Shape& shape) override {
     if (!isFloating(dtype))
-      throw Error("NOT_SUPPORTED", "load: the CUDA device loads floating constants, not " + std::string(nameOf(dtype)) +
-                                       "; write them to a tensor instead.");
+      throw Error("NOT_SUPPORTED", "load: the CUDA device loads floating-point constants, not " +
+                                       std::string(nameOf(dtype)) + "; write it to a tensor instead.");
     return std::make_shared<CudaStorage>(std::move(source), dtype, shape, context_);
   }
   Quantized quantize(Source source, const Shape& shape) override { return quantized(source, shape, context_); }
@@ -49,7 +49,7 @@ class CudaBackend final : public Backend {
     cuda::transfer(*context_, writes, reads);
   }
   void copy(Storage& from, size_t fromOffset, Storage& to, size_t toOffset, size_t bytes) override {
-    // Ranges of one tensor may overlap, which a device copy must not: through the workspace then.
+    // Ranges of one tensor may overlap, which device copies do not support: then copy through the workspace.
     const std::byte* source = plain(from) + fromOffset;
     std::byte* target = plain(to) + toOffset;
     const bool overlap = source < target + bytes && target < source + bytes;

@@ -1,4 +1,4 @@
-// The CUDA backend, or its emulation on the CPU in the build that tests use.
+// The CUDA backend; in the build for tests its emulation on the CPU.
 #pragma once
 
 #include <memory>
@@ -7,16 +7,16 @@
 
 namespace onehead::cuda {
 
-/** What users call the device: 'cuda', or 'cuda-emulated'. */
+/** The device's name for users: 'cuda', or 'cuda-emulated'. */
 extern const char* const deviceName;
 
 struct CudaOptions {
   int index = 0;
-  /** Large products by cuBLASLt where it is found; otherwise by our own kernel. */
+  /** Uses cuBLASLt for large products if it is found; otherwise product.cu. */
   bool cublasLt = true;
 };
 
-/** Throws Error DEVICE_UNAVAILABLE, with the reason and what to do, where there is no such device. */
+/** Throws Error DEVICE_UNAVAILABLE, with the reason and what to do, if the device cannot be used. */
 std::shared_ptr<Backend> makeCudaBackend(const CudaOptions& options);
 
 }  // namespace onehead::cuda

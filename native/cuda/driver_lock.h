@@ -1,24 +1,24 @@
-// Keeps captures apart from whatever may disturb them, in all devices of the process.
+// Keeps graph captures apart from calls that would invalidate them, in all devices of the process.
 //
-// A driver that must wait for a whole context, because memory, a stream or a pool goes or a kernel's code arrives,
-// invalidates what any thread is capturing there, in the relaxed mode too; and all devices of one GPU share a context.
-// So whoever captures, makes, frees or loads anything holds this lock meanwhile. (On an H200, about half of the
-// processes that closed one device and opened another failed while recording, before there was such a lock.)
+// Calls that make the driver wait for a whole context (freeing memory, a stream or a pool, loading a kernel's code)
+// invalidate captures of any thread in that context, in relaxed mode too; and all devices of one GPU share a context.
+// So captures, and calls that create, free or load anything, hold this lock. (Before there was such a lock, about half
+// of the processes on an H200 that closed one device and opened another failed while recording.)
 #pragma once
 
 #include <mutex>
 
 namespace onehead::cuda {
 
-/** Holds the lock while it lives; a thread may hold it several times. */
+/** Holds the lock during its lifetime; recursive. */
 class DriverLock {
  public:
   DriverLock() : lock_(mutex()) {}
 
  private:
   static std::recursive_mutex& mutex() {
-    static std::recursive_mutex* const one =
-        new std::recursive_mutex;  // never destroyed: objects of JavaScript go late
+    // Never destroyed, since JavaScript objects may be finalized at exit.
+    static std::recursive_mutex* const one = new std::recursive_mutex;
     return *one;
   }
   std::lock_guard<std::recursive_mutex> lock_;

@@ -10,21 +10,21 @@ namespace onehead::cuda {
 
 namespace {
 
-/** Replays that wait on the device while the host looks whether more are wanted: none would leave the device idle
- * between two of them, and each of them may turn out to be one too many. */
-constexpr int64_t ahead = 2;
-/** Looks at the progress before the thread sleeps until an event: a short step ends sooner than a thread wakes up. */
-constexpr int spins = 20000;
-/** Captures that somebody else's calls to the driver may spoil before a run does without: onehead's own hold its lock,
- * other libraries in the process do not. */
-constexpr int captureTries = 3;
+/** Replays in flight while the host polls for completion: with none the device would idle between two replays, but each
+ * may turn out to be superfluous. */
+constexpr int64_t replaysInFlight = 2;
+/** How often the host polls before it sleeps on an event: a short step ends sooner than a thread wakes up. */
+constexpr int pollsBeforeSleep = 20000;
+/** Attempts to capture a graph. Other libraries in the process do not hold the driver lock, and may invalidate a
+ * capture; after this many a run continues without a graph. */
+constexpr int captureAttempts = 3;
 
 }  // namespace
 
 void Workspace::atLeast(size_t scratchBytes, size_t counters) {
   auto grow = [&](Buffer& buffer, size_t bytes) {
     if (bytes <= buffer.bytes()) return;
-    // Programs that were prepared use what there is, so it goes only when there is more.
+    // Prepared programs keep using the old memory until there is new memory.
     buffer = Buffer(bytes, context_);
     ++generation_;
   };
@@ -38,9 +38,9 @@ CudaExecutable::CudaExecutable(Plan plan, std::shared_ptr<Context> context, std:
       context_(std::move(context)),
       workspace_(std::move(workspace)),
       arena_(std::move(arena)),
-      ends_(*context_, ahead + 1, cudaEventBlockingSync | cudaEventDisableTiming),
+      ends_(*context_, replaysInFlight + 1, cudaEventBlockingSync | cudaEventDisableTiming),
       clock_(*context_, 2, cudaEventDefault) {
-  context_->own(this);
+  context_->stepLauncher(this);
 }
 
 void CudaExecutable::release() noexcept {
@@ -56,7 +56,7 @@ std::string CudaExecutable::title(size_t operation) const {
 
 void CudaExecutable::record(const Flags& flags, const Events* marks) {
   Launcher launcher = context_->launcher();
-  if (marks) launcher.programmatic = false;  // a kernel's time is its own
+  if (marks) launcher.programmatic = false;  // kernels must not overlap when they are timed
   auto mark = [&](size_t i) {
     if (marks) check(cudaEventRecordWithFlags((*marks)[i], launcher.stream, cudaEventRecordExternal), "recording");
   };
@@ -66,14 +66,14 @@ void CudaExecutable::record(const Flags& flags, const Events* marks) {
   }
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Step& step = steps_[i];
-    const DriverLock lock;  // the kernel's code may be loaded
+    const DriverLock lock;  // the launch may load the kernel's code
     mark(i);
-    // The first waits for all of the replay before, also where that was no graph: kernels read early what no kernel
+    // The first kernel waits for the whole previous replay, even without a graph: later kernels may load what no kernel
     // before them in the program writes.
-    Launcher own = launcher;
-    own.programmatic &= i > 0;
-    const cudaError_t error = step.launch(own, *workspace_);
-    if (error != cudaSuccess) context_->check(error, "starting " + title(step.operation));
+    Launcher stepLauncher = launcher;
+    stepLauncher.programmatic &= i > 0;
+    const cudaError_t error = step.launch(stepLauncher, *workspace_);
+    if (error != cudaSuccess) context_->check(error, "launching " + title(step.operation));
   }
   const DriverLock lock;
   mark(steps_.size());
@@ -84,17 +84,17 @@ void CudaExecutable::start(const Flags& flags) {
   try {
     record(flags, nullptr);
   } catch (...) {
-    cudaStreamSynchronize(context_->stream());  // what has been started ends before its memory may go
+    cudaStreamSynchronize(context_->stream());  // launched kernels must end before their memory may be freed
     cudaGetLastError();
     throw;
   }
 }
 
 Graph CudaExecutable::capture(const Flags& flags, const Events* marks) {
-  context_->progress();  // allocates, which a capture must not
-  for (int i = 0; i < captureTries; ++i) {
+  context_->progress();  // allocates, which is not possible during a capture
+  for (int i = 0; i < captureAttempts; ++i) {
     const DriverLock lock;
-    // Relaxed, because a traced replay may be the first: then kernels' code is loaded meanwhile.
+    // Relaxed mode, because a traced replay may be the first one, which loads kernels' code during the capture.
     check(cudaStreamBeginCapture(context_->stream(), cudaStreamCaptureModeRelaxed), "recording");
     cudaGraph_t graph = nullptr;
     std::exception_ptr failure;
@@ -119,7 +119,7 @@ Graph CudaExecutable::capture(const Flags& flags, const Events* marks) {
     cudaGraphDestroy(graph);
     check(error, "recording");
     Graph made(executable);
-    check(cudaGraphUpload(executable, context_->stream()), "recording");  // else its first launch takes memory
+    check(cudaGraphUpload(executable, context_->stream()), "recording");  // otherwise the first launch allocates
     return made;
   }
   return {};
@@ -135,9 +135,9 @@ void CudaExecutable::refresh(const Flags& flags) {
 void CudaExecutable::waitFor(int64_t replays) {
   if (replays <= 0) return;
   const Progress* progress = context_->progress().host;
-  for (int i = 0; i < spins; ++i)
+  for (int i = 0; i < pollsBeforeSleep; ++i)
     if (progress->replays >= replays) return;
-  check(cudaEventSynchronize(ends_[size_t(replays % (ahead + 1))]), "running");
+  check(cudaEventSynchronize(ends_[size_t(replays % (replaysInFlight + 1))]), "running");
 }
 
 void CudaExecutable::report(const Events& marks, RunResult& result) {
@@ -178,9 +178,9 @@ RunResult CudaExecutable::run(const RunOptions& options, const std::atomic<bool>
   if (options.trace) {
     traced = capture(flags, &marks);
     if (!traced.get())
-      context_->fail(
-          "recording program '" + plan_.name + "'",
-          "each capture of its graph was disturbed; another library in this process may be calling the driver");
+      context_->fail("recording program '" + plan_.name + "'",
+                     "every capture of its graph was invalidated; another library in this process may be calling the "
+                     "CUDA driver");
   } else if (loaded_) {
     refresh(flags);
   }
@@ -190,7 +190,7 @@ RunResult CudaExecutable::run(const RunOptions& options, const std::atomic<bool>
   int64_t launched = 0, untimed = 0;
   check(cudaEventRecord(clock_[0], context_->stream()), "running");
   while (launched < options.times && !cancelled && !options.stopped() && progress->endedAt <= 0) {
-    // The first replay is no graph: it loads what it needs, which no capture should have to wait for.
+    // The first replay is not a graph: it loads kernels' code outside a capture.
     const cudaGraphExec_t graph = options.trace ? traced.get() : loaded_ ? graph_.get() : nullptr;
     if (graph)
       check(cudaGraphLaunch(graph, context_->stream()), "running");
@@ -201,24 +201,24 @@ RunResult CudaExecutable::run(const RunOptions& options, const std::atomic<bool>
       check(cudaStreamSynchronize(context_->stream()), "running");
       report(marks, result);
     } else {
-      check(cudaEventRecord(ends_[size_t(launched % (ahead + 1))], context_->stream()), "running");
+      check(cudaEventRecord(ends_[size_t(launched % (replaysInFlight + 1))], context_->stream()), "running");
       if (!loaded_ && launched < options.times) {
         refresh(flags);
         check(cudaEventRecord(clock_[0], context_->stream()), "running");
         untimed = launched;
       }
       loaded_ = true;
-      waitFor(launched - ahead);
+      waitFor(launched - replaysInFlight);
     }
   }
   check(cudaEventRecord(clock_[1], context_->stream()), "running");
   check(cudaStreamSynchronize(context_->stream()), "running");
   float milliseconds = 0;
   check(cudaEventElapsedTime(&milliseconds, clock_[0], clock_[1]), "running");
-  // A first replay that loaded kernels counts as those behind it, where there are any.
+  // A first replay that loaded kernels is not timed if others follow, and counts like them.
   const int64_t timed = launched - untimed;
   result.elapsed = double(milliseconds) * 1000 * (timed > 0 ? double(launched) / double(timed) : 1);
-  // Replays behind the end changed nothing where every flag was set, and count where one was.
+  // With Until::all, replays after the end changed nothing and are not counted; otherwise they are.
   result.times = progress->endedAt > 0 && options.when == Until::all ? int64_t(progress->endedAt) : launched;
   return result;
 }

@@ -1,4 +1,4 @@
-// A prepared CUDA program: its launches, captured as one CUDA graph and replayed.
+// A prepared CUDA program: its launches, captured as a CUDA graph and replayed.
 #pragma once
 
 #include <functional>
@@ -8,16 +8,16 @@
 
 namespace onehead::cuda {
 
-/** Memory that the kernels of all programs of one device share: they run one after another. */
+/** Scratch memory that the kernels of all programs of a device share, since they run one after another. */
 class Workspace {
  public:
   explicit Workspace(std::shared_ptr<Context> context) : context_(std::move(context)) {}
-  /** Throws Error OUT_OF_MEMORY; what was there stays. */
+  /** Throws Error OUT_OF_MEMORY; then the previous memory is kept. */
   void atLeast(size_t scratchBytes, size_t counters);
   std::byte* scratch() const { return scratch_.data(); }
   /** Zero between kernels. */
   int32_t* counters() const { return reinterpret_cast<int32_t*>(counters_.data()); }
-  /** Changes when the memory has moved: graphs hold its addresses. */
+  /** Changes whenever the memory moves, since graphs contain its addresses. */
   int64_t generation() const { return generation_; }
 
  private:
@@ -26,7 +26,7 @@ class Workspace {
   int64_t generation_ = 0;
 };
 
-/** Starts the kernels of one operation, or a part of it. */
+/** Launches the kernels of an operation, or of a part of it. */
 using Launch = std::function<cudaError_t(const Launcher&, const Workspace&)>;
 
 /** An instantiated graph. */
@@ -58,13 +58,13 @@ class CudaExecutable final : public Executable, private Owned {
                  std::shared_ptr<Buffer> arena);
   ~CudaExecutable() override { context_->disown(this); }
 
-  /** Adds launches of the operation with this index; `part` names a stage of it that traces tell apart, or is empty. */
+  /** Adds a launch of the operation with this index. `part` is the name of its stage in traces; may be empty. */
   void add(Launch launch, size_t operation, const char* part) {
     steps_.push_back({std::move(launch), operation, part});
   }
   std::byte* arena() const { return arena_->data(); }
   const Plan& plan() const { return plan_; }
-  /** The operation with this index and where it was recorded: 'linear of decoder.0/cross'. */
+  /** The operation with this index and its label, for messages: 'linear of decoder.0/cross'. */
   std::string title(size_t operation) const;
 
   RunResult run(const RunOptions& options, const std::atomic<bool>& cancelled) override;
@@ -78,26 +78,26 @@ class CudaExecutable final : public Executable, private Owned {
   struct Flags {
     const int32_t* data = nullptr;
     int64_t count = 0;
-    bool any = false;  // one is enough
+    bool any = false;  // one set flag is enough
     bool operator==(const Flags&) const = default;
   };
   void release() noexcept override;
-  /** One replay as a graph; with `marks`, an event before each step and one behind the last. None where others kept
-   * disturbing the capture. */
+  /** Captures one replay as a graph. With `marks`, it records an event before each step and one after the last. Empty
+   * if every attempt was invalidated by other calls. */
   Graph capture(const Flags& flags, const Events* marks);
-  /** Makes `graph_` one replay with these flags, unless it is. */
+  /** Captures `graph_` again if flags or workspace have changed. */
   void refresh(const Flags& flags);
   /** Starts one replay without a graph. */
   void start(const Flags& flags);
-  /** Gives the stream one replay, launch by launch. */
+  /** Issues one replay to the stream, launch by launch. */
   void record(const Flags& flags, const Events* marks);
-  /** Adds a traced replay's times. */
+  /** Adds a traced replay's times to the result. */
   void report(const Events& marks, RunResult& result);
-  /** Waits until so many replays are done. */
+  /** Waits until this many replays are complete. */
   void waitFor(int64_t replays);
-  /** How many are set. */
+  /** The number of flags that are set. */
   int64_t set(const Flags& flags);
-  /** Throws Error OUT_OF_MEMORY or DEVICE_FAILED, which says what was being done with this program. */
+  /** Throws Error OUT_OF_MEMORY or DEVICE_FAILED, with what was being done to this program. */
   void check(cudaError_t error, const char* doing) const {
     if (error != cudaSuccess) context_->check(error, std::string(doing) + " program '" + plan_.name + "'");
   }
@@ -105,11 +105,11 @@ class CudaExecutable final : public Executable, private Owned {
   Plan plan_;
   std::shared_ptr<Context> context_;
   std::shared_ptr<Workspace> workspace_;
-  std::shared_ptr<Buffer> arena_;  // shared with other programs: temporaries live in one run
+  std::shared_ptr<Buffer> arena_;  // shared with other programs, since temporaries live during one run only
   std::vector<Step> steps_;
-  Events ends_;          // of the latest replays, in turn
-  Events clock_;         // before and behind a run
-  bool loaded_ = false;  // the code of all kernels, by a replay that was not captured
+  Events ends_;          // ends of the latest replays, used in turn
+  Events clock_;         // begin and end of a run
+  bool loaded_ = false;  // all kernels' code, by a replay that was not captured
   Graph graph_;
   Flags captured_;
   int64_t capturedGeneration_ = -1;

@@ -1,5 +1,4 @@
-// Weights on their way to the device: through two pinned pieces in turn, one of which is filled while the device still
-// reads the other.
+// Uploads weights through two pinned buffers in turn: one is filled while the device reads the other.
 #pragma once
 
 #include "context.h"
@@ -9,7 +8,7 @@ namespace onehead::cuda {
 class Pieces {
  public:
   explicit Pieces(Context& context) : context_(context), free_(context, 2, cudaEventDisableTiming) {}
-  /** The next piece, once the device has read it. */
+  /** The next buffer, once the device has finished reading it. */
   const Context::Mapped<std::byte>& next() {
     current_ ^= 1;
     context_.check(cudaEventSynchronize(free_[current_]), "uploading");

@@ -9,10 +9,10 @@ namespace onehead::cuda {
 
 #define ONEHEAD_PREPARE(Type, name) \
   void prepare(Preparation& p, const Type& o) { p.kernel(argumentsOf(p, o), name); }
-#define ONEHEAD_PREPARE_WITH_SCRATCH(Type, name)     \
-  void prepare(Preparation& p, const Type& o) {      \
-    const Type##Arguments given = argumentsOf(p, o); \
-    p.kernel(given, name, name##Needs(given));       \
+#define ONEHEAD_PREPARE_WITH_SCRATCH(Type, name)         \
+  void prepare(Preparation& p, const Type& o) {          \
+    const Type##Arguments arguments = argumentsOf(p, o); \
+    p.kernel(arguments, name, name##Needs(arguments));   \
   }
 ONEHEAD_KERNELS(ONEHEAD_PREPARE, ONEHEAD_PREPARE_WITH_SCRATCH)
 #undef ONEHEAD_PREPARE
@@ -27,10 +27,10 @@ Preparation::Preparation(CudaExecutable& executable, Context& context, Workspace
 void Preparation::prepareAll() {
   const std::vector<Operation>& operations = executable_.plan().operations;
   while (index_ < operations.size()) {
-    const size_t together = prepareDecoderLayer(*this, executable_.plan(), index_);
-    if (together == 0)
+    const size_t fusedOperations = prepareDecoderLayer(*this, executable_.plan(), index_);
+    if (fusedOperations == 0)
       std::visit([&](const auto& description) { prepare(*this, description); }, operations[index_].description);
-    for (const size_t end = index_ + std::max<size_t>(together, 1); index_ < end; ++index_)
+    for (const size_t end = index_ + std::max<size_t>(fusedOperations, 1); index_ < end; ++index_)
       for (const Tensor* tensor : writtenBy(operations[index_].description))
         writtenBefore_.insert(tensor->storage.get());
   }

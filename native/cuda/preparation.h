@@ -1,5 +1,5 @@
-// From the recorded operations to the launches that compute them. An operation that is one kernel is in
-// native/operations/kernels.h; the others' families make their launches in native/operations/<family>/cuda_launches.cc.
+// Turns recorded operations into launches. Operations with a single kernel are listed in native/operations/kernels.h;
+// for the others, native/operations/<family>/cuda_launches.cc makes the launches.
 #pragma once
 
 #include <set>
@@ -10,11 +10,11 @@
 
 namespace onehead::cuda {
 
-/** The scratch memory's parts begin at multiples of this, bytes. */
+/** Alignment of the parts of scratch memory, in bytes. */
 constexpr size_t scratchAlignment = 256;
 constexpr size_t rounded(size_t bytes) { return (bytes + scratchAlignment - 1) / scratchAlignment * scratchAlignment; }
 
-/** Makes the launches of one program; what families work with. */
+/** Makes the launches of one program. */
 class Preparation final : public Addresses {
  public:
   Preparation(CudaExecutable& executable, Context& context, Workspace& workspace, CublasLt* cublasLt);
@@ -24,10 +24,10 @@ class Preparation final : public Addresses {
 
   using Addresses::at;
   std::byte* at(const Tensor& tensor) const override;
-  /** Whether an operation of the program writes the tensor. */
+  /** Whether any operation of the program writes the tensor. */
   bool changes(const Tensor& tensor) const { return !tensor.storage || written_.contains(tensor.storage.get()); }
   bool changes(const std::optional<Tensor>& tensor) const { return tensor && changes(*tensor); }
-  /** Whether an operation that was recorded before this one writes it. Replays follow one another whole. */
+  /** Whether an operation before this one writes the tensor. Replays do not overlap. */
   bool changesBefore(const Tensor& tensor) const {
     return !tensor.storage || writtenBefore_.contains(tensor.storage.get());
   }
@@ -36,13 +36,12 @@ class Preparation final : public Addresses {
   /** The operation that is being prepared, for messages. */
   std::string title() const { return executable_.title(index_); }
 
-  /** Adds a launch that needs so much scratch memory and so many counters; `part` names a stage of the operation that
-   * traces tell apart. */
+  /** Adds a launch with its scratch memory (bytes) and counters. `part` is the name of its stage in traces. */
   void add(Launch launch, size_t scratchBytes = 0, size_t counters = 0, const char* part = "") {
     workspace.atLeast(scratchBytes, counters);
     executable_.add(std::move(launch), index_, *part ? part : this->part);
   }
-  /** Adds a kernel that works in the workspace: `complete` gives it to the arguments, since it may move later. */
+  /** Adds a kernel that uses scratch memory. `complete` sets the addresses at launch, since the memory may move. */
   template <class Arguments, class Complete>
   void kernel(const Arguments& arguments, cudaError_t (*function)(const Arguments&, const Launcher&),
               size_t scratchBytes, size_t counters, Complete complete, const char* part = "") {
@@ -54,7 +53,7 @@ class Preparation final : public Addresses {
         },
         scratchBytes, counters, part);
   }
-  /** The same where the arguments have `scratch`, and `counters` where they are asked for. */
+  /** The same for arguments with `scratch`, and `counters` if they need any. */
   template <class Arguments>
   void kernel(const Arguments& arguments, cudaError_t (*function)(const Arguments&, const Launcher&), Needs needs,
               const char* part = "") {
@@ -64,7 +63,7 @@ class Preparation final : public Addresses {
     };
     kernel(arguments, function, needs.scratchBytes, needs.counters, complete, part);
   }
-  /** Adds a kernel that needs nothing but its arguments. */
+  /** Adds a kernel without scratch memory. */
   template <class Arguments>
   void kernel(const Arguments& arguments, cudaError_t (*function)(const Arguments&, const Launcher&)) {
     add([=](const Launcher& launcher, const Workspace&) { return function(arguments, launcher); });
@@ -72,8 +71,8 @@ class Preparation final : public Addresses {
 
   Context& context;
   Workspace& workspace;
-  CublasLt* const cublasLt;  // null: absent
-  /** The stage of what is added without the name of one. */
+  CublasLt* const cublasLt;  // null if absent
+  /** The stage of launches that are added without one. */
   const char* part = "";
 
  private:

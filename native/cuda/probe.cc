@@ -10,16 +10,16 @@ namespace onehead::cuda {
 
 namespace {
 
-std::string inWords(cudaError_t error) {
+std::string described(cudaError_t error) {
   switch (error) {
     case cudaErrorInsufficientDriver:
-      return "the NVIDIA driver is older than this addon needs; CUDA 13 wants driver 580 or newer";
+      return "the NVIDIA driver is too old for this addon; CUDA 13 requires driver 580 or newer";
     case cudaErrorNoDevice:
-      return "the driver sees no GPU";
+      return "the driver reports no GPU";
     case cudaErrorNoKernelImageForDevice:
     case cudaErrorUnsupportedPtxVersion:
-      return "this addon holds no code for its architecture; compute capability 8.0 is the oldest that it has, and a "
-             "newer one than it knows needs a newer driver";
+      return "this addon has no kernels for its architecture; it needs compute capability 8.0 or newer, and GPUs newer "
+             "than the addon need a newer driver";
     default:
       return cudaGetErrorString(error);
   }
@@ -41,9 +41,9 @@ std::string deviceProblem(int device) {
   if (error == cudaSuccess) error = cudaStreamSynchronize(launcher.stream);
   if (memory) cudaFree(memory);
   if (launcher.stream) cudaStreamDestroy(launcher.stream);
-  cudaGetLastError();  // forget it: the next call starts clean
-  if (error != cudaSuccess) return inWords(error);
-  return answer == 0x2a2a2a2a ? "" : "a test kernel gave a wrong answer";
+  cudaGetLastError();  // clears the error
+  if (error != cudaSuccess) return described(error);
+  return answer == 0x2a2a2a2a ? "" : "a test kernel returned a wrong result";
 }
 
 CudaDriver findDriver() {
@@ -57,7 +57,7 @@ CudaDriver findDriver() {
   if (error == cudaSuccess && driver.devices > 0) return driver;
   cudaGetLastError();
   driver.devices = 0;
-  driver.reason = inWords(error == cudaSuccess ? cudaErrorNoDevice : error);
+  driver.reason = described(error == cudaSuccess ? cudaErrorNoDevice : error);
   return driver;
 }
 
@@ -78,7 +78,7 @@ void probe(CudaProbe& found) {
                              deviceProblem(i)});
     found.available |= found.devices.back().problem.empty();
   }
-  if (!found.available) found.reason = found.devices.empty() ? "the GPUs do not answer" : found.devices.back().problem;
+  if (!found.available) found.reason = found.devices.empty() ? "the GPUs do not respond" : found.devices.back().problem;
   found.cublasLt = CublasLt::find();
 }
 
@@ -89,7 +89,7 @@ CudaProbe probeCuda() noexcept {
   try {
     probe(found);
   } catch (...) {
-    found.reason = "looking for CUDA ran out of memory";
+    found.reason = "the process ran out of memory while detecting CUDA";
   }
   return found;
 }

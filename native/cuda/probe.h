@@ -1,4 +1,4 @@
-// What this machine has of CUDA, found without throwing and without needing a driver.
+// Detects CUDA on this machine, without throwing and without requiring a driver.
 #pragma once
 
 #include <cstddef>
@@ -11,30 +11,30 @@ struct CudaDevice {
   std::string name;
   size_t memory = 0;  // bytes
   std::string computeCapability;
-  std::string problem;  // why our kernels do not run there; empty when they do
+  std::string problem;  // why our kernels do not run on it; empty if they do
 };
 
 struct CudaProbe {
-  bool compiled = false;   // kernels are in this addon
+  bool compiled = false;   // this addon has kernels
   bool available = false;  // a device can be used
-  std::string reason;      // why not, in words; empty when available
-  int driverVersion = 0;   // as CUDA counts: 13000 is 13.0; 0 without a driver
+  std::string reason;      // why not; empty if available
+  int driverVersion = 0;   // 13000 means 13.0; 0 without a driver
   std::vector<CudaDevice> devices;
-  std::string cublasLt;  // the library's name when it opens, else empty
+  std::string cublasLt;  // the library's name; empty if it cannot be opened
 };
 
-/** Starts a kernel on every device. */
+/** Runs a kernel on every device. */
 CudaProbe probeCuda() noexcept;
 
-/** What the driver says, with nothing started on any device. */
+/** The driver's answers, without running anything on a device. */
 struct CudaDriver {
-  int version = 0;  // as CUDA counts; 0 without a driver
+  int version = 0;  // as in CudaProbe
   int devices = 0;
-  std::string reason;  // why there are none, in words
+  std::string reason;  // why there are none
 };
 CudaDriver findDriver();
 
-/** Starts a kernel on a device: driver and architecture fit. Empty when its answer is right, else why not. */
+/** Runs a kernel on a device, to test driver and architecture. Empty if its result is right, otherwise the problem. */
 std::string deviceProblem(int device);
 
 }  // namespace onehead::cuda

@@ -21,11 +21,11 @@ class Quantizer {
         pieces_(*context),
         data_(std::make_shared<CudaStorage>(size_t(shape[0] * shape[1]), context)),
         scales_(std::make_shared<CudaStorage>(size_t(shape[0]) * sizeof(float), context)),
-        lost_(size_t(shape[0]) * sizeof(float), context),
+        errors_(size_t(shape[0]) * sizeof(float), context),
         factors_(size_t(shape[0])) {
     if (size_t(columns_) * sizeof(float) > Context::pieceBytes)
-      throw Error("NOT_SUPPORTED", "quantize: the CUDA device takes rows of " +
-                                       std::to_string(Context::pieceBytes / sizeof(float)) + " elements at most, not " +
+      throw Error("NOT_SUPPORTED", "quantize: the CUDA device supports rows of up to " +
+                                       std::to_string(Context::pieceBytes / sizeof(float)) + " elements, not " +
                                        std::to_string(columns_) + ".");
   }
 
@@ -33,30 +33,30 @@ class Quantizer {
     const int64_t rows = part.elements / columns_;
     if (part.file) {
       if (part.encoding == Encoding::int8 && part.scales.each == columns_)
-        take(part, rows);
+        copyRows(part, rows);
       else
-        make(part, rows);
+        quantizeOnDevice(part, rows);
     }
-    next_ += rows;  // without a file: zeros, which the memory is made of
+    next_ += rows;  // without a file: zeros, as the memory is already
   }
 
   Backend::Quantized finish() {
     context_.synchronize("quantizing weights");
     std::vector<float> lost(factors_.size());
-    download(context_, lost.data(), lost_.data(), lost_.bytes());
+    download(context_, lost.data(), errors_.data(), errors_.bytes());
     double squares = 0;
-    int64_t made = 0;
+    int64_t quantizedRows = 0;
     for (const float one : lost) {
-      if (one <= 0) continue;  // zeros, or taken as they were
+      if (one <= 0) continue;  // zeros, or not quantized here
       squares += double(one) * double(one);
-      ++made;
+      ++quantizedRows;
     }
-    return {data_, scales_, made > 0 ? std::sqrt(squares / double(made)) : 0};
+    return {data_, scales_, quantizedRows > 0 ? std::sqrt(squares / double(quantizedRows)) : 0};
   }
 
  private:
-  /** Whole numbers and factors as they are. */
-  void take(const Source::Part& part, int64_t rows) {
+  /** Copies int8 elements and scales from the file. */
+  void copyRows(const Source::Part& part, int64_t rows) {
     const int64_t step = int64_t(Context::pieceBytes) / columns_;
     for (int64_t done = 0; done < rows; done += step) {
       const int64_t count = std::min(step, rows - done);
@@ -67,24 +67,25 @@ class Quantizer {
                      "uploading weights");
       pieces_.sent();
     }
-    context_.synchronize("uploading weights");  // the pinned pieces are free again
+    context_.synchronize("uploading weights");  // `upload` reuses the pinned buffers
     upload(context_, scales_->plain() + size_t(next_) * sizeof(float), factors_.data(), size_t(rows) * sizeof(float));
   }
 
-  /** The device reads the pinned pieces itself, once. */
-  void make(const Source::Part& part, int64_t rows) {
-    // Encoded elements are read from multiples of decodingStep on.
-    const int64_t most = int64_t(Context::pieceBytes / bytesOf(part.dtype)) / columns_;
+  /** Quantizes on the device, which reads the pinned buffers directly. */
+  void quantizeOnDevice(const Source::Part& part, int64_t rows) {
+    // Encoded elements can only be read from multiples of decodingStep on.
+    const int64_t maxRows = int64_t(Context::pieceBytes / bytesOf(part.dtype)) / columns_;
     const int64_t unit = decodingStep / std::gcd(decodingStep, columns_);
-    if (part.encoding != Encoding::plain && most < unit)
+    if (part.encoding != Encoding::plain && maxRows < unit)
       throw Error("NOT_SUPPORTED", "quantize: encoded rows of " + std::to_string(columns_) +
-                                       " elements do not fit into the CUDA device's pieces; convert the checkpoint.");
-    const int64_t step = most >= unit ? most / unit * unit : most;
+                                       " elements exceed the CUDA device's transfer buffer; convert the checkpoint "
+                                       "to a floating type.");
+    const int64_t step = maxRows >= unit ? maxRows / unit * unit : maxRows;
     for (int64_t done = 0; done < rows; done += step) {
       const int64_t count = std::min(step, rows - done);
       const auto& piece = pieces_.next();
       part.read(done * columns_, count * columns_, piece.host, DType::float32);
-      const DriverLock lock;  // the kernel's code may be loaded
+      const DriverLock lock;  // the launch may load the kernel's code
       QuantizeRowsArguments rowsOf{};
       rowsOf.rows = count;
       rowsOf.width = rowsOf.stride = columns_;
@@ -92,7 +93,7 @@ class Quantizer {
       rowsOf.xType = part.dtype;
       rowsOf.y = reinterpret_cast<int8_t*>(data_->plain()) + (next_ + done) * columns_;
       rowsOf.scales = reinterpret_cast<float*>(scales_->plain()) + next_ + done;
-      rowsOf.lost = reinterpret_cast<float*>(lost_.data()) + next_ + done;
+      rowsOf.lost = reinterpret_cast<float*>(errors_.data()) + next_ + done;
       context_.check(quantizeRows(rowsOf, context_.launcher()), "quantizing weights");
       pieces_.sent();
     }
@@ -102,9 +103,9 @@ class Quantizer {
   Context& context_;
   Pieces pieces_;
   std::shared_ptr<CudaStorage> data_, scales_;
-  Buffer lost_;
+  Buffer errors_;
   std::vector<float> factors_;
-  int64_t next_ = 0;  // the row that comes next
+  int64_t next_ = 0;  // next row
 };
 
 }  // namespace

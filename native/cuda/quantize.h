@@ -1,4 +1,4 @@
-// Weights of 8 bits: from any source to rows of whole numbers, as they lie in memory, and a factor each.
+// Quantizes weights from any source to row-major int8 with a scale for each row.
 #pragma once
 
 #include "../core/backend.h"

@@ -10,9 +10,9 @@ namespace onehead::cuda {
 
 namespace {
 
-/** Converts on the device: it reads the pinned piece itself. */
+/** Converts on the device, which reads pinned memory directly. */
 cudaError_t convert(Context& context, const void* from, DType fromType, void* to, DType toType, int64_t elements) {
-  const DriverLock lock;  // the kernel's code may be loaded
+  const DriverLock lock;  // the launch may load the kernel's code
   CopyRowsArguments copy{};
   copy.rows = 1;
   copy.width = elements;
@@ -42,22 +42,22 @@ void CudaStorage::assemble() {
   std::byte* to = buffer.data();
   for (const Source::Part& part : source_.parts) {
     const size_t element = bytesOf(part.dtype), stored = bytesOf(dtype_);
-    const int64_t most = int64_t(Context::pieceBytes / element);
-    for (int64_t done = 0; part.file && done < part.elements; done += most) {
-      const int64_t count = std::min(most, part.elements - done);
+    const int64_t maxElements = int64_t(Context::pieceBytes / element);
+    for (int64_t done = 0; part.file && done < part.elements; done += maxElements) {
+      const int64_t count = std::min(maxElements, part.elements - done);
       const auto& piece = pieces.next();
       part.read(done, count, piece.host, dtype_);
-      std::byte* place = to + size_t(done) * stored;
-      context_->check(part.dtype == dtype_ ? cudaMemcpyAsync(place, piece.host, size_t(count) * element,
+      std::byte* position = to + size_t(done) * stored;
+      context_->check(part.dtype == dtype_ ? cudaMemcpyAsync(position, piece.host, size_t(count) * element,
                                                              cudaMemcpyHostToDevice, context_->stream())
-                                           : convert(*context_, piece.device, part.dtype, place, dtype_, count),
+                                           : convert(*context_, piece.device, part.dtype, position, dtype_, count),
                       "uploading weights");
       pieces.sent();
     }
     to += size_t(part.elements) * stored;
   }
   context_->synchronize("uploading weights");
-  source_.parts.clear();  // the file is closed with its last user
+  source_.parts.clear();  // closes the file if this was its last user
   plain_ = std::move(buffer);
 }
 
@@ -72,10 +72,10 @@ const std::byte* CudaStorage::channelsLast() {
   Buffer buffer(bytes, context_);
   PermuteArguments permuted{shape_[0], shape_[1], shape_[2], plain(), buffer.data(), bytesOf(dtype_)};
   {
-    const DriverLock lock;  // the kernel's code may be loaded
-    context_->check(permute(permuted, context_->launcher()), "arranging weights");
+    const DriverLock lock;  // the launch may load the kernel's code
+    context_->check(permute(permuted, context_->launcher()), "permuting weights");
   }
-  context_->synchronize("arranging weights");
+  context_->synchronize("permuting weights");
   channelsLast_ = std::move(buffer);
   return channelsLast_.data();
 }
@@ -119,22 +119,22 @@ void download(Context& context, void* to, const std::byte* from, size_t bytes) {
 void transfer(Context& context, const std::vector<Piece>& writes, std::vector<Piece>& reads) {
   const auto& pinned = context.piece(0);
   size_t used = 0;
-  /** What was read lies at `place` of the pinned memory until the device has been waited for. */
+  /** A read that is in pinned memory, at `position`, once the device has been synchronized. */
   struct Arrival {
     std::byte* to;
-    size_t place, bytes;
+    size_t position, bytes;
   };
   std::vector<Arrival> arrivals;
-  auto settle = [&] {
+  auto finish = [&] {
     context.synchronize("transferring");
-    for (const Arrival& one : arrivals) std::memcpy(one.to, pinned.host + one.place, one.bytes);
+    for (const Arrival& one : arrivals) std::memcpy(one.to, pinned.host + one.position, one.bytes);
     arrivals.clear();
     used = 0;
   };
-  // `move` takes so many bytes of the piece, from `done` on, to or from the pinned memory at `place`.
+  // `move` copies `size` bytes of a piece, from offset `done`, to or from pinned memory at offset `position`.
   auto each = [&](size_t bytes, auto move) {
     for (size_t done = 0; done < bytes;) {
-      if (used == Context::pieceBytes) settle();
+      if (used == Context::pieceBytes) finish();
       const size_t size = std::min(Context::pieceBytes - used, bytes - done);
       context.check(move(used, done, size), "transferring");
       used += size;
@@ -143,16 +143,18 @@ void transfer(Context& context, const std::vector<Piece>& writes, std::vector<Pi
   };
   auto memory = [](const Piece& piece) { return static_cast<CudaStorage&>(*piece.storage).plain() + piece.offset; };
   for (const Piece& piece : writes)
-    each(piece.bytes.size(), [&](size_t place, size_t done, size_t size) {
-      std::memcpy(pinned.host + place, piece.bytes.data() + done, size);
-      return cudaMemcpyAsync(memory(piece) + done, pinned.host + place, size, cudaMemcpyHostToDevice, context.stream());
+    each(piece.bytes.size(), [&](size_t position, size_t done, size_t size) {
+      std::memcpy(pinned.host + position, piece.bytes.data() + done, size);
+      return cudaMemcpyAsync(memory(piece) + done, pinned.host + position, size, cudaMemcpyHostToDevice,
+                             context.stream());
     });
   for (Piece& piece : reads)
-    each(piece.bytes.size(), [&](size_t place, size_t done, size_t size) {
-      arrivals.push_back({piece.bytes.data() + done, place, size});
-      return cudaMemcpyAsync(pinned.host + place, memory(piece) + done, size, cudaMemcpyDeviceToHost, context.stream());
+    each(piece.bytes.size(), [&](size_t position, size_t done, size_t size) {
+      arrivals.push_back({piece.bytes.data() + done, position, size});
+      return cudaMemcpyAsync(pinned.host + position, memory(piece) + done, size, cudaMemcpyDeviceToHost,
+                             context.stream());
     });
-  settle();
+  finish();
 }
 
 }  // namespace onehead::cuda

@@ -9,16 +9,15 @@ namespace onehead::cuda {
 
 class CudaStorage final : public Storage {
  public:
-  /** Mutable memory of zeros. */
+  /** Mutable memory, zeroed. */
   CudaStorage(size_t bytes, std::shared_ptr<Context> context);
   CudaStorage(Source source, DType dtype, const Shape& shape, std::shared_ptr<Context> context);
 
   /** Row-major elements. */
   std::byte* plain();
-  /** Of a convolution's weight [outputs, channels, kernel]: [outputs, kernel, channels]. Null for memory that may
-   * change. */
+  /** A convolution's weight [outputs, channels, kernel] as [outputs, kernel, channels]. Null for mutable memory. */
   const std::byte* channelsLast();
-  /** Of a float32 constant: the same elements in another type. Null for memory that may change. */
+  /** A float32 constant in another type. Null for mutable memory. */
   const void* as(DType dtype);
 
  private:
@@ -33,9 +32,9 @@ class CudaStorage final : public Storage {
   bool constant_ = false;
 };
 
-/** Copies between host and device through pinned memory; return when all is done. */
+/** Copy between host and device through pinned memory; return when complete. */
 void upload(Context& context, std::byte* to, const void* from, size_t bytes);
-/** Many small pieces with one wait, where pinned memory holds them all. */
+/** Transfers many small pieces with a single wait, if the pinned memory holds them all. */
 void transfer(Context& context, const std::vector<Piece>& writes, std::vector<Piece>& reads);
 void download(Context& context, void* to, const std::byte* from, size_t bytes);
 

@@ -1,6 +1,6 @@
-// The operations that are one kernel of their own name on each backend, and what these take. `withScratch`: the kernel
-// works in scratch memory, and says how much it wants. Declarations, each instruction set's table and the preparation
-// of both backends are made from this list.
+// The operations that have exactly one kernel on each backend, with the operation's name. `withScratch`: the kernel
+// needs scratch memory and declares how much. This list generates the declarations, each instruction set's table, and
+// the preparation of both backends.
 #pragma once
 
 #include "alignment/arguments.h"

@@ -8,7 +8,7 @@ namespace onehead {
 
 namespace {
 
-/** Adds the tensors that a description visits to a list; those that were not given are left out. */
+/** Collects pointers to the tensors that a description visits; absent ones are skipped. */
 class Collect {
  public:
   explicit Collect(std::vector<const Tensor*>& found) : found_(found) {}
@@ -34,7 +34,7 @@ Operation describe(const Request& request, Recorder& recorder, Tensor& output) {
     std::string names;
     for (const auto& [name, unused] : checks) names += (names.empty() ? "" : ", ") + name;
     throw Error("INVALID_ARGUMENT",
-                "record: there is no operation '" + request.operation + "'; there are " + names + ".");
+                "record: there is no operation '" + request.operation.substr(0, 100) + "'; there are " + names + ".");
   }
   Arguments arguments(request, recorder);
   OperationDescription description = check->second(arguments);
@@ -51,7 +51,7 @@ Reasons notSupportedReasons(const Operation& operation, const Capabilities& devi
         if constexpr (!requires { description.takesQuantizedWeights; })
           for (const Tensor* tensor : tensorsOf(operation))
             if (tensor->storage && tensor->storage->isQuantizedWeight())
-              reasons.push_back("A weight of 8 bits serves linear and embed alone.");
+              reasons.push_back("An int8 weight can only be used by linear and embed.");
         return reasons;
       },
       operation.description);

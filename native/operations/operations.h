@@ -1,13 +1,13 @@
-// The operations that a program is made of. Each is a plain description in its family's operation.h, checked when it is
-// recorded by the function in operation.cc beside it. `tensors(visit)` lists a description's tensors, `written(visit)`
-// those that the operation writes, its output first. Shapes: B batch, T length, D width; H query heads, G key/value
-// heads, S head size. See lib/device/operations.ts for the typed face.
+// The operations of a program. Each is a plain description in its family's operation.h, checked when it is recorded by
+// a function in operation.cc. `tensors(visit)` lists a description's tensors; `written(visit)` lists those that the
+// operation writes, its output first. Letters in shapes: B batch, T length, D width; H query heads, G key/value heads,
+// S head size. lib/device/operations.ts is the typed interface.
 //
-// Rows of a pool. A pool keeps R rows of decoding state (tokens, positions, caches), and a program works on B entries.
-// Operations that read or write such state take `rows` int32 [B], which says on which row each entry works: their state
-// has R rows then, and what is said below of "sequence b" is said of row rows[b]. An entry whose row is outside of
-// 0 ... R - 1 is idle: its output is zero unless said otherwise, and nothing of the pool is read or written. Two
-// entries never name the same row. Absent: entry b works on row b, and R = B.
+// Rows of a pool. A pool has R rows of decoding state (tokens, positions, caches), and a program works on B entries.
+// Operations that read or write state take `rows` int32 [B], the row of each entry. Their state then has R rows, and
+// what is said of "sequence b" applies to row rows[b]. An entry whose row is outside 0 ... R - 1 is idle: its output is
+// zero unless stated otherwise, and no state is read or written. No two entries may have the same row. Without `rows`,
+// entry b has row b, and R = B.
 #pragma once
 
 #include <map>
@@ -28,7 +28,7 @@
 
 namespace onehead {
 
-/** Every operation: the type of its description, and the name that it is recorded by. */
+/** Every operation: the type of its description, and its name in requests. */
 // clang-format off
 #define ONEHEAD_OPERATIONS(operation) \
   ONEHEAD_FEATURES_OPERATIONS(operation) \
@@ -44,14 +44,14 @@ namespace onehead {
 
 class Arguments;
 
-// The check of each: reads a request's arguments and makes the description. Throws Error.
+// The check of each operation: makes the description from a request's arguments. Throws Error.
 #define ONEHEAD_DECLARE(Type, name) Type name(const Arguments& arguments);
 ONEHEAD_OPERATIONS(ONEHEAD_DECLARE)
 #undef ONEHEAD_DECLARE
 
 class Addresses;
 
-// What the one kernel of an operation takes whose tensors lie there.
+// The arguments of an operation's only kernel.
 #define ONEHEAD_DECLARE(Type, name) Type##Arguments argumentsOf(const Addresses& p, const Type& o);
 ONEHEAD_KERNELS(ONEHEAD_DECLARE, ONEHEAD_DECLARE)
 #undef ONEHEAD_DECLARE
@@ -63,12 +63,12 @@ using OperationDescription = VariantOf<void ONEHEAD_OPERATIONS(ONEHEAD_TYPE)>;
 #undef ONEHEAD_TYPE
 
 struct Operation {
-  std::string name;   // 'linear'
-  std::string label;  // what the caller calls it: 'decoder.0.self.out'
+  std::string name;   // such as 'linear'
+  std::string label;  // the caller's name for it, such as 'decoder.0.self.out'
   OperationDescription description;
 };
 
-/** What a caller asks to record: an operation's name with named tensors, numbers and strings. */
+/** A request to record an operation: its name and named tensors, numbers and strings. */
 struct Request {
   std::string operation, label;
   std::map<std::string, Tensor> tensors;
@@ -78,17 +78,16 @@ struct Request {
 
 class Recorder;
 
-/** Checks the request and makes the operation, its output allocated by the recorder unless the request names one.
- * Throws Error. */
+/** Checks the request and makes the operation. The recorder allocates the output unless the request names one. Throws
+ * Error. */
 Operation describe(const Request& request, Recorder& recorder, Tensor& output);
 
-/** Why a device cannot compute the operation, as its description's `notSupported` says; it can where there is nothing.
- */
+/** Why the device cannot compute the operation; empty if it can. */
 Reasons notSupportedReasons(const Operation& operation, const Capabilities& device);
 
 /** Every tensor that the operation reads or writes, outputs included. */
 std::vector<const Tensor*> tensorsOf(const Operation& operation);
-/** Those of them that it writes, its output first. */
+/** The tensors that it writes, its output first. */
 std::vector<const Tensor*> writtenBy(const OperationDescription& description);
 
 }  // namespace onehead

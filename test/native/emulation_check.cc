@@ -53,10 +53,10 @@ __global__ void readUnwritten(float* y) {
 __global__ void loadGlobalFromShared(float* y) {
   ONEHEAD_SHARED(float, shared);
   shared[threadIdx.x] = 1;
-  y[threadIdx.x] = loadFresh(shared + threadIdx.x);
+  y[threadIdx.x] = loadUncached(shared + threadIdx.x);
 }
 
-__global__ void loadMisaligned(float* y) { y[threadIdx.x] = float(loadOnce16(y + 1).x); }
+__global__ void loadMisaligned(float* y) { y[threadIdx.x] = float(loadConstant16(y + 1).x); }
 
 /** Each block of a cluster reads what its neighbour wrote. */
 __global__ void readNeighbour(float* y, bool meets, bool stays) {

@@ -9,7 +9,7 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-constexpr int panelVectors = bytePanel / vectorWidth;  // of a line of a panel
+constexpr int panelVectors = int8PanelRows / vectorWidth;  // of a line of a panel
 
 /** sums + the products of the lower and of the upper 16 bits of each lane. */
 static inline I addPairs(I sums, I x, I y) {
@@ -98,7 +98,7 @@ static inline float quantizeRow(const X* x, int64_t count, Q* q, float most = 12
   typedef Q B __attribute__((vector_size(vectorWidth * sizeof(Q))));
   F top = {}, check = {};
   auto look = [&](F value) __attribute__((always_inline)) {
-    top = larger(top, larger(value, -value));
+    top = max(top, max(value, -value));
     check += value * splat(0.0f);
   };
   int64_t i = 0;
@@ -109,7 +109,7 @@ static inline float quantizeRow(const X* x, int64_t count, Q* q, float most = 12
     __builtin_memset(q, 0, size_t(count) * sizeof(Q));
     return finite * 0.0f;
   }
-  const float scale = largest(top) / most;
+  const float scale = maxLane(top) / most;
   if (!(scale >= 0x1p-120f)) {  // a smaller one has no reciprocal; next to nothing is nothing
     __builtin_memset(q, 0, size_t(count) * sizeof(Q));
     return 0.0f;

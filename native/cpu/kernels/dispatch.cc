@@ -31,8 +31,8 @@ class Features {
     unsigned a = 0, b = 0, c = 0, d = 0;
     if (!__get_cpuid(1, &a, &b, &c, &d)) return;
     const bool fused = bit(c, 12), halves = bit(c, 29);
-    const unsigned saved = bit(c, 27) ? savedRegisters() : 0;
-    const bool savesAvx = (saved & 0x06) == 0x06, savesAvx512 = (saved & 0xe6) == 0xe6;
+    const unsigned savedState = bit(c, 27) ? savedRegisters() : 0;
+    const bool savesAvx = (savedState & 0x06) == 0x06, savesAvx512 = (savedState & 0xe6) == 0xe6;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return;
     avx2 = savesAvx && fused && halves && bit(b, 5);
     avx512 = avx2 && savesAvx512 && bit(b, 16) && bit(b, 17) && bit(b, 30) && bit(b, 31);  // f, dq, bw, vl
@@ -46,7 +46,7 @@ class Features {
   bool avx2 = false, avx2Vnni = false, avx512 = false, avx512Vnni = false, avx512Bf16 = false, amxBf16 = false;
 
  private:
-  static bool bit(unsigned word, int place) { return (word >> place & 1) != 0; }
+  static bool bit(unsigned word, int index) { return (word >> index & 1) != 0; }
 
   /** XCR0: which registers the operating system saves. */
   static unsigned savedRegisters() {

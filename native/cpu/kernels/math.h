@@ -14,7 +14,7 @@ constexpr float log2E = 1.44269504088896341f;
  */
 template <bool Coarse = false>
 static inline F exp2(F x) {
-  x = larger(splat(-126.0f), x);
+  x = max(splat(-126.0f), x);
 #if defined(__AVX512F__)
   const F whole = (F)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 #else
@@ -46,7 +46,7 @@ static inline F exp2(F x) {
 
 /** e^x for x <= 0, relative error 2e-7. */
 static inline F expNegative(F x) {
-  x = larger(splat(-87.0f), x);
+  x = max(splat(-87.0f), x);
   // r = x log2(e) - n in two steps, so that the product's rounding error does not grow with x.
   const F high = x * splat(log2E);
   const F low = fused(x, splat(log2E), -high) + x * splat(1.92596299e-8f);
@@ -56,7 +56,7 @@ static inline float expNegative(float x) { return expNegative(splat(x))[0]; }
 
 /** x (1 + erf(x / sqrt 2)) / 2, absolute error below 4e-7 |x|: Abramowitz and Stegun 7.1.26 for erfc. */
 static inline F gelu(F x) {
-  const F size = larger(x, -x);
+  const F size = max(x, -x);
   const F t = splat(1.0f) / (splat(1.0f) + splat(0.3275911f * 0.70710678118654752f) * size);
   F p = splat(1.061405429f);
   p = p * t + splat(-1.453152027f);
@@ -92,8 +92,8 @@ struct SoftmaxParts {
 static inline SoftmaxParts softmaxParts(const float* x, int64_t count) {
   F highest = splat(-infinity);
   int64_t i = 0;
-  for (; i + vectorWidth <= count; i += vectorWidth) highest = larger(load(x + i), highest);
-  float top = largest(highest);
+  for (; i + vectorWidth <= count; i += vectorWidth) highest = max(load(x + i), highest);
+  float top = maxLane(highest);
   for (; i < count; ++i) top = x[i] > top ? x[i] : top;
   F sums = {};
   for (i = 0; i + vectorWidth <= count; i += vectorWidth) sums += expNegative(load(x + i) - splat(top));

@@ -63,8 +63,8 @@ struct Int8 {
 
 constexpr float infinity = __builtin_inff();
 
-static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-static inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t max(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t roundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
 static inline float asFloat(uint32_t bits) {
@@ -182,7 +182,7 @@ static inline void storePart(T* p, F value, int64_t count) {
 }
 
 /** The larger; where b is NaN the answer is NaN. */
-static inline F larger(F a, F b) {
+static inline F max(F a, F b) {
 #if defined(__AVX512F__)
   return (F)_mm512_max_ps((__m512)a, (__m512)b);
 #elif defined(__AVX2__)
@@ -191,7 +191,7 @@ static inline F larger(F a, F b) {
   return a > b ? a : b;
 #endif
 }
-static inline F smaller(F a, F b) {
+static inline F min(F a, F b) {
 #if defined(__AVX512F__)
   return (F)_mm512_min_ps((__m512)a, (__m512)b);
 #elif defined(__AVX2__)
@@ -260,7 +260,7 @@ static inline float sum(F value) {
 #endif
 }
 /** The largest lane, taking NaN for the smallest. */
-static inline float largest(F value) {
+static inline float maxLane(F value) {
   float best = -infinity;
 #if defined(__AVX512F__)
   best = _mm512_reduce_max_ps((__m512)(value == value ? value : splat(-infinity)));

@@ -19,7 +19,7 @@ constexpr int64_t blockFrames = VoiceActivity::block;
 /** Rows and vectors of columns whose sums stay in registers. */
 constexpr int tileRows = 6, tileVectors = vectorWidth == 16 ? 4 : 2;
 /** Sums are of so many products at most before they are added up: the cell's state hangs on small differences. */
-constexpr int64_t mostTerms = 64;
+constexpr int64_t maxTerms = 64;
 /** From one part's spectrum to the next, so that rows are aligned. */
 constexpr int64_t spectrumStride = VoiceActivity::spectrum;
 static_assert(vectorWidth % partCount == 0);
@@ -44,9 +44,9 @@ inline void tile(const Product& p, int64_t row, int64_t column) {
   const float* w = p.w + column / panelColumns * p.panelStride + column % panelColumns;
   for (int64_t tap = 0; tap < p.taps; ++tap) {
     const float* x = p.x + row * p.xStride + tap * p.tapStride;
-    for (int64_t begin = 0; begin < p.depth; begin += mostTerms) {
+    for (int64_t begin = 0; begin < p.depth; begin += maxTerms) {
       F sums[rows][vectors] = {};
-      for (int64_t k = begin, end = smaller(begin + mostTerms, p.depth); k < end; ++k, w += panelColumns) {
+      for (int64_t k = begin, end = min(begin + maxTerms, p.depth); k < end; ++k, w += panelColumns) {
         F weights[vectors];
         ONEHEAD_UNROLL(8)
         for (int v = 0; v < vectors; ++v)
@@ -65,7 +65,7 @@ inline void tile(const Product& p, int64_t row, int64_t column) {
   for (int r = 0; r < rows; ++r) {
     for (int v = 0; v < vectors; ++v) {
       const F total = totals[r][v] + load(p.begin + (row + r) * p.beginStride + column + v * vectorWidth);
-      store(p.y + (row + r) * p.yStride + column + v * vectorWidth, p.rectified ? larger(total, F{}) : total);
+      store(p.y + (row + r) * p.yStride + column + v * vectorWidth, p.rectified ? max(total, F{}) : total);
     }
   }
 }
@@ -152,14 +152,14 @@ struct Scratch {
  * frame.
  */
 void spectra(const VoiceWeights& weights, const float* const* frames, int64_t count, const Scratch& scratch) {
-  constexpr int64_t together = vectorWidth / partCount;
+  constexpr int64_t framesPerVector = vectorWidth / partCount;
   const Roots roots = {weights.cosines, weights.sines, partSamples};
   Complex* packed = reinterpret_cast<Complex*>(scratch.a);
   F* power = reinterpret_cast<F*>(scratch.power);
-  for (int64_t frame = 0; frame < count; frame += together) {
+  for (int64_t frame = 0; frame < count; frame += framesPerVector) {
     const float* parts[vectorWidth];
-    for (int64_t i = 0; i < together; ++i) {
-      const float* samples = frames[smaller(frame + i, count - 1)];
+    for (int64_t i = 0; i < framesPerVector; ++i) {
+      const float* samples = frames[min(frame + i, count - 1)];
       float* tail = scratch.tails + i * partSamples;  // behind the frame comes its mirror image
       constexpr int64_t begin = (partCount - 1) * hopSamples, length = contextSamples + frameSamples;
       for (int64_t n = begin; n < length; ++n) tail[n - begin] = samples[n];
@@ -176,7 +176,7 @@ void spectra(const VoiceWeights& weights, const float* const* frames, int64_t co
     }
     spectrumPower(packed, reinterpret_cast<Complex*>(scratch.b), partSamples, roots, power);
     float* to = scratch.spectra + frame * partCount * spectrumStride;
-    const int64_t lanes = smaller(vectorWidth, (count - frame) * partCount);
+    const int64_t lanes = min(vectorWidth, (count - frame) * partCount);
     for (int64_t k = 0; k + 1 < binCount; k += vectorWidth) {
       F square[vectorWidth];
       for (int i = 0; i < vectorWidth; ++i) square[i] = squareRoot(power[k + i]);
@@ -199,7 +199,7 @@ void convolve(const Convolution& c, const float* w, const float* bias, int64_t f
   const int64_t results = (c.length + c.stride - 1) / c.stride;
   for (int64_t result = 0; result < results; ++result) {
     // Of the three positions only those that exist.
-    const int64_t from = result * c.stride - 1, first = larger(0, -from), end = smaller(tapCount, c.length - from);
+    const int64_t from = result * c.stride - 1, first = max(0, -from), end = min(tapCount, c.length - from);
     multiply({frames, c.outputs, end - first, c.inputs, x + (from + first) * c.inputStride, c.length * c.inputStride,
               c.inputStride, w + first * c.inputs * panelColumns, tapCount * c.inputs * panelColumns, bias, 0, true,
               y + result * c.outputs, results * c.outputs});
@@ -227,7 +227,7 @@ float advance(const VoiceWeights& weights, const float* gates, float* hidden, fl
     const F state = out * hyperbolicTangent(next);
     store(cell + i, next);
     store(hidden + i, state);
-    total = fused(larger(state, F{}), load(weights.output + i), total);
+    total = fused(max(state, F{}), load(weights.output + i), total);
   }
   return sigmoid(splat(sum(total) + weights.outputBias))[0];
 }
@@ -238,26 +238,26 @@ void voiceActivity(const VoiceActivity& a) {
   const VoiceWeights& weights = *a.weights;
   const Scratch scratch(a);
   for (int64_t done = 0; done < a.frames[0]; done += blockFrames) {
-    const int64_t steps = smaller(blockFrames, a.frames[0] - done);
+    const int64_t steps = min(blockFrames, a.frames[0] - done);
     /** Recordings that have a frame at each step, and where its gates are. */
     int64_t present[blockFrames], at[blockFrames];
     const float* frames[blockFrames];
-    int64_t waiting = 0, encoded = 0;
+    int64_t pending = 0, encoded = 0;
     const auto flush = [&] {
-      encode(weights, frames, waiting, scratch, scratch.gates + encoded * 4 * cellCount);
-      encoded += waiting;
-      waiting = 0;
+      encode(weights, frames, pending, scratch, scratch.gates + encoded * 4 * cellCount);
+      encoded += pending;
+      pending = 0;
     };
     for (int64_t step = 0, from = a.sequences; step < steps; ++step) {
       while (a.frames[from - 1] <= done + step) --from;
       present[step] = from;
-      at[step] = encoded + waiting;
+      at[step] = encoded + pending;
       for (int64_t s = 0; s < from; ++s) {
-        frames[waiting++] = a.samples[s] + (done + step) * frameSamples;
-        if (waiting == blockFrames) flush();
+        frames[pending++] = a.samples[s] + (done + step) * frameSamples;
+        if (pending == blockFrames) flush();
       }
     }
-    if (waiting > 0) flush();
+    if (pending > 0) flush();
     for (int64_t step = 0; step < steps; ++step) {
       float* gates = scratch.gates + at[step] * 4 * cellCount;
       multiply({present[step], 4 * cellCount, 1, cellCount, a.hidden, cellCount, 0, weights.hidden,

@@ -1,5 +1,5 @@
-// A stand-in for cuBLASLt: it takes the same descriptions, refuses what does not fit together, and computes plainly. Of
-// its algorithms the first is slow, the second fails, and the third is not supported.
+// A substitute for cuBLASLt: it has the same descriptors, rejects inconsistent ones, and computes with plain loops. To
+// test the choice of algorithms, its first algorithm is slow, its second fails, and its third is not supported.
 #include <chrono>
 #include <memory>
 #include <thread>
@@ -12,7 +12,7 @@ namespace onehead::cuda::cublas_lt {
 
 struct HandleOpaque {};
 struct DescriptionOpaque {
-  bool whole = false;
+  bool isInt8 = false;
   int32_t transposeA = 0;
   uint32_t epilogue = 1;
   const void* bias = nullptr;
@@ -29,7 +29,9 @@ namespace {
 constexpr int invalid = 7;           // CUBLAS_STATUS_INVALID_VALUE
 constexpr int executionFailed = 13;  // CUBLAS_STATUS_EXECUTION_FAILED
 
-DType dtypeOf(int type) { return type == real32 ? DType::float32 : type == real16 ? DType::float16 : DType::bfloat16; }
+DType dtypeOf(int type) {
+  return type == typeFloat32 ? DType::float32 : type == typeFloat16 ? DType::float16 : DType::bfloat16;
+}
 
 float load(const void* data, int type, int64_t at) {
   float value;
@@ -56,20 +58,20 @@ int set(Description description, int attribute, const void* value, size_t bytes)
   return 0;
 }
 
-/** Of whole numbers: depth, columns and strides in fours, and nothing behind the product. */
-bool wholeFits(Description o, Layout a, Layout b, Layout d) {
+/** int8: depth, columns and strides must be multiples of four, and there is no epilogue. */
+bool int8Fits(Description o, Layout a, Layout b, Layout d) {
   const bool fours = a->rows % 4 == 0 && a->columns % 4 == 0 && a->stride % 4 == 0 && b->stride % 4 == 0;
-  return a->type == whole8 && d->type == whole32 && fours && o->epilogue == 1;
+  return a->type == typeInt8 && d->type == typeInt32 && fours && o->epilogue == 1;
 }
 
 bool fits(Description o, Layout a, Layout b, Layout c, Layout d) {
-  if (o->whole ? !wholeFits(o, a, b, d) : a->type == whole8 || d->type == whole32) return false;
+  if (o->isInt8 ? !int8Fits(o, a, b, d) : a->type == typeInt8 || d->type == typeInt32) return false;
   return o->transposeA == operationTransposed && a->rows == b->rows && d->rows == a->columns &&
          d->columns == b->columns && c->type == d->type && a->type == b->type && int64_t(a->rows) <= a->stride &&
          int64_t(b->rows) <= b->stride && int64_t(d->rows) <= d->stride;
 }
 
-/** What an algorithm's data say. */
+/** Stored in an algorithm's data. */
 enum Kind : uint64_t { slow = 1, failing, unsupported, fast };
 
 int heuristic(Handle, Description o, Layout a, Layout b, Layout c, Layout d, Preference, int wanted, Heuristic* found,
@@ -91,8 +93,8 @@ int matmul(Handle, Description o, const void* alpha, const void* a, Layout aLayo
   if (kind == slow) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   if (!fits(o, aLayout, bLayout, cLayout, dLayout)) return invalid;
   const LayoutOpaque left = *aLayout, right = *bLayout, result = *dLayout;
-  if (o->whole) {
-    const int32_t wholeTimes = *static_cast<const int32_t*>(alpha);
+  if (o->isInt8) {
+    const int32_t alphaInt32 = *static_cast<const int32_t*>(alpha);
     if (*static_cast<const int32_t*>(beta) != 0) return invalid;
     const cudaError_t error = emulation::enqueue(stream, [=] {
       const auto *w = static_cast<const int8_t*>(a), *x = static_cast<const int8_t*>(b);
@@ -100,7 +102,7 @@ int matmul(Handle, Description o, const void* alpha, const void* a, Layout aLayo
         for (int64_t n = 0; n < int64_t(left.columns); ++n) {
           int32_t sum = 0;
           for (int64_t k = 0; k < int64_t(left.rows); ++k) sum += w[n * left.stride + k] * x[m * right.stride + k];
-          static_cast<int32_t*>(d)[m * result.stride + n] = wholeTimes * sum;
+          static_cast<int32_t*>(d)[m * result.stride + n] = alphaInt32 * sum;
         }
       return cudaSuccess;
     });
@@ -137,13 +139,14 @@ const Library* library() {
       "emulated",
       [](Handle* made) { return *made = new HandleOpaque, 0; },
       [](Handle handle) {
-        emulation::disturbCaptures();  // it frees device memory
+        emulation::disturbCaptures();  // the real one frees device memory
         return destroy(handle);
       },
       [](Description* made, int computeType, int scaleType) {
-        const bool whole = computeType == computeWhole32;
-        *made = new DescriptionOpaque{.whole = whole};
-        return int(computeType != (whole ? computeWhole32 : compute32) || scaleType != (whole ? whole32 : real32));
+        const bool isInt8 = computeType == computeInt32;
+        *made = new DescriptionOpaque{.isInt8 = isInt8};
+        return int(computeType != (isInt8 ? computeInt32 : computeFloat32) ||
+                   scaleType != (isInt8 ? typeInt32 : typeFloat32));
       },
       set,
       destroy<DescriptionOpaque>,

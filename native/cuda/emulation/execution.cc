@@ -9,10 +9,10 @@
 #include <stdexcept>
 
 #if !defined(__x86_64__)
-#error "The emulation switches fibers with x86-64 instructions; run the emulated tests on such a machine."
+#error "The emulation switches fibers with x86-64 instructions; run the emulated tests on an x86-64 machine."
 #endif
 
-// Saves the caller's registers on its stack and its stack pointer in *save, then goes on where `to` was saved.
+// Saves the caller's registers on its stack and its stack pointer in *save, then resumes where `to` was saved.
 asm(R"(
 .text
 .globl onehead_emulation_switch
@@ -43,8 +43,8 @@ namespace onehead::emulation {
 namespace {
 
 constexpr size_t stackBytes = size_t(128) << 10;
-constexpr int mostThreads = 4096;  // of a cluster
-constexpr int mostBlocks = 16;
+constexpr int maxThreads = 4096;  // per cluster
+constexpr int maxBlocks = 16;
 
 thread_local Executor* currentExecutor = nullptr;
 
@@ -53,17 +53,17 @@ thread_local Executor* currentExecutor = nullptr;
 Executor& executor() { return *currentExecutor; }
 
 Executor::Executor() {
-  fibers_.resize(mostThreads);
-  warps_.resize(mostThreads / warpSize);
-  groups_.resize(mostThreads / groupSize);
-  blocks_.resize(mostBlocks);
-  void* stacks = ::mmap(nullptr, stackBytes * mostThreads, PROT_READ | PROT_WRITE,
+  fibers_.resize(maxThreads);
+  warps_.resize(maxThreads / warpSize);
+  groups_.resize(maxThreads / groupSize);
+  blocks_.resize(maxBlocks);
+  void* stacks = ::mmap(nullptr, stackBytes * maxThreads, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (stacks == MAP_FAILED) throw std::bad_alloc();
   stacks_ = static_cast<std::byte*>(stacks);
 }
 
-Executor::~Executor() { ::munmap(stacks_, stackBytes * mostThreads); }
+Executor::~Executor() { ::munmap(stacks_, stackBytes * maxThreads); }
 
 void Executor::entry() {
   Executor& self = *currentExecutor;
@@ -72,7 +72,7 @@ void Executor::entry() {
 }
 
 void Executor::leave(Barrier& barrier) {
-  // Those that wait already go on without a thread that has returned, as on the hardware.
+  // As on the hardware, a barrier does not wait for threads that have returned.
   if (--barrier.alive == 0 || barrier.arrived != barrier.alive) return;
   barrier.arrived = 0;
   ++barrier.generation;
@@ -81,7 +81,7 @@ void Executor::leave(Barrier& barrier) {
 void Executor::finish() {
   Fiber& ended = fiber();
   ended.done = true;
-  misplaced_ |= block().readIn == cluster_.generation;
+  invalidAccess_ |= block().readIn == cluster_.generation;
   Warp& warp = warps_[size_t(current_ / warpSize)];
   if (--warp.alive > 0 && warp.arrived == warp.alive) release(warp);
   leave(group().barrier);
@@ -117,12 +117,12 @@ void Executor::noteArrival(const void* to, size_t bytes) {
 uint16_t Executor::readShared16(uint32_t offset) {
   Block& own = block();
   if (own.shared + offset + 2 > own.memory.data() + own.memory.size()) {
-    misplaced_ = true;
+    invalidAccess_ = true;
     return 0;
   }
   if (!own.arrivals.empty()) {
     const Arrival& arrival = own.arrivals[offset / 16];
-    misplaced_ |= arrival.fiber >= 0 && fibers_[size_t(arrival.fiber)].shared == arrival.shared;
+    invalidAccess_ |= arrival.fiber >= 0 && fibers_[size_t(arrival.fiber)].shared == arrival.shared;
   }
   uint16_t half;
   std::memcpy(&half, own.shared + offset, sizeof half);
@@ -141,15 +141,15 @@ void Executor::multiplyGroup(float* sums, const uint32_t* a, uint64_t operand, b
     of.products[at]->compute = compute;
   }
   GroupProduct& product = *of.products[at];
-  misplaced_ |= !self.fenced || product.operand != operand || product.accumulate != accumulate ||
-                product.compute != compute || of.barrier.alive != groupSize;
+  invalidAccess_ |= !self.fenced || product.operand != operand || product.accumulate != accumulate ||
+                    product.compute != compute || of.barrier.alive != groupSize;
   product.sums[thread] = sums;
   product.a[thread] = a;
   product.previous[thread] = -1;
   for (size_t before = self.settled; before < at; ++before)
     if (of.products[before]->sums[thread] == sums) product.previous[thread] = int(before);
   std::memcpy(product.results[thread], sums, sizeof product.results[thread]);
-  std::fill_n(sums, 32, std::nanf(""));  // who reads them before the wait sees that
+  std::fill_n(sums, 32, std::nanf(""));  // reads before the wait get NaN
   pass(of.barrier);
 }
 
@@ -160,7 +160,7 @@ void Executor::waitForProducts(int left) {
   if (groups <= size_t(left)) return;
   const size_t until = self.productGroups[groups - 1 - size_t(left)];
   if (self.settled == until) return;
-  pass(group().barrier);  // whatever any of its threads changes before it waits has changed
+  pass(group().barrier);  // any thread may have changed operands until it waits
   for (; self.settled < until; ++self.settled) {
     GroupProduct& product = *group().products[self.settled];
     if (!product.computed) {
@@ -183,7 +183,7 @@ void Executor::switchTo(Fiber& next) {
   onehead_emulation_switch(&schedulerStack_, next.stackPointer);
 }
 
-/** Runs a warp's lanes until each has ended or waits for another warp. True when any lane ran. */
+/** Runs a warp's lanes until each has ended or waits for another warp. Returns true if any lane ran. */
 bool Executor::runWarp(size_t warp, int threads) {
   const int first = int(warp) * warpSize, count = std::min(warpSize, threads - first % threadsOfBlock_);
   if (count <= 0) return false;
@@ -191,7 +191,7 @@ bool Executor::runWarp(size_t warp, int threads) {
   for (bool again = true; again;) {
     again = false;
     random_ = random_ * 1664525u + 1013904223u;
-    const int begin = int(random_ >> 16) % count;  // no order among lanes is promised, so each round has another
+    const int begin = int(random_ >> 16) % count;  // the order of lanes is undefined, so each round has another
     for (int i = 0; i < count; ++i) {
       current_ = first + (begin + i) % count;
       Fiber& next = fibers_[size_t(current_)];
@@ -215,12 +215,12 @@ void Executor::run(dim3 index, int cluster, dim3 grid, dim3 threads, size_t shar
   blockSize = threads;
   body_ = &body;
   cluster_ = {count * cluster, 0, 0};
-  misplaced_ = false;
+  invalidAccess_ = false;
   random_ = index.x * 2654435761u + index.y * 40503u + index.z + 1;
   for (int i = 0; i < cluster; ++i) {
     Block& block = blocks_[size_t(i)];
     block.index = dim3(index.x + unsigned(i), index.y, index.z);
-    // Every byte is set to 0xff, which is NaN in each floating type: reading before writing shows.
+    // Filled with 0xff, which is NaN in every floating type, so that reads of unwritten memory are noticed.
     block.memory.assign(sharedBytes + 2048, std::byte(0xff));
     block.shared = block.memory.data() + (1024 - reinterpret_cast<uintptr_t>(block.memory.data()) % 1024) % 1024;
     block.barrier = {count, 0, 0};
@@ -248,7 +248,7 @@ void Executor::run(dim3 index, int cluster, dim3 grid, dim3 threads, size_t shar
     fiber.shared = 0;
     const unsigned at = unsigned(i % count);
     fiber.index = dim3(at % threads.x, at / threads.x % threads.y, at / threads.x / threads.y);
-    // As if `entry` had been called and had switched away at once: six registers below its return address.
+    // As if `entry` had been called and had switched away at once: six saved registers below its return address.
     void** top = reinterpret_cast<void**>(stacks_ + stackBytes * size_t(place + 1));
     *--top = nullptr;  // keeps the stack aligned as a call would
     *--top = reinterpret_cast<void*>(&Executor::entry);
@@ -266,16 +266,15 @@ void Executor::run(dim3 index, int cluster, dim3 grid, dim3 threads, size_t shar
   }
   currentExecutor = outer;
   if (cluster_.alive > 0)
-    throw std::runtime_error("threads of a block wait for each other forever: a barrier or collective not all reach");
-  if (misplaced_)
+    throw std::runtime_error("deadlock: some threads of a block did not reach a barrier or collective");
+  if (invalidAccess_)
     throw std::runtime_error(
-        "an instruction was given the other kind of memory, an address that is not aligned for it, or an operand that "
-        "it "
-        "may not see yet");
+        "an instruction got an address in the wrong memory space, a misaligned address, or an operand that is not "
+        "visible to it yet");
   for (int block = 0; block < cluster; ++block)
     for (size_t i = sharedBytes; i < sharedBytes + 16; ++i)
       if (blocks_[size_t(block)].shared[i] != std::byte(0xff))
-        throw std::runtime_error("a block wrote behind its shared memory");
+        throw std::runtime_error("a block wrote beyond its shared memory");
 }
 
 std::string runGrid(dim3 grid, int cluster, dim3 threads, size_t sharedBytes, const std::function<void()>& body) {
@@ -283,7 +282,7 @@ std::string runGrid(dim3 grid, int cluster, dim3 threads, size_t sharedBytes, co
   std::mutex mutex;
   std::string failure;
   std::atomic<bool> failed = false;
-  // OpenMP's threads stay, and with them each one's executor; a small grid is faster alone.
+  // OpenMP keeps its threads, and each keeps its executor. A small grid is faster on one thread.
 #pragma omp parallel for schedule(dynamic) num_threads(blocks < 8 ? 1 : std::min(4, omp_get_num_procs()))
   for (int64_t i = 0; i < clusters; ++i) {
     static thread_local std::unique_ptr<Executor> own;

@@ -1,9 +1,9 @@
-// CUDA's execution model on the CPU: what kernels need to run, unchanged, in tests where there is no GPU.
+// CUDA's execution model on the CPU, which runs kernels unchanged in tests without a GPU.
 //
-// One cluster of blocks (mostly of one) runs at a time on an OS thread, several of them on several OS threads. Each
-// CUDA thread is a fiber that runs until it must wait for others: at a barrier of its block or cluster, or in a warp's
-// collective (shuffle, matrix product). It proves indexing, arithmetic, the placing of barriers and of waits for
-// asynchronous copies. It does not prove speed, memory ordering or races between clusters.
+// An OS thread runs one cluster of blocks (usually of one block) at a time; several run at once. Each CUDA thread is a
+// fiber that runs until it must wait for others: at a barrier of its block or cluster, or in a collective of its warp
+// (shuffle, matrix product). This tests indexing, arithmetic, and the placement of barriers and of waits for
+// asynchronous copies. It does not test speed, memory ordering or races between clusters.
 #pragma once
 
 #include <atomic>
@@ -49,14 +49,14 @@ namespace onehead::emulation {
 
 constexpr int warpSize = 32;
 
-/** What a lane shows the others of its warp in a collective. */
+/** The data that a lane contributes to a collective of its warp. */
 struct Slot {
   uint32_t words[16];
 };
 
 struct Warp {
   int alive = 0, arrived = 0, generation = 0;
-  /** Two of each, used in turn: a lane may be a collective ahead of one that still reads. */
+  /** Two sets, used in turn, since a lane may enter the next collective while another still reads the last one's. */
   Slot slots[2][warpSize];
 };
 
@@ -71,30 +71,30 @@ class Executor;
 /** A CUDA thread. */
 struct Fiber {
   void* stackPointer = nullptr;
-  /** Runnable once *generation differs from `seen`. */
+  /** The fiber can run when *generation differs from `seen`. */
   const int* generation = nullptr;
   int seen = 0;
   bool done = false;
   dim3 index;
-  /** Asynchronous copies: made only when they are waited for, so that a missing wait shows. */
+  /** Asynchronous copies. They are performed when they are waited for, so that a missing wait is noticed. */
   std::vector<Copy> pending;
-  std::vector<size_t> groups;  // copies in each committed group
-  /** Of a warpgroup's products: how many this thread has joined, how many each group that it has committed ended with,
-   * and how many it has the results of. */
+  std::vector<size_t> groups;  // number of copies in each committed group
+  /** Products of the warpgroup: how many this thread has issued, and of how many it has the results; and the number
+   * issued at the end of each group that it committed. */
   size_t products = 0, settled = 0;
   std::vector<size_t> productGroups;
-  bool fenced = false;  // since it last waited for products
-  uint32_t shared = 0;  // times that it has shown what it copied to the matrix unit
+  bool fenced = false;  // whether it called fenceOperands since it last waited for products
+  uint32_t shared = 0;  // how often it called shareWithMatrixUnit
 };
 
 constexpr int groupSize = 4 * warpSize;
 
-/** A product of a warpgroup, in the background: what each of its threads gave, and gets. */
+/** An asynchronous product of a warpgroup: operands and results of each thread. */
 struct GroupProduct {
   float* sums[groupSize];
   const uint32_t* a[groupSize];
   float results[groupSize][32];
-  /** The product before, whose sums a thread goes on with; -1: none is under way. */
+  /** Index of the previous product that accumulates into the same sums of a thread; -1 if there is none in flight. */
   int previous[groupSize];
   uint64_t operand = 0;
   bool accumulate = false, computed = false;
@@ -102,7 +102,7 @@ struct GroupProduct {
   void (*compute)(Executor& executor, GroupProduct& product) = nullptr;
 };
 
-/** Threads that wait for one another. */
+/** A barrier's state. */
 struct Barrier {
   int alive = 0, arrived = 0, generation = 0;
 };
@@ -112,7 +112,7 @@ struct WarpGroup {
   std::vector<std::unique_ptr<GroupProduct>> products;
 };
 
-/** Who copied 16 bytes to shared memory in the background, and how often it had shown such to the matrix unit then. */
+/** Which fiber copied 16 bytes to shared memory asynchronously, and how often it had called shareWithMatrixUnit. */
 struct Arrival {
   int fiber = -1;
   uint32_t shared = 0;
@@ -124,10 +124,10 @@ struct Block {
   std::vector<std::byte> memory;
   std::byte* shared = nullptr;
   Barrier barrier;
-  /** The generation of the cluster's barrier in which another block last read or wrote this one's memory: no thread may
-   * end in it. */
+  /** The generation of the cluster's barrier in which another block last accessed this block's memory: no thread of
+   * this block may end in that generation. */
   int readIn = -1;
-  std::vector<Arrival> arrivals;  // for each 16 bytes of shared memory, once any have come
+  std::vector<Arrival> arrivals;  // for each 16 bytes of shared memory; empty before the first asynchronous copy
 };
 
 /** Runs clusters of blocks on one OS thread. */
@@ -138,13 +138,13 @@ class Executor {
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
-  /** Runs the cluster of blocks from `index` on, neighbours along x; throws std::runtime_error when its threads wait
-   * for each other forever. */
+  /** Runs the cluster of blocks from `index` on along x. Throws std::runtime_error on a deadlock or an invalid access.
+   * */
   void run(dim3 index, int cluster, dim3 grid, dim3 threads, size_t sharedBytes, const std::function<void()>& body);
 
   void blockBarrier() { pass(block().barrier); }
   void clusterBarrier() { pass(cluster_); }
-  /** Lane's part of a collective: `slot` is shown to the others, `last` runs once when all have shown theirs. */
+  /** A lane's part of a collective. Once all lanes have contributed their slot, the last one calls `last`. */
   template <class Last>
   const Slot* collective(const Slot& slot, Last last) {
     Warp& warp = warps_[size_t(current_ / warpSize)];
@@ -162,13 +162,13 @@ class Executor {
   Fiber& fiber() { return fibers_[size_t(current_)]; }
   Block& block() { return blocks_[size_t(current_ / threadsOfBlock_)]; }
   std::byte* shared() { return block().shared; }
-  /** The place in another block of the cluster that `address` is in this one's shared memory. */
+  /** The address in the shared memory of another block of the cluster that corresponds to `address` in this block's. */
   const std::byte* inBlock(int rank, const void* address) {
     requireShared(address, 1);
-    const bool there = rank >= 0 && rank < blockCount_;
-    Block& other = blocks_[there ? size_t(rank) : 0];
-    misplaced_ |= !there || other.barrier.alive < threadCount_;  // a block that has ended has no memory any more
-    misplaced_ |= cluster_.generation == 0;                      // nor, for all that is known, one that has not begun
+    const bool valid = rank >= 0 && rank < blockCount_;
+    Block& other = blocks_[valid ? size_t(rank) : 0];
+    invalidAccess_ |= !valid || other.barrier.alive < threadCount_;  // a block that has ended has no shared memory
+    invalidAccess_ |= cluster_.generation == 0;                      // before a cluster barrier it may not have started
     if (&other != &block()) other.readIn = cluster_.generation;
     return other.shared + (static_cast<const std::byte*>(address) - shared());
   }
@@ -177,24 +177,24 @@ class Executor {
     requireShared(address, 1);
     return uint32_t(static_cast<const std::byte*>(address) - shared());
   }
-  /** For what a GPU would fault at, or compute something else. */
-  void require(bool fine) { misplaced_ |= !fine; }
+  /** Reports an error if `fine` is false: something that a GPU would fault at, or compute wrongly. */
+  void require(bool fine) { invalidAccess_ |= !fine; }
 
-  /** A copy in the background has come. */
+  /** Notes that an asynchronous copy was performed. */
   void noteArrival(const void* to, size_t bytes);
-  /** Two bytes as the matrix unit reads them: it sees no copy that was not shown to it. */
+  /** Reads two bytes as the tensor cores do, which only see copies after shareWithMatrixUnit. */
   uint16_t readShared16(uint32_t offset);
   void multiplyGroup(float* sums, const uint32_t* a, uint64_t operand, bool accumulate,
                      void (*compute)(Executor&, GroupProduct&));
   void commitProducts() { fiber().productGroups.push_back(fiber().products); }
   void waitForProducts(int left);
 
-  /** For instructions that take one kind of memory only, at multiples of `bytes`: where a GPU would fault. */
+  /** For instructions that only take one memory space, with alignment `bytes`: reports what a GPU would fault at. */
   void requireGlobal(const void* address, size_t bytes) {
-    misplaced_ |= isShared(address) || !isMultiple(address, bytes);
+    invalidAccess_ |= isShared(address) || !isMultiple(address, bytes);
   }
   void requireShared(const void* address, size_t bytes) {
-    misplaced_ |= !isShared(address) || !isMultiple(address, bytes);
+    invalidAccess_ |= !isShared(address) || !isMultiple(address, bytes);
   }
 
   dim3 blockSize, gridSize;
@@ -229,17 +229,17 @@ class Executor {
   Barrier cluster_;
   void* schedulerStack_ = nullptr;
   const std::function<void()>* body_ = nullptr;
-  /** Of a block, in whole warpgroups (blocks' fibers lie one after another), and just those that there are. */
+  /** Fibers per block, in whole warpgroups (the fibers of blocks are consecutive); threads per block; blocks. */
   int threadsOfBlock_ = 1, threadCount_ = 1, blockCount_ = 1;
   int current_ = 0;
   uint32_t random_ = 1;
-  bool misplaced_ = false;
+  bool invalidAccess_ = false;
 };
 
 /** The executor of the calling OS thread while it runs a block. */
 Executor& executor();
 
-/** Runs all blocks of a grid, several at once, in clusters of so many. Empty, or what went wrong. */
+/** Runs a grid in clusters, several at once. Returns an empty string, or what went wrong. */
 std::string runGrid(dim3 grid, int cluster, dim3 threads, size_t sharedBytes, const std::function<void()>& body);
 
 }  // namespace onehead::emulation

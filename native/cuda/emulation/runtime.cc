@@ -1,4 +1,4 @@
-// The emulated runtime: memory with canaries, streams that run at once, graphs as recorded lists.
+// The emulated CUDA runtime: memory with guard bytes, streams that execute at once, graphs as recorded lists.
 #include <cuda_runtime.h>
 
 #include <chrono>
@@ -17,8 +17,8 @@ struct EmulatedGraph {
 };
 struct EmulatedStream {
   EmulatedGraph* capturing = nullptr;
-  bool spoilt = false;                // the capture; guarded by `capturesMutex`
-  cudaError_t failure = cudaSuccess;  // sticks, as a kernel's failure does
+  bool spoilt = false;                // its capture was invalidated; guarded by `capturesMutex`
+  cudaError_t failure = cudaSuccess;  // sticky, like a kernel's failure
 };
 struct EmulatedEvent {
   std::chrono::steady_clock::time_point time;
@@ -27,7 +27,7 @@ struct EmulatedPool {};
 
 namespace {
 
-/** Bytes behind (and before) each allocation that nothing may write; read as floats they are NaN. */
+/** Guard bytes before and after each allocation; as floats they are NaN. */
 constexpr size_t canaryBytes = 1024;
 constexpr auto canary = std::byte(0xff);
 
@@ -36,7 +36,7 @@ std::map<void*, size_t> allocations;
 size_t allocated = 0;
 thread_local cudaError_t lastError = cudaSuccess;
 
-/** Streams that are being captured, by any thread. */
+/** Streams that are being captured, of all threads. */
 std::mutex capturesMutex;
 std::set<EmulatedStream*> captured;
 
@@ -45,15 +45,15 @@ cudaError_t remember(cudaError_t error) {
   return error;
 }
 
-/** Memory of the emulated device; ONEHEAD_EMULATED_MEMORY (bytes) makes it small, to see what happens when it runs out.
- */
+/** Memory of the emulated device. The environment variable ONEHEAD_EMULATED_MEMORY (bytes) limits it, to test running
+ * out of memory. */
 size_t deviceMemory() {
   const char* given = std::getenv("ONEHEAD_EMULATED_MEMORY");
   return given ? std::strtoull(given, nullptr, 10) : size_t(8) << 30;
 }
 
-/** Whether ONEHEAD_EMULATED_FAULT asks for this: 'no driver', 'old driver', 'no device', 'other architecture',
- * 'kernel failure' or 'disturbed captures'. */
+/** Whether the environment variable ONEHEAD_EMULATED_FAULT requests this fault: 'no driver', 'old driver', 'no device',
+ * 'other architecture', 'kernel failure' or 'disturbed captures'. */
 bool faulty(std::string_view what) {
   const char* given = std::getenv("ONEHEAD_EMULATED_FAULT");
   return given && what == given;
@@ -69,7 +69,7 @@ cudaError_t checkCanaries() {
   std::lock_guard lock(mutex);
   for (const auto& [memory, bytes] : allocations)
     if (!intact(static_cast<std::byte*>(memory), bytes)) {
-      std::fprintf(stderr, "emulation: something was written beside an allocation of %zu bytes\n", bytes);
+      std::fprintf(stderr, "emulation: a kernel wrote outside an allocation of %zu bytes\n", bytes);
       return cudaErrorIllegalAddress;
     }
   return cudaSuccess;
@@ -133,7 +133,7 @@ cudaError_t cudaGetDeviceCount(int* count) {
 cudaError_t cudaSetDevice(int device) { return remember(device == 0 ? cudaSuccess : cudaErrorInvalidDevice); }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device != 0) return remember(cudaErrorInvalidDevice);
-  // Few multiprocessors, so that work is split over blocks at the small shapes of tests too.
+  // Few multiprocessors, so that the small shapes of tests are split over blocks too.
   *properties = {"emulated GPU", deviceMemory(), std::getenv("ONEHEAD_EMULATED_OLD") ? 8 : 9, 0, 8, 227 << 10};
   return cudaSuccess;
 }
@@ -262,8 +262,8 @@ cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t 
   });
 }
 
-// As on a GPU, a call that makes the driver wait for the whole context spoils whatever any thread is capturing there.
-// We are stricter than drivers are known to be: memory that is made does so too.
+// As on a GPU, calls that make the driver wait for the whole context invalidate captures of all threads. This emulation
+// is stricter than known drivers: allocations do so too.
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   std::lock_guard lock(capturesMutex);
   stream->capturing = new EmulatedGraph;

@@ -1,14 +1,14 @@
-// Whole numbers of 8 bits: widened in registers without conversions, quantized, and multiplied on tensor cores.
+// int8 on a GPU: widened in registers without conversion instructions, quantized, and multiplied on tensor cores.
 //
-// A number is written into the bits of a floating one whose last bit counts 1, and what that adds is taken off again:
-// exact, and a few instructions of full rate for four numbers, where a conversion has a quarter of it.
+// To widen an int8, it is written into the low bits of a float whose last bit counts 1, and the offset is subtracted:
+// exact, and a few full-rate instructions for four elements, where conversions have a quarter of that rate.
 #pragma once
 
 #include "numeric.h"
 
 namespace onehead::cuda {
 
-/** Four bytes of eight: byte i of the result is the one whose number the selector's digit i is. */
+/** Selects four of eight bytes: byte i of the result is the byte whose number is the selector's digit i. */
 __device__ inline uint32_t chooseBytes(uint32_t low, uint32_t high, uint32_t selector) {
 #if defined(__CUDACC__)
   return __byte_perm(low, high, selector);
@@ -20,7 +20,7 @@ __device__ inline uint32_t chooseBytes(uint32_t low, uint32_t high, uint32_t sel
 #endif
 }
 
-/** a - b of the two halves of a word. */
+/** a - b for both halves of a word. */
 template <class T>
 __device__ inline uint32_t subtractPairs(uint32_t a, uint32_t b) {
 #if defined(__CUDACC__)
@@ -38,15 +38,15 @@ __device__ inline uint32_t subtractPairs(uint32_t a, uint32_t b) {
 #endif
 }
 
-/** Four whole numbers, the lowest byte's first, as float32. */
+/** Widens four int8, lowest byte first, to float32. */
 __device__ inline void widenBytes(uint32_t word, float (&values)[4]) {
-  const uint32_t shifted = word ^ 0x80808080u;  // 128 more: 2^23 + these are written byte by byte
+  const uint32_t shifted = word ^ 0x80808080u;  // 128 more; placed byte by byte below 2^23
 #pragma unroll
   for (int i = 0; i < 4; ++i)
     values[i] = __int_as_float(int(chooseBytes(shifted, 0x4b000000u, 0x7540u + unsigned(i)))) - 8388736.0f;
 }
 
-/** Sixteen. */
+/** Widens sixteen int8 to float32. */
 __device__ inline void unpackBytes(const uint4& raw, float (&values)[16]) {
   const uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};
 #pragma unroll
@@ -58,7 +58,7 @@ __device__ inline void unpackBytes(const uint4& raw, float (&values)[16]) {
   }
 }
 
-/** Four as two pairs. */
+/** Widens four int8 to two pairs of T. */
 template <class T>
 __device__ inline void widenBytes(uint32_t word, Pair<T>& first, Pair<T>& second) {
   if constexpr (std::is_same_v<T, float>) {
@@ -67,18 +67,18 @@ __device__ inline void widenBytes(uint32_t word, Pair<T>& first, Pair<T>& second
     first = make_float2(values[0], values[1]);
     second = make_float2(values[2], values[3]);
   } else if constexpr (std::is_same_v<T, float16>) {
-    const uint32_t shifted = word ^ 0x80808080u;  // 1024 + these
+    const uint32_t shifted = word ^ 0x80808080u;  // 128 more; placed below 1024
     first = subtractPairs<T>(chooseBytes(shifted, 0x64646464u, 0x4140u), 0x64806480u);
     second = subtractPairs<T>(chooseBytes(shifted, 0x64646464u, 0x4342u), 0x64806480u);
   } else {
-    // bfloat16 has 8 bits: 128 + the lower seven, less 128, or 256 where the sign is set.
+    // bfloat16 has 8 significant bits: 128 + the lower seven bits, less 128, or less 256 if the sign bit is set.
     const uint32_t lower = word & 0x7f7f7f7fu, sign = word & 0x80808080u;
     first = subtractPairs<T>(chooseBytes(lower, 0x43434343u, 0x4140u), chooseBytes(sign, 0x43434343u, 0x4140u));
     second = subtractPairs<T>(chooseBytes(lower, 0x43434343u, 0x4342u), chooseBytes(sign, 0x43434343u, 0x4342u));
   }
 }
 
-/** Eight numbers times a factor, as elements of T in `values`' words of 16 bytes. */
+/** Widens eight int8, times a scale, to T. */
 template <class T>
 __device__ inline void widenScaled(const uint2& bytes, float scale, uint4 (&to)[8 / vectorSize<T>]) {
   float low[4], high[4];
@@ -95,7 +95,7 @@ __device__ inline void widenScaled(const uint2& bytes, float scale, uint4 (&to)[
   }
 }
 
-/** What quantizing must know of a row: its largest magnitude, and that all of it is finite. */
+/** What quantizing needs of a row: its largest magnitude, and whether it is finite (check is 0). */
 struct Extent {
   float largest = 0, check = 0;
   __device__ void look(float value) {
@@ -104,17 +104,17 @@ struct Extent {
   }
 };
 
-/** A row's factor, and what its elements are multiplied by to be whole numbers: as quantizeRow of the CPU's kernels. */
+/** A row's scale, and its reciprocal by which elements are multiplied. The same as quantizeRow of the CPU's kernels. */
 struct RowScale {
   float scale, inverse;
 };
 __device__ inline RowScale scaleOf(const Extent& extent) {
-  if (!(extent.check == 0.0f)) return {extent.check * 0.0f, 0};  // not finite: NaN, as all that is made of it
+  if (!(extent.check == 0.0f)) return {extent.check * 0.0f, 0};  // not finite: the scale is NaN, as are all results
   const float scale = extent.largest / 127.0f;
-  if (!(scale >= 0x1p-120f)) return {0, 0};  // a smaller one has no reciprocal; next to nothing is nothing
+  if (!(scale >= 0x1p-120f)) return {0, 0};  // a smaller scale has no finite reciprocal: the row counts as zero
   return {scale, 1.0f / scale};
 }
-/** The nearest whole number, ties to even. */
+/** Rounded to nearest, ties to even. */
 __device__ inline int quantized(float value, const RowScale& scale) {
   return scale.inverse > 0 ? int(rintf(value * scale.inverse)) : 0;
 }
@@ -122,7 +122,7 @@ __device__ inline uint32_t packBytes(int a, int b, int c, int d) {
   return (uint32_t(a) & 0xff) | (uint32_t(b) & 0xff) << 8 | (uint32_t(c) & 0xff) << 16 | uint32_t(d) << 24;
 }
 
-/** Over groups of `Lanes` neighbouring lanes; every lane gets the result. */
+/** Combined over groups of `Lanes` neighbouring lanes; every lane gets the result. */
 template <int Lanes = 32>
 __device__ inline Extent warpExtent(Extent extent) {
   return {warpMax<Lanes>(extent.largest), warpSum<Lanes>(extent.check)};

@@ -1,8 +1,8 @@
-// The CUDA kernels' face: plain device pointers in, plain device pointers out, an error code back. They know no tensor,
-// no program and no framework. Each family is a file, explained at its top.
+// The interface of the CUDA kernels, which take plain device pointers and return an error code: they know neither
+// tensors nor programs. Each family's file begins with an explanation.
 //
-// Everything is started on the launcher's stream and nothing waits. Strides are in elements. Scratch memory is the
-// caller's, aligned to 256 bytes; `counters` are zero before the first launch, and every kernel leaves them zero.
+// Everything is launched on the launcher's stream, and nothing waits. Strides are in elements. The caller provides
+// scratch memory, aligned to 256 bytes. `counters` are zero before the first launch, and every kernel leaves them zero.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -20,28 +20,29 @@ namespace onehead::cuda {
 
 enum class Fusion { automatic, always, never };
 
-/** How kernels are started, and what the device has. */
+/** How kernels are launched, and properties of the device. */
 struct Launcher {
   cudaStream_t stream = nullptr;
-  /** Products and attention in one kernel: where they are predicted to gain by it, wherever they can be, or nowhere. */
+  /** When products and attention are fused into one kernel: if it is predicted to be faster, always if possible, never.
+   * */
   Fusion fusion = Fusion::automatic;
-  /** Kernels may start before the one before has ended (compute capability 9.0 on). */
+  /** Programmatic dependent launch is available (compute capability 9.0 on). */
   bool programmatic = false;
-  /** Blocks may stand in clusters of 8 (compute capability 9.0 on). */
+  /** Clusters of 8 blocks are available (compute capability 9.0 on). */
   bool clusters = false;
-  /** The device has wgmma, and the kernels were compiled for it (compute capability 9.0 alone). */
+  /** The device has wgmma, and the kernels were compiled for it (compute capability 9.0 only). */
   bool warpgroups = false;
   int multiprocessors = 1;
-  /** Bytes that a block may have at most. */
+  /** The most shared memory of a block, in bytes. */
   size_t sharedMemory = size_t(48) << 10;
 };
 
-/** What a kernel wants besides its arguments. */
+/** What a kernel needs besides its arguments. */
 struct Needs {
   size_t scratchBytes = 0, counters = 0;
 };
 
-// The operations that are one kernel of their own name.
+// Operations with a single kernel of their name.
 #define ONEHEAD_DECLARE(Type, name) cudaError_t name(const Type##Arguments& arguments, const Launcher& launcher);
 #define ONEHEAD_DECLARE_WITH_SCRATCH(Type, name) \
   ONEHEAD_DECLARE(Type, name)                    \
@@ -50,23 +51,23 @@ ONEHEAD_KERNELS(ONEHEAD_DECLARE, ONEHEAD_DECLARE_WITH_SCRATCH)
 #undef ONEHEAD_DECLARE
 #undef ONEHEAD_DECLARE_WITH_SCRATCH
 
-/** What is done to a product's sums: y = activation(scale * sum + bias[n]) + residual[m % residualRows, n]. */
+/** The epilogue of a product: y = activation(scale * sum + bias[n]) + residual[m % residualRows, n]. */
 struct Epilogue {
   float scale = 1;
   const float* bias = nullptr;
   Activation activation = Activation::none;
   const float* residual = nullptr;  // [residualRows, columns]; may be y itself
   int64_t residualRows = 1;
-  /** Of a weight that is whole numbers of 8 bits: what column n's sum is multiplied by, too, [columns]. */
+  /** int8 weights: the sum of column n is also multiplied by columnScales[n], [columns]. */
   const float* columnScales = nullptr;
-  /** Where x is of 8 bits as well: [rows]. */
+  /** If x is int8 too: scales of its rows, [rows]. */
   const float* rowScales = nullptr;
 };
 
 /**
- * y[m, n] = epilogue(sum over k of norm(x)[m, k] w[n, k]), for few rows: bound by reading w once.
- * x is float32 or of w's type; float32 where there is a norm. Where the epilogue has columnScales, w is int8, and its
- * type is what it is widened to in registers.
+ * y[m, n] = epilogue(sum over k of norm(x)[m, k] w[n, k]) for few rows, where reading w is the bound. x is float32 or
+ * has w's type; with a norm it is float32. If the epilogue has columnScales, w is int8 and weightType is the type to
+ * which it is widened in registers.
  */
 struct FewRowsArguments {
   int64_t rows, columns, depth;
@@ -74,28 +75,28 @@ struct FewRowsArguments {
   DType xType;
   const void* weight;  // [columns, depth]
   DType weightType;
-  bool weightChanges;  // a kernel before may write the weight, the norm's or the bias: it waits before it reads them
+  bool weightChanges;  // an earlier kernel may write weight, norm or bias, so these are read only after the wait
   const float *normWeight, *normBias;  // [depth] or null
   float epsilon;
   Epilogue epilogue;
   void* y;
   DType yType;
 };
-/** 1 to 64 rows, in clusters of blocks: cluster_product.cu. Without a norm x is of w's type. */
+/** For 1 to 64 rows, with clusters of blocks: cluster_product.cu. Without a norm, x has the weight's type. */
 constexpr int64_t clusterProductRows = 64;
 bool clusterProductFits(const FewRowsArguments& arguments, const Launcher& launcher);
 cudaError_t clusterProduct(const FewRowsArguments& arguments, const Launcher& launcher);
 
-/** 1 to 4 rows, on any GPU and at any depth: matvec.cu. */
+/** For 1 to 4 rows, on any GPU and with any depth: matvec.cu. */
 constexpr int64_t matvecRows = 4;
 bool matvecFits(const FewRowsArguments& arguments, const Launcher& launcher);
 cudaError_t matvec(const FewRowsArguments& arguments, const Launcher& launcher);
 
-/** The same without a norm for 1 to 64 rows of w's type, on tensor cores: skinny.cu; w is read once. */
+/** For 1 to 64 rows of the weight's type without a norm, on tensor cores: skinny.cu. */
 struct SkinnyArguments {
   int64_t rows, columns, depth;
-  const void* x;       // [rows, depth] in the weight's type, rows aligned to 16 bytes
-  const void* weight;  // [columns, depth]; int8 where there are columnScales, widened to `type`
+  const void* x;       // [rows, depth] in type `type`, aligned to 16 bytes
+  const void* weight;  // [columns, depth]; int8 if there are columnScales, widened to `type`
   DType type;
   bool weightChanges;  // as in FewRowsArguments
   Epilogue epilogue;
@@ -106,19 +107,19 @@ constexpr int64_t skinnyRows = 64;
 bool skinnyFits(const SkinnyArguments& arguments);
 cudaError_t skinny(const SkinnyArguments& arguments, const Launcher& launcher);
 
-/** Where a product's matrices and rows lie: offset(z) = z / inner * outerStride + z % inner / shared * innerStride. */
+/** Strides of a product's matrices or rows: offset(z) = z / inner * outerStride + z % inner / shared * innerStride. */
 struct Stepping {
   int64_t inner = 1, outerStride = 0, innerStride = 0, shared = 1;
 };
 
 /**
- * y[z][m, n] = epilogue(sum over k of a[z][m, k] b[z][n, k]), or b[z][k, n] where `bTransposed`: product.cu. Rows of a
- * and y, and matrices, lie where the steppings say; b's rows are bStride apart.
+ * y[z][m, n] = epilogue(sum over k of a[z][m, k] b[z][n, k]), or b[z][k, n] if `bTransposed`: product.cu. Steppings
+ * give the offsets of matrices, and of the rows of a and y; bStride is the distance between b's rows.
  */
 struct ProductArguments {
   int64_t batch = 1, rows, columns, depth;
-  /** Of a and b. With columnScales b is int8 and widened to a's type; with rowScales `type` is int8, and both are, the
-   * depth and what a's rows and b's are apart being even. */
+  /** Of a and b. With columnScales, b is int8 and widened to this type. With rowScales, it is int8 and both are; then
+   * the depth and the strides of a's and b's rows must be even. */
   DType type;
   const void* a;
   Stepping aBatch{}, aRows{};
@@ -126,10 +127,10 @@ struct ProductArguments {
   Stepping bBatch{};
   int64_t bStride;
   bool bTransposed = false;
-  /** A convolution's rows reach beyond their sequence: elements before `aBegin` (negative) + 0 and from aLimit on are
-   * 0. */
-  int64_t aBegin = 0, aLimit = 0;  // aLimit 0: none
-  /** The depth of matrix z is start[z / startInner] + startExtra at most: keys behind it were never written. */
+  /** A convolution's rows extend beyond their sequence: elements before -aBegin (aBegin is negative or 0) and from
+   * aLimit on are zero. */
+  int64_t aBegin = 0, aLimit = 0;  // aLimit 0: no limit
+  /** The depth of matrix z is at most start[z / startInner] + startExtra: keys beyond it were never written. */
   const int32_t* start = nullptr;
   int64_t startInner = 1, startExtra = 0;
   Epilogue epilogue;
@@ -139,11 +140,11 @@ struct ProductArguments {
 };
 cudaError_t product(const ProductArguments& arguments, const Launcher& launcher);
 
-/** y = activation(y) in place, behind a product that could not do it itself. */
+/** y = activation(y) in place, after a product that has no such epilogue: activate.cu. */
 cudaError_t activateInPlace(void* y, DType type, int64_t elements, Activation activation, const Launcher& launcher);
 
-/** x [rows, width] (float32 where there is a norm), normed -> y [rows, stride], each row times scales[row], zeros
- * behind its width: quantize.cu. A row that is not finite has the scale NaN. */
+/** Quantizes x [rows, width], normalized if there is a norm (then it is float32), to y [rows, stride] with scales[row];
+ * padding is zero: quantize_rows.cu. A row that is not finite has scale NaN. */
 struct QuantizeRowsArguments {
   int64_t rows, width;
   const void* x;
@@ -153,13 +154,13 @@ struct QuantizeRowsArguments {
   int8_t* y;
   int64_t stride;
   float* scales;
-  /** [rows] or null: what rounding loses of a row's usual elements (see Backend::Quantized); -1 of a row of zeros. */
+  /** [rows] or null: rounding error relative to typical elements (see Backend::Quantized); -1 for rows of zeros. */
   float* lost = nullptr;
-  bool aligned = false;  // x; found by quantizeRows
+  bool aligned = false;  // whether x is; set by quantizeRows
 };
 cudaError_t quantizeRows(const QuantizeRowsArguments& arguments, const Launcher& launcher);
 
-/** y = epilogue(sums) of whole numbers [rows, columns], columns a multiple of four. */
+/** y = epilogue(sums) of int32 sums [rows, columns]; columns are a multiple of four. */
 struct FinishSumsArguments {
   int64_t rows, columns;
   const int32_t* sums;
@@ -169,22 +170,22 @@ struct FinishSumsArguments {
 };
 cudaError_t finishSums(const FinishSumsArguments& arguments, const Launcher& launcher);
 
-/** y[n, k] = scales[n] x[n, k] in a floating type. */
+/** y[n, k] = scales[n] x[n, k]: widens an int8 weight. */
 struct WidenRowsArguments {
   int64_t rows, width;
   const int8_t* x;
   const float* scales;
   void* y;
   DType yType;
-  bool aligned = false;  // found by widenRows
+  bool aligned = false;  // set by widenRows
 };
 cudaError_t widenRows(const WidenRowsArguments& arguments, const Launcher& launcher);
 
-// Kernels that take `rows` and `pool` work on rows of a pool of state; see native/operations/operations.h. `rows`
-// [batch] is null where entry b works on row b, and `pool` is the number of rows then too. They are read on the device,
-// so that a captured graph serves whichever rows there are.
+// Kernels that take `rows` and `pool` work on rows of a pool of state; see operations/operations.h. `rows` [batch] is
+// null if entry b has row b; then `pool` is the number of entries. Rows are read on the device, so that a captured
+// graph works for any rows.
 
-/** The row of state that entry b works on; negative where it is idle. */
+/** The row of state that entry b works on; negative if it is idle. */
 template <class Arguments>
 ONEHEAD_EVERYWHERE int64_t stateRow(const Arguments& a, int64_t b) {
   if (!a.rows) return b;
@@ -192,7 +193,7 @@ ONEHEAD_EVERYWHERE int64_t stateRow(const Arguments& a, int64_t b) {
   return row < a.pool ? row : -1;
 }
 
-/** Stages in order. Not a std::vector: the compiler of the kernels' host code may have another standard library than
+/** Stages in order. Not a std::vector, since the kernels' host code may be compiled with another standard library than
  * the rest of the addon. */
 class AttentionStages {
  public:
@@ -204,41 +205,41 @@ class AttentionStages {
   AttentionStage stages_[5];
   int count_ = 0;
 };
-/** The stages of this case. */
+/** The stages of an attention algorithm. */
 AttentionStages attentionStages(const AttentionArguments& arguments);
 Needs attentionNeeds(const AttentionArguments& arguments, const Launcher& launcher);
-/** Starts the arguments' stage. */
+/** Launches the stage that the arguments name. */
 cudaError_t attention(const AttentionArguments& arguments, const Launcher& launcher);
 
-/** Attention of one query a row and the product that makes it, with the norm before: projected_attention.cu. */
+/** Attention with one query per row, fused with the product before it and its norm: projected_attention.cu. */
 struct ProjectedAttentionArguments {
   FewRowsArguments projection;  // x float32 [batch, depth], weight [(heads or heads + 2 keyValueHeads) headSize, depth]
-  /** Its q, newKey and newValue are the product's. `keysStay` says that nothing *before* this in the program writes
-   * keys, values, `start`, `source`, `rows`, `keyBegin` and `keyCount`. */
+  /** q, newKey and newValue come from the product. `keysUnchanged`: no *earlier* kernel of the program writes keys,
+   * values, `start`, `source`, `rows`, `keyBegin` and `keyCount`. */
   AttentionArguments attention;
-  bool appends;  // the weight makes query, key and value
+  bool appends;  // the product yields query, key and value
 };
 bool projectedAttentionFits(const ProjectedAttentionArguments& arguments, const Launcher& launcher);
-/** Whether it is predicted to be faster than product and attention apart. */
+/** Whether it is predicted to be faster than separate kernels. */
 bool projectedAttentionPays(const ProjectedAttentionArguments& arguments, const Launcher& launcher);
 cudaError_t projectedAttention(const ProjectedAttentionArguments& arguments, const Launcher& launcher);
 
-/** The products of a decoder's layer, in the order of their use; the first, third and fifth have a norm before. */
+/** The products of a decoder layer in order; the first, third and fifth have a norm. */
 enum LayerProduct { layerQueryKeyValue, layerOut, layerQuery, layerCrossOut, layerUp, layerDown, layerProducts };
 constexpr int layerNorms = 3;
-/** A whole layer for one row, [1, depth] of products[0].x to products[layerDown].y, both float32: decoder_layer.cu.
- * What lies between is written nowhere but for the new key and value. */
+/** A whole decoder layer for one row, [1, depth] from products[0].x to products[layerDown].y, both float32:
+ * decoder_layer.cu. Of the intermediate results only the new key and value are written to memory. */
 struct DecoderLayerArguments {
   FewRowsArguments products[layerProducts];
-  /** Their q, newKey and newValue are the products'; `keysStay` as in ProjectedAttentionArguments. */
+  /** q, newKey and newValue come from the products; `keysUnchanged` as in ProjectedAttentionArguments. */
   AttentionArguments self, cross;
 };
 bool decoderLayerFits(const DecoderLayerArguments& arguments, const Launcher& launcher);
-/** Whether it is predicted to be faster than its operations apart. */
+/** Whether it is predicted to be faster than separate kernels. */
 bool decoderLayerPays(const DecoderLayerArguments& arguments, const Launcher& launcher);
 cudaError_t decoderLayer(const DecoderLayerArguments& arguments, const Launcher& launcher);
 
-/** Rows of `width` elements copied from where one stepping says to where another says, in any floating types. */
+/** Copies rows of `width` elements between two Steppings, in any floating types: copy.cu. */
 struct CopyRowsArguments {
   int64_t rows, width;
   const void* x;
@@ -247,14 +248,14 @@ struct CopyRowsArguments {
   void* y;
   DType yType;
   Stepping yRows;
-  /** Each row goes start[row / startInner] * startStride further, unless that is row `startRows` or behind it. */
+  /** Each row moves by start[row / startInner] * startStride; not if that is at or beyond row `startRows`. */
   const int32_t* start = nullptr;
   int64_t startInner = 1, startStride = 0, startRows = 0;
 };
 cudaError_t copyRows(const CopyRowsArguments& arguments, const Launcher& launcher);
 
-/** Whisper's convolution weights [outputs, channels, kernel] as [outputs, kernel, channels], elements of 2 or 4 bytes.
- */
+/** Permutes convolution weights [outputs, channels, kernel] to [outputs, kernel, channels], elements of 2 or 4 bytes.
+ * */
 struct PermuteArguments {
   int64_t outputs, channels, kernel;
   const void* x;
@@ -263,27 +264,27 @@ struct PermuteArguments {
 };
 cudaError_t permute(const PermuteArguments& arguments, const Launcher& launcher);
 
-/** y[begin[b] + t] = x[b, t], as far as that is among the positions of y; nothing where begin[b] is negative. */
+/** y[begin[b] + t] = x[b, t] for positions within y; nothing if begin[b] is negative. */
 struct ScatterRowsArguments {
-  int64_t batch, rows, positions;  // of x, of each of its sequences, of y
-  int64_t width, stride;           // of a row of x, and from one to the next, elements
+  int64_t batch, rows, positions;  // of x; of each sequence of x; of y
+  int64_t width, stride;           // elements of a row of x; between rows of x
   const void* x;
   DType xType;
   const int32_t* begin;
   void* y;
-  DType yType;  // another floating type, or x's own, which may be any
+  DType yType;  // a floating type, or x's type, which may be any
 };
 cudaError_t scatterRows(const ScatterRowsArguments& arguments, const Launcher& launcher);
 
-/** Heads of rows into a cache of 8 bits. Row t of batch b goes to position begin[b] + t, as far as that is among the
- * positions; nothing where begin[b] is negative. Where it is `stateful`, each sequence has positions of its own, and
- * `stateRows` [batch], or null, say whose they are, as `begin` is. */
+/** Quantizes heads of rows into an int8 cache. Row t of batch b goes to position begin[b] + t if it is within the
+ * positions; nothing if begin[b] is negative. If `stateful`, each sequence has its own positions, and `stateRows`
+ * [batch] (or null) gives the row of `begin` and of the cache. */
 struct QuantizeHeadsArguments {
   int64_t batch, rows, positions, heads, headSize;
   DType xType;
   int64_t batchStride, rowStride;  // of x, elements
   const int32_t* begin;
-  /** One cache, or two of one form: keys and values. */
+  /** One cache, or two with the same form: keys and values. */
   struct Part {
     const void* x;
     int8_t* y;      // [positions, heads * headSize]
@@ -296,18 +297,18 @@ struct QuantizeHeadsArguments {
 };
 cudaError_t quantizeHeads(const QuantizeHeadsArguments& arguments, const Launcher& launcher);
 
-/** Copies between places that do not overlap. */
+/** Copies between ranges that do not overlap. */
 cudaError_t copyBytes(void* to, const void* from, size_t bytes, const Launcher& launcher);
 
-/** Fills memory with a byte; a kernel, so that programs hold nothing but kernels. */
+/** Fills memory with a byte, by a kernel, so that programs consist of kernels only. */
 cudaError_t fillBytes(void* memory, size_t bytes, uint8_t value, const Launcher& launcher);
 
-/** What the host watches while programs replay: in memory that both sides see. */
+/** What the host polls while programs replay, in memory that both can access. */
 struct Progress {
   volatile int64_t replays;
-  volatile int64_t endedAt;  // replays when the flags said so; until then 0, or less by those that were set at first
+  volatile int64_t endedAt;  // number of replays when the flags ended the run; before: minus the flags set at the start
 };
-/** Counts a replay, and looks whether all flags are set, or any besides the first. */
+/** Counts a replay, and records whether all flags are set, or (`any`) more than at the start. */
 cudaError_t publish(Progress* progress, const int32_t* flags, int64_t count, bool any, const Launcher& launcher);
 
 }  // namespace onehead::cuda

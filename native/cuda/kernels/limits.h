@@ -1,15 +1,15 @@
-// What the CUDA kernels take, in numbers: kernels are compiled for them, and capabilities.h says them to callers.
+// Limits of the CUDA kernels, which are compiled for them; capabilities.h reports them.
 #pragma once
 
 #include <cstdint>
 
 namespace onehead::cuda {
 
-/** Sizes of a head: multiples of the step. */
-constexpr int64_t leastAttentionHeadSize = 16, mostAttentionHeadSize = 128, attentionHeadSizeStep = 16;
-/** Attention's rows begin at multiples of so many bytes: they are loaded in vectors. */
+/** Head sizes are multiples of the step. */
+constexpr int64_t minAttentionHeadSize = 16, maxAttentionHeadSize = 128, attentionHeadSizeStep = 16;
+/** Alignment of attention's rows, in bytes: they are loaded as vectors. */
 constexpr int64_t attentionAlignment = 16;
-/** Rows of one kernel for attention and the product before it: projected_attention.cu. */
+/** The most rows of projected_attention.cu. */
 constexpr int64_t projectedAttentionRows = 8;
 
 }  // namespace onehead::cuda

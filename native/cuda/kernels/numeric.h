@@ -1,4 +1,4 @@
-// Conversions, vectors of 16 bytes, and reductions over a warp or a block.
+// Conversions, 16-byte vectors, and reductions over a warp or block.
 #pragma once
 
 #include "platform.h"
@@ -23,7 +23,7 @@ __device__ inline T fromFloat(float value) {
     return __float2bfloat16_rn(value);
 }
 
-/** Two neighbouring elements as the matrix units take them: a word of two halves, or two float32. */
+/** Two neighbouring elements as MMA operands: a word of two half-precision elements, or two float32. */
 template <class T>
 using Pair = std::conditional_t<std::is_same_v<T, float>, float2, uint32_t>;
 
@@ -89,11 +89,11 @@ __device__ inline uint4 pack(const float (&values)[vectorSize<T>]) {
 }
 
 template <class Type>
-__host__ __device__ constexpr Type smaller(Type a, Type b) {
+__host__ __device__ constexpr Type min(Type a, Type b) {
   return a < b ? a : b;
 }
 template <class Type>
-__host__ __device__ constexpr Type larger(Type a, Type b) {
+__host__ __device__ constexpr Type max(Type a, Type b) {
   return a > b ? a : b;
 }
 template <class Type>
@@ -101,7 +101,7 @@ __host__ __device__ constexpr Type divideUp(Type a, Type b) {
   return (a + b - 1) / b;
 }
 
-/** Over groups of `Lanes` neighbouring lanes; every lane gets the result. */
+/** Summed over groups of `Lanes` neighbouring lanes; every lane gets the result. */
 template <int Lanes = 32>
 __device__ inline float warpSum(float value) {
 #pragma unroll
@@ -115,7 +115,7 @@ __device__ inline float warpMax(float value) {
   return value;
 }
 
-/** The sum over a block of whole warps; `scratch` holds a float a warp, and may be used again after a barrier. */
+/** The sum over a block of whole warps. `scratch` holds one float per warp, and can be reused after the call. */
 __device__ inline float blockSum(float value, float* scratch) {
   const int warp = int(threadIdx.x) / 32, warps = int(blockDim.x) / 32;
   value = warpSum(value);
@@ -127,8 +127,9 @@ __device__ inline float blockSum(float value, float* scratch) {
   return total;
 }
 
-/** Called by all threads of the blocks that share `counter`, behind what they wrote for the others: true in the block
- * that comes last of `blocks`, which sees it all and sets the counter back. `flag` is in shared memory, and free. */
+/** Called by all threads of the blocks that share `counter`, after they have written what they share. Returns true in
+ * the last of `blocks` blocks, which sees what all have written, and must reset the counter. `flag` is in shared
+ * memory. */
 __device__ inline bool isLastBlock(int32_t* counter, int blocks, int* flag) {
   __threadfence();
   __syncthreads();
@@ -139,21 +140,21 @@ __device__ inline bool isLastBlock(int32_t* counter, int blocks, int* flag) {
   return true;
 }
 
-/** Where row or matrix `at` begins, in elements. */
+/** The offset of row or matrix `at`, in elements. */
 __host__ __device__ inline int64_t offsetOf(const Stepping& s, int64_t at) {
   return at / s.inner * s.outerStride + at % s.inner / s.shared * s.innerStride;
 }
 
-/** Fit for loads and copies of 16 bytes. */
+/** Whether 16-byte loads and copies are possible. */
 inline bool aligned16(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
 
-/** x (1 + erf(x / sqrt 2)) / 2. Whisper's is this one, not the tanh form that cuBLASLt's epilogue computes. */
+/** x (1 + erf(x / sqrt 2)) / 2. Whisper uses this form, not the tanh form that cuBLASLt's epilogue computes. */
 __device__ inline float gelu(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f)); }
 __device__ inline float activate(float x, Activation activation) {
   return activation == Activation::gelu ? gelu(x) : x;
 }
 
-/** Stores a float32 result in an array of another element type. */
+/** Stores a float32 result as another type. */
 __device__ inline void storeAs(void* y, DType type, int64_t at, float value) {
   if (type == DType::float32)
     static_cast<float*>(y)[at] = value;
@@ -162,7 +163,7 @@ __device__ inline void storeAs(void* y, DType type, int64_t at, float value) {
   else
     static_cast<bfloat16*>(y)[at] = fromFloat<bfloat16>(value);
 }
-/** Four neighbours, at a multiple of four. */
+/** Stores four consecutive elements; `at` is a multiple of four. */
 __device__ inline void storeFour(void* y, DType type, int64_t at, const float4& four) {
   if (type == DType::float32)
     *reinterpret_cast<float4*>(static_cast<float*>(y) + at) = four;
@@ -179,7 +180,7 @@ __device__ inline float loadAs(const void* x, DType type, int64_t at) {
                                 : toFloat(static_cast<const bfloat16*>(x)[at]);
 }
 
-/** Calls body(T{}) with the element type of a floating dtype; INVALID_VALUE for any other. */
+/** Calls body(T{}) with the element type of a floating dtype; cudaErrorInvalidValue for other types. */
 template <class Body>
 cudaError_t withType(DType type, Body body) {
   switch (type) {

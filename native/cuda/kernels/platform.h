@@ -1,7 +1,7 @@
-// What kernels are written with: CUDA's own words where nvcc compiles them, the emulation's where a C++ compiler does
-// (native/cuda/emulation), and a few of ours that are PTX instructions in the one and plain code in the other.
+// What kernels are written with: CUDA when nvcc compiles them, the emulation (native/cuda/emulation) when a C++
+// compiler does, and functions that are PTX instructions in the first case and plain code in the second.
 //
-// Kernels keep to dynamic shared memory: the emulation can poison that, and not static arrays.
+// Kernels only use dynamic shared memory, since the emulation cannot poison static arrays.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -15,21 +15,21 @@
 
 namespace onehead::cuda {
 
-/** Blocks that a cluster may have everywhere; up to 16 where the device has room for them. */
+/** The most blocks of a cluster on every device that has clusters; up to 16 are possible if there is room. */
 constexpr int portableCluster = 8;
 
 #if defined(__CUDACC__)
 
-/** The block's dynamic shared memory, from a multiple of 1,024 on. */
+/** The block's dynamic shared memory, aligned to 1,024 bytes. */
 #define ONEHEAD_SHARED(type, name)                                       \
   extern __shared__ __align__(1024) unsigned char oneheadSharedMemory[]; \
   type* name = reinterpret_cast<type*>(oneheadSharedMemory)
 
-/** Lets a kernel take so much shared memory, and stand in clusters of so many blocks. */
+/** Sets the kernel's attributes for its shared memory and cluster size. */
 template <class... Parameters>
 cudaError_t allow(const Launcher& launcher, int cluster, void (*kernel)(Parameters...), size_t sharedBytes) {
   cudaError_t error = cudaSuccess;
-  // All that there is: a graph that was captured with more must find its limit unchanged.
+  // Always the device's maximum: the limit must not change after a graph was captured with a larger size.
   if (sharedBytes > size_t(48) << 10)
     error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(launcher.sharedMemory));
   if (error == cudaSuccess && cluster > portableCluster)
@@ -37,7 +37,7 @@ cudaError_t allow(const Launcher& launcher, int cluster, void (*kernel)(Paramete
   return error;
 }
 
-/** Starts a kernel on the launcher's stream, in clusters of so many blocks, neighbours along x. */
+/** Launches a kernel on the launcher's stream, in clusters of `cluster` blocks along x. */
 template <class... Parameters>
 cudaError_t launchClusters(const Launcher& launcher, int cluster, void (*kernel)(Parameters...), dim3 grid,
                            dim3 threads, size_t sharedBytes, std::type_identity_t<Parameters>... arguments) {
@@ -62,7 +62,7 @@ cudaError_t launchClusters(const Launcher& launcher, int cluster, void (*kernel)
   return cudaLaunchKernelEx(&configuration, kernel, arguments...);
 }
 
-/** How many clusters of a kernel the device can run at once; none where it has no room for one, or says no. */
+/** How many clusters of a kernel the device can run at once; 0 if none fits, or on an error. */
 template <class... Parameters>
 int clustersAtOnce(const Launcher& launcher, int cluster, void (*kernel)(Parameters...), dim3 threads,
                    size_t sharedBytes) {
@@ -99,7 +99,7 @@ int clustersAtOnce(const Launcher& launcher, int, void (*)(Parameters...), dim3,
 
 #endif
 
-/** Starts a kernel on the launcher's stream. */
+/** Launches a kernel on the launcher's stream. */
 template <class... Parameters>
 cudaError_t launch(const Launcher& launcher, void (*kernel)(Parameters...), dim3 grid, dim3 threads, size_t sharedBytes,
                    std::type_identity_t<Parameters>... arguments) {
@@ -107,9 +107,9 @@ cudaError_t launch(const Launcher& launcher, void (*kernel)(Parameters...), dim3
 }
 
 /**
- * Programmatic dependent launch (compute capability 9.0 on; nothing before): every kernel lets the next one start at
- * once, which then loads what no kernel writes (weights), and waits here before it touches anything else. All kernels
- * wait, so that "the one before has ended" holds for all before it.
+ * Programmatic dependent launch (compute capability 9.0 on; no effect before). Every kernel calls letNextKernelStart at
+ * once; the next kernel then loads what no kernel writes (weights), and calls waitForPreviousKernel before it accesses
+ * anything else. Every kernel waits, so when the previous kernel has ended, all earlier ones have too.
  */
 __device__ inline void waitForPreviousKernel() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
@@ -126,7 +126,8 @@ __device__ inline void letNextKernelStart() {
 __device__ inline uint32_t sharedAddress(const void* pointer) { return uint32_t(__cvta_generic_to_shared(pointer)); }
 #endif
 
-/** Copies `bytes` of 16 bytes to shared memory in the background, zeros behind them; both are aligned to 16 bytes. */
+/** Copies `bytes` (of 16) to shared memory asynchronously, padded with zeros; both addresses are aligned to 16 bytes.
+ * */
 __device__ inline void copyAsync16(void* shared, const void* global, int bytes) {
 #if defined(__CUDACC__)
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(sharedAddress(shared)), "l"(global), "r"(bytes)
@@ -137,7 +138,7 @@ __device__ inline void copyAsync16(void* shared, const void* global, int bytes) 
   emulation::executor().fiber().pending.push_back({shared, global, 16, bytes});
 #endif
 }
-/** Ends a group of copies. */
+/** Closes a group of copies. */
 __device__ inline void commitCopies() {
 #if defined(__CUDACC__)
   asm volatile("cp.async.commit_group;\n" ::: "memory");
@@ -148,8 +149,7 @@ __device__ inline void commitCopies() {
   fiber.groups.push_back(fiber.pending.size() - grouped);
 #endif
 }
-/** Waits until all but the latest `Left` groups of this thread's copies are there; a barrier then shows them to others.
- */
+/** Waits for all but the latest `Left` groups of this thread's copies. Other threads see them after a barrier. */
 template <int Left>
 __device__ inline void waitForCopies() {
 #if defined(__CUDACC__)
@@ -169,12 +169,12 @@ __device__ inline void waitForCopies() {
 #endif
 }
 
-// Clusters (compute capability 9.0 on): blocks that run at the same time, and read each other's shared memory.
+// Clusters (compute capability 9.0 on): blocks that run at the same time and access each other's shared memory.
 
-/** Where this block stands in its cluster. */
+/** This block's rank in its cluster. */
 __device__ inline int rankOf(int cluster) { return int(blockIdx.x) % cluster; }
 
-/** All threads of the cluster: what each wrote before, in shared memory too, all see behind it. */
+/** Barrier of all threads of the cluster. Writes before it, also to shared memory, are visible to all after it. */
 __device__ inline void clusterBarrier() {
 #if defined(__CUDACC__)
 #if __CUDA_ARCH__ >= 900
@@ -185,7 +185,7 @@ __device__ inline void clusterBarrier() {
 #endif
 }
 
-/** What lies in the shared memory of the block of this rank, at the place that `own` is in this block's. */
+/** Loads from the shared memory of the block with this rank, at the offset that `own` has in this block's. */
 __device__ inline float loadFromRank(const float* own, int rank) {
 #if defined(__CUDACC__)
   float value = 0;
@@ -200,8 +200,8 @@ __device__ inline float loadFromRank(const float* own, int rank) {
 #endif
 }
 
-/** Writes to the shared memory of the block of this rank, at the place that `own` is in this block's. A meeting of the
- * cluster before says that all its blocks have begun, one behind shows what was written. */
+/** Stores to the shared memory of the block with this rank, at the offset that `own` has in this block's. A cluster
+ * barrier before ensures that all blocks have started; one after makes the stores visible. */
 __device__ inline void storeToRank(float* own, int rank, float value) {
 #if defined(__CUDACC__)
 #if __CUDA_ARCH__ >= 900
@@ -214,9 +214,9 @@ __device__ inline void storeToRank(float* own, int rank, float value) {
 #endif
 }
 
-/** 16 bytes of a weight: they are read once, so they should not push others out of the first-level cache, and nothing
- * writes them while kernels run. */
-__device__ inline uint4 loadOnce16(const void* global) {
+/** Loads 16 bytes of a weight through the read-only path: no kernel writes it. It is used once, so it is not allocated
+ * in the L1 cache. */
+__device__ inline uint4 loadConstant16(const void* global) {
 #if defined(__CUDACC__)
   uint4 value;
   asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4];"
@@ -231,8 +231,8 @@ __device__ inline uint4 loadOnce16(const void* global) {
 #endif
 }
 
-/** The same for bytes that a kernel before this one wrote: it may still have run when this one was started. */
-__device__ inline uint4 loadStream16(const void* global) {
+/** The same for memory that an earlier kernel writes, possibly while this one was already running. */
+__device__ inline uint4 loadStreaming16(const void* global) {
 #if defined(__CUDACC__)
   uint4 value;
   asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
@@ -241,12 +241,12 @@ __device__ inline uint4 loadStream16(const void* global) {
                : "memory");
   return value;
 #else
-  return loadOnce16(global);
+  return loadConstant16(global);
 #endif
 }
 
-/** 8 bytes of the same kind. */
-__device__ inline uint2 loadStream8(const void* global) {
+/** The same for 8 bytes. */
+__device__ inline uint2 loadStreaming8(const void* global) {
 #if defined(__CUDACC__)
   uint2 value;
   asm volatile("ld.global.L1::no_allocate.v2.u32 {%0, %1}, [%2];"
@@ -262,9 +262,9 @@ __device__ inline uint2 loadStream8(const void* global) {
 #endif
 }
 
-/** What another block of this launch wrote to global memory: not from this multiprocessor's own cache. */
+/** Loads what another block of this launch wrote to global memory, bypassing the L1 cache. */
 template <class Element>
-__device__ inline Element loadFresh(const Element* global) {
+__device__ inline Element loadUncached(const Element* global) {
 #if defined(__CUDACC__)
   return __ldcg(global);
 #else
@@ -273,7 +273,7 @@ __device__ inline Element loadFresh(const Element* global) {
 #endif
 }
 
-/** 2^x to float32's precision but for its last bits; 0 for minus infinity. */
+/** 2^x, accurate except for the last bits of a float32; 0 for -infinity. */
 __device__ inline float exp2Fast(float x) {
 #if defined(__CUDACC__)
   float result;

@@ -1,8 +1,11 @@
-// What a program launches beside its operations: a fill of memory, and the count of replays that the host watches.
+// Kernels of programs besides operations: filling memory, and counting replays for the host.
+//
+// Launch  fillBytes: one word per thread and iteration (see elements.h); publish: one warp
+// Bytes   the filled memory; the flags, one per sequence
 //
 // History
-//   Passed its tests on an H200 (commit 1dabc91); never timed by itself. An empty kernel in a graph took 0.52 us there
-//   (dependent launch, 132 blocks), 1.57 with 1,056: no more can be gained here than that, and its bytes.
+//   Passed its tests on an H200 (commit 1dabc91); its time was never measured. An empty kernel in a graph took 0.52 us
+//   there (dependent launch, 132 blocks), 1.57 with 1,056 blocks.
 #include "cuda/kernels/elements.h"
 
 namespace onehead::cuda {
@@ -18,7 +21,6 @@ __global__ void fillKernel(uint8_t* memory, size_t bytes, uint8_t value) {
   if (firstElement() < int64_t(bytes % 4)) memory[words * 4 + firstElement()] = value;
 }
 
-/** One warp: the flags are few, a sequence each. */
 __global__ void publishKernel(Progress* progress, const int32_t* flags, int64_t count, bool any) {
   letNextKernelStart();
   waitForPreviousKernel();
@@ -29,7 +31,7 @@ __global__ void publishKernel(Progress* progress, const int32_t* flags, int64_t 
   const int64_t replays = progress->replays + 1;
   const int64_t ended = progress->endedAt;
   if (count > 0 && ended <= 0 && set >= float(any ? 1 - ended : count)) progress->endedAt = replays;
-  __threadfence_system();  // whoever sees the new count sees this too
+  __threadfence_system();  // endedAt becomes visible before the new count
   progress->replays = replays;
   __threadfence_system();
 }

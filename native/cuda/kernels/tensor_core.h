@@ -1,15 +1,15 @@
-// A warp's matrix products on tensor cores, with one layout of fragments for all element types.
+// Matrix products of a warp on tensor cores, with the same fragment layout for all element types.
 //
-// multiply<T>(d, a, b) is d[16][8] += a[16][16] b[16][8], sums in float32. Thread (group = lane / 4, quad = lane % 4)
-// holds, in pairs of neighbours along the depth,
+// multiply<T>(d, a, b) computes d[16][8] += a[16][16] b[16][8] with float32 sums. Thread (group = lane / 4, quad = lane
+// % 4) holds, as pairs of neighbours along the depth,
 //   a[0] = A[group][2 quad ..]      a[1] = A[group + 8][2 quad ..]
 //   a[2] = A[group][2 quad + 8 ..]  a[3] = A[group + 8][2 quad + 8 ..]
 //   b[0] = B[2 quad ..][group]      b[1] = B[2 quad + 8 ..][group]
 //   d[0], d[1] = D[group][2 quad ..]  d[2], d[3] = D[group + 8][2 quad ..]
-// which is mma.m16n8k16's own layout for halves. float32 has no such instruction; it is made of m16n8k8 on tf32: the
-// sum over the depth may be taken in any order, so the two depths that a thread holds next to each other stand for the
-// two that tf32's layout wants 4 apart. Each float32 is split into two tf32 (high and low), and three products of the
-// four keep float32's precision (CUTLASS calls this 3xTF32; the dropped product is below 2^-22).
+// which is the layout of mma.m16n8k16 for half types. float32 has no such instruction, so it uses m16n8k8 on tf32. The
+// order of depths in a sum is arbitrary, so two neighbouring depths of a thread take the place of the two that tf32's
+// layout has 4 apart. Each float32 is split into two tf32 (high and low); three of their four products keep the
+// precision of float32 (CUTLASS's 3xTF32; the dropped product is below 2^-22).
 #pragma once
 
 #include "numeric.h"
@@ -46,15 +46,15 @@ __device__ inline void multiplyHalves(float (&d)[4], const uint32_t (&a)[4], con
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-/** d[16][8] += a[16][32] b[32][8] of whole numbers of 8 bits. A word is four neighbours along the depth, which lie as a
- * pair of halves lies in a product of 16 depths. */
-__device__ inline void multiplyWhole(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+/** d[16][8] += a[16][32] b[32][8] of int8. A word is four neighbours along the depth, in the layout that pairs of half-
+ * precision elements have in a product of depth 16. */
+__device__ inline void multiplyInt8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
                : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-/** Four 8x8 matrices of halves, whose rows lanes 8 i ... 8 i + 7 point to. */
+/** Loads four 8x8 matrices of half-precision elements; lanes 8 i ... 8 i + 7 point to the rows of matrix i. */
 template <bool Transposed>
 __device__ inline void loadMatrices(uint32_t (&words)[4], const void* row) {
   if constexpr (Transposed)
@@ -73,12 +73,12 @@ __device__ inline void loadMatrices(uint32_t (&words)[4], const void* row) {
 #include "../emulation/tensor_core.inc"
 #endif
 
-/** Two whole numbers of 8 bits: a half of another kind, as far as loading goes. */
+/** Two int8, loaded like one half-precision element. */
 struct BytePair {
   int8_t low, high;
 };
 
-/** Sums of products of T. */
+/** The type of sums of products of T. */
 template <class T>
 using Sum = std::conditional_t<std::is_same_v<T, BytePair>, int32_t, float>;
 
@@ -111,10 +111,10 @@ __device__ inline void multiply(float (&d)[4], const Pair<T> (&a)[4], const Pair
 
 template <class T>
 __device__ inline void multiply(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-  multiplyWhole(d, a, b);
+  multiplyInt8(d, a, b);
 }
 
-/** A[16][16] of a row-major tile in shared memory, `stride` elements a row. */
+/** Loads A[16][16] from a row-major tile in shared memory with `stride` elements per row. */
 template <class T>
 __device__ inline void loadA(Pair<T> (&a)[4], const T* tile, int stride) {
   const int lane = int(threadIdx.x) % 32;
@@ -129,7 +129,7 @@ __device__ inline void loadA(Pair<T> (&a)[4], const T* tile, int stride) {
   }
 }
 
-/** Two neighbouring B[16][8] of a tile that holds B's columns as rows: [16 columns][16 depths]. */
+/** Loads two neighbouring B[16][8] from a tile that holds B's columns as rows: [16 columns][16 depths]. */
 template <class T>
 __device__ inline void loadB(Pair<T> (&b)[2][2], const T* tile, int stride) {
   const int lane = int(threadIdx.x) % 32;
@@ -150,7 +150,7 @@ __device__ inline void loadB(Pair<T> (&b)[2][2], const T* tile, int stride) {
   }
 }
 
-/** Two neighbouring B[16][8] of a row-major tile [16 depths][16 columns]. */
+/** Loads two neighbouring B[16][8] from a row-major tile: [16 depths][16 columns]. */
 template <class T>
 __device__ inline void loadBTransposed(Pair<T> (&b)[2][2], const T* tile, int stride) {
   const int lane = int(threadIdx.x) % 32;

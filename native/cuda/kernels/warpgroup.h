@@ -1,16 +1,16 @@
-// Matrix products of a warpgroup: four warps in step, 64 rows, the second operand straight from shared memory
-// (wgmma, compute capability 9.0 alone). They run in the background:
-//   fenceOperands()          before the first, and wherever registers that it takes were written since the last wait
-//   multiplyGroup(d, a, b)   any number of them; d adds up in order
-//   commitProducts()         ends a group
-//   waitForProducts<Left>()  until all but the latest `Left` groups are done: before that, nobody touches d, a or what
-//   b
-//                            describes
-// Shared memory that was written by plain stores or cp.async needs shareWithMatrixUnit() by its writers, before the
-// barrier that shows it to others.
+// Matrix products of a warpgroup (wgmma, compute capability 9.0 only): four warps, 64 rows, with the second operand in
+// shared memory. They run asynchronously:
+//   fenceOperands()          before the first product, and after writing registers that products use
+//   multiplyGroup(d, a, b)   any number of products; d accumulates in order
+//   commitProducts()         closes a group
+//   waitForProducts<Left>()  waits for all but the latest `Left` groups; before that, d, a and the memory that b
+//                            describes must not be accessed
+// Threads that write operands to shared memory with plain stores or cp.async call shareWithMatrixUnit() before the
+// barrier that publishes them.
 //
-// In shared memory an operand is rows of 64 halves, 128 bytes, whose chunks of 16 bytes are exchanged by the row's
-// number (`chunkPlace`), so that the unit reads without conflicts; it begins at a multiple of 1,024 bytes.
+// In shared memory an operand has rows of 64 half-precision elements, 128 bytes. The 16-byte chunks of a row are
+// permuted by the row's number (128-byte swizzle, see chunkOffset), which avoids bank conflicts. It is aligned to 1,024
+// bytes.
 #pragma once
 
 #include "tensor_core.h"
@@ -20,17 +20,17 @@ namespace onehead::cuda {
 /** Bytes of an operand's row. */
 constexpr int operandRow = 128;
 
-/** Where chunk `chunk` of row `row` lies, bytes from the operand's begin. */
-__device__ inline int chunkPlace(int row, int chunk) { return row * operandRow + (chunk ^ (row & 7)) * 16; }
+/** The offset of chunk `chunk` of row `row`, in bytes. */
+__device__ inline int chunkOffset(int row, int chunk) { return row * operandRow + (chunk ^ (row & 7)) * 16; }
 
 #if !defined(__CUDACC__)
 inline uint32_t sharedAddress(const void* pointer) { return emulation::executor().offsetOf(pointer); }
 #endif
 
 /**
- * What the matrix unit is told of an operand whose rows lie one after another (PTX: matrix descriptor): its address,
- * 1,024 bytes from eight rows to the next eight, chunks exchanged over 128 bytes. Rows are the operand's columns (keys)
- * and the product's depth goes along them, or, where it is taken transposed, rows are the depth.
+ * The matrix descriptor (see PTX) of an operand with consecutive rows: its address, 1,024 bytes between groups of eight
+ * rows, 128-byte swizzle. Rows are the operand's columns (keys) and the depth runs along them; for a transposed
+ * operand, rows are the depth.
  */
 __device__ inline uint64_t describeOperand(const void* at) {
   constexpr uint64_t eightRows = 8 * operandRow / 16, exchanged128 = 1;
@@ -66,9 +66,9 @@ __device__ inline void waitForProducts() {
 }
 
 /**
- * d[64][64] = a[64][16] b[16][64], added to what is there where `accumulate`. A warp of the four holds 16 rows of a and
- * d, as in tensor_core.h: d[n] is its columns 8 n ... 8 n + 7. `b` describes 64 rows (columns of b) of which 16 halves
- * are taken, or, transposed, 16 rows of 64.
+ * d[64][64] = a[64][16] b[16][64], plus the previous d if `accumulate`. Each of the four warps holds 16 rows of a and
+ * d, with the layout of tensor_core.h; d[n] is columns 8 n ... 8 n + 7. `b` describes 64 rows (columns of b), of which
+ * 16 elements are used; if transposed, 16 rows of 64.
  */
 template <class T, bool Transposed>
 __device__ inline void multiplyGroup(float (&d)[8][4], const uint32_t (&a)[4], uint64_t b, bool accumulate) {

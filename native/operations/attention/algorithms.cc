@@ -13,55 +13,55 @@ constexpr AttentionDeclaration declarations[] = {
      .name = "multi-head",
      .lengthFirst = false,
      .oneKeyValueHead = false,
-     .givesScores = true,
-     .takesPools = false,
-     .takesSource = false,
-     .takesBytes = false},
+     .outputsScores = true,
+     .supportsPools = false,
+     .supportsBlockTable = false,
+     .supportsInt8 = false},
     {.algorithm = AttentionAlgorithm::multiQuery,
      .name = "multi-query",
      .lengthFirst = true,
      .oneKeyValueHead = true,
-     .givesScores = false,
-     .takesPools = false,
-     .takesSource = false,
-     .takesBytes = false},
+     .outputsScores = false,
+     .supportsPools = false,
+     .supportsBlockTable = false,
+     .supportsInt8 = false},
     {.algorithm = AttentionAlgorithm::multiQueryReshaped,
      .name = "multi-query-1",
      .lengthFirst = false,
      .oneKeyValueHead = true,
-     .givesScores = false,
-     .takesPools = false,
-     .takesSource = false,
-     .takesBytes = false},
+     .outputsScores = false,
+     .supportsPools = false,
+     .supportsBlockTable = false,
+     .supportsInt8 = false},
     {.algorithm = AttentionAlgorithm::memoryEfficient,
      .name = "memory-efficient",
      .lengthFirst = false,
      .oneKeyValueHead = false,
-     .givesScores = true,
-     .takesPools = true,
-     .takesSource = false,
-     .takesBytes = false},
+     .outputsScores = true,
+     .supportsPools = true,
+     .supportsBlockTable = false,
+     .supportsInt8 = false},
     {.algorithm = AttentionAlgorithm::splitKeyValue,
      .name = "split-kv",
      .lengthFirst = false,
      .oneKeyValueHead = false,
-     .givesScores = true,
-     .takesPools = true,
-     .takesSource = true,
-     .takesBytes = true},
+     .outputsScores = true,
+     .supportsPools = true,
+     .supportsBlockTable = true,
+     .supportsInt8 = true},
 };
 
 /** Reasons that hold for every algorithm on this device. */
 Reasons reasonsOfDevice(const AttentionCase& given, const Capabilities& device) {
   Reasons reasons;
   device.checkTypes({given.type}, reasons);
-  const auto& [least, most, step] = device.headSizes;
+  const auto& [minimum, maximum, step] = device.headSizes;
   const int64_t size = given.headSize;
   const std::string attention = std::string("Attention on ") + device.title + " supports ";
-  if (size < least || size > most || size % step) {
-    const std::string sizes = least == 1 ? "up to " + std::to_string(most)
-                                         : "from " + std::to_string(least) + " to " + std::to_string(most) +
-                                               " in multiples of " + std::to_string(step);
+  if (size < minimum || size > maximum || size % step) {
+    const std::string sizes = minimum == 1 ? "up to " + std::to_string(maximum)
+                                           : "from " + std::to_string(minimum) + " to " + std::to_string(maximum) +
+                                                 " in multiples of " + std::to_string(step);
     reasons.push_back(attention + "head sizes " + sizes + ", not " + std::to_string(size) + ".");
   }
   if (given.alignment < device.rowAlignment)
@@ -75,12 +75,12 @@ Reasons reasonsOfAlgorithm(const AttentionDeclaration& algorithm, const Attentio
   auto refuse = [&](const std::string& why) { reasons.push_back(quoted(algorithm) + " " + why + "."); };
   if (algorithm.oneKeyValueHead && given.keyValueHeads != 1)
     refuse("requires keyValueHeads to be 1, not " + std::to_string(given.keyValueHeads));
-  if (given.scores && !algorithm.givesScores) refuse("cannot output the scores of single heads");
-  if (given.source && !algorithm.takesSource) refuse("does not support a block table (the argument source)");
-  if (given.pooled && !algorithm.takesPools) refuse("does not support rows or ranges of a pool");
-  if (given.pooled && algorithm.takesPools && given.scores && given.queries != 1)
+  if (given.scores && !algorithm.outputsScores) refuse("cannot output the scores of single heads");
+  if (given.source && !algorithm.supportsBlockTable) refuse("does not support a block table (the argument source)");
+  if (given.pooled && !algorithm.supportsPools) refuse("does not support rows or ranges of a pool");
+  if (given.pooled && algorithm.supportsPools && given.scores && given.queries != 1)
     refuse("outputs scores from rows of a pool for one query per entry only, not for " + std::to_string(given.queries));
-  if (given.bytes && !algorithm.takesBytes) refuse("does not support int8 keys and values");
+  if (given.bytes && !algorithm.supportsInt8) refuse("does not support int8 keys and values");
   return reasons;
 }
 

@@ -19,13 +19,13 @@ struct AttentionDeclaration {
   /** There is a single key/value head. */
   bool oneKeyValueHead;
   /** It can output the scores of single heads. */
-  bool givesScores;
+  bool outputsScores;
   /** It supports rows of a pool, and ranges of a pool of positions. */
-  bool takesPools;
+  bool supportsPools;
   /** It supports a block table (`source`). */
-  bool takesSource;
+  bool supportsBlockTable;
   /** It supports int8 keys and values. */
-  bool takesBytes;
+  bool supportsInt8;
 };
 /** The algorithm's name in quotation marks. */
 std::string quoted(const AttentionDeclaration& algorithm);

@@ -39,7 +39,7 @@ struct AttentionArguments {
 
   /** GPU only: no kernel of the program writes keys, values, their scales, `rows`, `keyBegin` or `keyCount`, so they
    * may be loaded before the previous kernel has ended. Never set with newKey, start or source. */
-  bool keysStay = false;
+  bool keysUnchanged = false;
 
   // Optional; see Attention in operation.h.
   const int32_t* source = nullptr;         // [pool, keys], splitKeyValue only

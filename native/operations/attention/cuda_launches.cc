@@ -26,9 +26,9 @@ const char* nameOf(AttentionStage stage) {
 
 AttentionArguments attentionOf(const Preparation& p, const Attention& o) {
   AttentionArguments arguments = argumentsOf(p, o);
-  arguments.keysStay = !o.newKey && !o.start && !o.source && !p.changes(o.key) && !p.changes(o.value) &&
-                       !p.changes(o.keyScales) && !p.changes(o.valueScales) && !p.changes(o.rows) &&
-                       !p.changes(o.keyBegin) && !p.changes(o.keyCount);
+  arguments.keysUnchanged = !o.newKey && !o.start && !o.source && !p.changes(o.key) && !p.changes(o.value) &&
+                            !p.changes(o.keyScales) && !p.changes(o.valueScales) && !p.changes(o.rows) &&
+                            !p.changes(o.keyBegin) && !p.changes(o.keyCount);
   return arguments;
 }
 

@@ -73,14 +73,14 @@ size_t stageInput(Preparation& p, const Linear& o) {
   return bytes;
 }
 
-/** Adds a product of cuBLASLt, whose workspace begins at offset `begin` of the scratch memory. `places` returns the
+/** Adds a product of cuBLASLt, whose workspace begins at offset `begin` of the scratch memory. `buffers` returns the
  * buffers that are in scratch memory. */
-template <class PlacesOf>
-void addCublasLt(Preparation& p, CublasLt::Run run, PlacesOf places, size_t begin) {
+template <class BuffersOf>
+void addCublasLt(Preparation& p, CublasLt::Run run, BuffersOf buffers, size_t begin) {
   p.add(
-      [run = std::move(run), places, context = &p.context, doing = "starting " + p.title()](
+      [run = std::move(run), buffers, context = &p.context, doing = "starting " + p.title()](
           const Launcher& launcher, const Workspace& workspace) {
-        const int status = run(places(workspace), launcher.stream);
+        const int status = run(buffers(workspace), launcher.stream);
         if (status != 0) context->fail(doing, CublasLt::describe(status));
         return cudaSuccess;
       },
@@ -118,12 +118,12 @@ bool tryCublasLt(Preparation& p, const Linear& o, const void* x, size_t begin) {
   while (x && reinterpret_cast<uintptr_t>(x) % alignment != 0) alignment /= 2;
   // Trial runs write y. A temporary holds nothing between runs; other outputs may hold data, so they get no trials.
   p.workspace.atLeast(begin + CublasLt::workspaceBytes, 0);
-  auto places = [=](const Workspace& workspace) {
-    return CublasLt::Places{.x = x ? x : workspace.scratch(),
-                            .workspace = workspace.scratch() + begin,
-                            .weight = widenedBytes ? workspace.scratch() + widenedAt : nullptr};
+  auto buffers = [=](const Workspace& workspace) {
+    return CublasLt::Buffers{.x = x ? x : workspace.scratch(),
+                             .workspace = workspace.scratch() + begin,
+                             .weight = widenedBytes ? workspace.scratch() + widenedAt : nullptr};
   };
-  const CublasLt::Trial trial{places(p.workspace), p.context.stream()};
+  const CublasLt::Trial trial{buffers(p.workspace), p.context.stream()};
   CublasLt::Run run = p.cublasLt->prepare(arguments, alignment, o.y.storage ? nullptr : &trial);
   if (!run) return false;
   if (widenedBytes)
@@ -135,7 +135,7 @@ bool tryCublasLt(Preparation& p, const Linear& o, const void* x, size_t begin) {
                                 .yType = type},
              widenRows, begin, 0,
              [widenedAt](WidenRowsArguments& a, const Workspace& workspace) { a.y = workspace.scratch() + widenedAt; });
-  addCublasLt(p, std::move(run), places, begin);
+  addCublasLt(p, std::move(run), buffers, begin);
   if (o.activation != Activation::none) {
     p.add([y = p.at(o.y), type = o.y.dtype, elements = o.y.elements(), activation = o.activation](
               const Launcher& launcher, const Workspace&) {
@@ -196,11 +196,11 @@ bool tryCublasLtInt8(Preparation& p, const Linear& o, int64_t stride, size_t sca
     pieces.push_back({first, count, std::move(run)});
   }
   for (Piece& piece : pieces) {
-    auto places = [xAt = size_t(piece.first * stride), begin, end](const Workspace& workspace) {
-      return CublasLt::Places{
+    auto buffers = [xAt = size_t(piece.first * stride), begin, end](const Workspace& workspace) {
+      return CublasLt::Buffers{
           .x = workspace.scratch() + xAt, .workspace = workspace.scratch() + end, .y = workspace.scratch() + begin};
     };
-    addCublasLt(p, std::move(piece.run), places, end);
+    addCublasLt(p, std::move(piece.run), buffers, end);
     FinishSumsArguments finish{.rows = piece.rows,
                                .columns = columns,
                                .sums = nullptr,

@@ -9,7 +9,7 @@ namespace {
 
 /** Whether everything that the kernel loads before the previous one has ended is unchanged by the program up to here.
  * */
-bool keysStay(const Preparation& p, const Attention& o) {
+bool keysUnchanged(const Preparation& p, const Attention& o) {
   return !p.changesBefore(o.key) && !p.changesBefore(o.value) && !p.changesBefore(o.start) &&
          !p.changesBefore(o.source) && !p.changesBefore(o.rows) && !p.changesBefore(o.keyBegin) &&
          !p.changesBefore(o.keyCount);
@@ -22,7 +22,7 @@ ProjectedAttentionArguments projectedOf(Preparation& p, const ProjectedAttention
                                         .attention = attentionOf(p, o.attention),
                                         .appends = o.attention.newKey.has_value()};
   arguments.attention.newKey = arguments.attention.newValue = {};
-  arguments.attention.keysStay = keysStay(p, o.attention);
+  arguments.attention.keysUnchanged = keysUnchanged(p, o.attention);
   return arguments;
 }
 

@@ -1,4 +1,4 @@
-// bfloat16 with CUDA's names, on the CPU.
+// CUDA's bfloat16 on the CPU.
 #pragma once
 
 #include "../../../core/dtype.h"

@@ -1,4 +1,4 @@
-// IEEE half precision with CUDA's names, on the CPU.
+// CUDA's half precision on the CPU.
 #pragma once
 
 #include "../../../core/dtype.h"

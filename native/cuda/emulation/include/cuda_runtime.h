@@ -1,5 +1,5 @@
-// The part of CUDA's runtime that the backend uses, on the CPU. Names and meanings are CUDA's own; what a stream is
-// given runs at once, in order, unless the stream is being captured into a graph.
+// The part of CUDA's runtime that the backend uses, on the CPU. Names and meanings are CUDA's. Work on a stream
+// executes at once and in order, unless the stream is being captured into a graph.
 #pragma once
 
 #include <cmath>
@@ -101,11 +101,11 @@ cudaError_t cudaGraphUpload(cudaGraphExec_t executable, cudaStream_t stream);
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream);
 
 namespace onehead::emulation {
-/** For calls that make a real driver wait for the whole context: spoils every capture under way. */
+/** For calls that make a real driver wait for the whole context: invalidates all captures in progress. */
 void disturbCaptures();
-/** Runs work in the stream's order, or keeps it where the stream is being captured. */
+/** Executes work in the stream's order, or records it if the stream is being captured. */
 cudaError_t enqueue(cudaStream_t stream, std::function<cudaError_t()> work);
-/** Runs a grid on the stream in clusters of so many blocks, or keeps it where the stream is being captured. */
+/** Runs a grid on the stream in clusters, or records it if the stream is being captured. */
 cudaError_t enqueueGrid(cudaStream_t stream, dim3 grid, int cluster, dim3 threads, size_t sharedBytes,
                         std::function<void()> body);
 }  // namespace onehead::emulation

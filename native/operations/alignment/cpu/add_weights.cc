@@ -10,7 +10,7 @@ void addWeights(const AddWeightsArguments& a, const Team& team) {
     const int64_t row = a.rows ? a.rows[b] : b;
     if (row < 0 || row >= a.pool) continue;
     const int64_t from = a.from[row], to = a.to[row], position = a.position[row];
-    const int64_t keys = larger(smaller(int64_t(a.counted[row]), a.keys), 0);
+    const int64_t keys = max(min(int64_t(a.counted[row]), a.keys), 0);
     if (from < 0 || from >= a.sources || to < 0 || to >= a.sequences || position < 0 || position >= a.positions)
       continue;
     float* y = a.y + (to * a.positions + position) * a.keys;

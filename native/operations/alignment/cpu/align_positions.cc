@@ -52,9 +52,9 @@ class Aligner {
     int64_t begin, positions, keys;
 
     Counted(const AlignPositionsArguments& a, int64_t s) {
-      begin = larger(a.begin[s], 0);
-      positions = larger(smaller(a.end[s], a.positions) - begin, 0);
-      keys = smaller(a.frames[s], a.keys);
+      begin = max(a.begin[s], 0);
+      positions = max(min(a.end[s], a.positions) - begin, 0);
+      keys = min(a.frames[s], a.keys);
       if (keys <= 0) positions = 0;
     }
   };
@@ -83,7 +83,7 @@ class Aligner {
       float top = -infinity, total = 0;
       for (int64_t n = 0; n < counted.keys; ++n) top = from[n] > top ? from[n] : top;
       for (int64_t n = 0; n < counted.keys; n += vectorWidth) {
-        const int64_t count = smaller(vectorWidth, counted.keys - n);
+        const int64_t count = min(vectorWidth, counted.keys - n);
         const F weight = expNegative((count == vectorWidth ? load(from + n) : loadPart(from + n, count)) - splat(top));
         store(to + n, weight);
         for (int64_t j = 0; j < count; ++j) total += weight[j];
@@ -175,7 +175,7 @@ class Aligner {
     int32_t* y = a_.y + s * a_.positions + counted.begin;
     int64_t i = counted.positions - 1, n = counted.keys - 1;
     while (i >= 0) {
-      y[i] = int32_t(larger(n, 0));
+      y[i] = int32_t(max(n, 0));
       const Step step = n < 0 ? position : i == 0 ? key : Step(trace(s, i)[n]);
       if (i == 0 && n <= 0) break;
       if (step != key) --i;

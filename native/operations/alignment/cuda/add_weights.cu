@@ -24,7 +24,7 @@ __global__ void __launch_bounds__(threads) addWeightsKernel(const __grid_constan
   if (row < 0 || row >= a.pool) return;
   const int64_t from = a.from[row], to = a.to[row], position = a.position[row];
   if (from < 0 || from >= a.sources || to < 0 || to >= a.sequences || position < 0 || position >= a.positions) return;
-  const int keys = larger(int(smaller<int64_t>(a.counted[row], a.keys)), 0), heads = int(a.heads);
+  const int keys = max(int(min<int64_t>(a.counted[row], a.keys)), 0), heads = int(a.heads);
   const float* scores = a.scores + from * a.heads * a.keys;
   const int lane = int(threadIdx.x) % 32;
   for (int head = int(threadIdx.x) / 32; head < heads; head += threads / 32) {

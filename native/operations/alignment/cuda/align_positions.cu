@@ -27,9 +27,9 @@ struct Counted {
   int begin, positions, keys;
 
   __device__ Counted(const AlignPositionsArguments& a, int64_t s) {
-    begin = larger(a.begin[s], 0);
-    keys = int(smaller<int64_t>(a.frames[s], a.keys));
-    positions = keys <= 0 ? 0 : larger(int(smaller<int64_t>(a.end[s], a.positions)) - begin, 0);
+    begin = max(a.begin[s], 0);
+    keys = int(min<int64_t>(a.frames[s], a.keys));
+    positions = keys <= 0 ? 0 : max(int(min<int64_t>(a.end[s], a.positions)) - begin, 0);
   }
 };
 
@@ -136,7 +136,7 @@ __global__ void __launch_bounds__(threads) timeWarpKernel(const __grid_constant_
   for (int d = 0; d < positions + keys - 1 && positions > 0; ++d) {
     float* now = costs + d % 3 * positions;
     const float *last = costs + (d + 2) % 3 * positions, *before = costs + (d + 1) % 3 * positions;
-    const int first = larger(0, d - keys + 1), end = smaller(positions, d + 1);
+    const int first = max(0, d - keys + 1), end = min(positions, d + 1);
     for (int i = first + int(threadIdx.x); i < end; i += threads) {
       const int n = d - i;
       const float c0 = i > 0 && n > 0 ? before[i - 1] : i == 0 && n == 0 ? 0.0f : infinity;

@@ -19,7 +19,7 @@ struct Layout {
     tiles = (a.queries + queryTile - 1) / queryTile;
     tileSize = size.keys * queryTile;
     matrix = a.batch * a.heads * tiles * tileSize;
-    queries = roundUp(larger(size.keyWords(), size.valueWords(pairs)), 16);
+    queries = roundUp(max(size.keyWords(), size.valueWords(pairs)), 16);
     weights = queries + size.depth * queryTile;
     sums = weights + keyTile * queryTile;
     own = roundUp(sums + size.columns * queryTile, 16);
@@ -69,7 +69,7 @@ class Baseline {
         : b(unit / baseline.layout_.tiles / baseline.a_.heads),
           head(unit / baseline.layout_.tiles % baseline.a_.heads),
           first(unit % baseline.layout_.tiles * queryTile),
-          rows(smaller(queryTile, baseline.a_.queries - first)),
+          rows(min(queryTile, baseline.a_.queries - first)),
           keys(keysOf(baseline.a_, b)),
           matrix(baseline.matrix_ + unit * baseline.layout_.tileSize),
           size(baseline.a_.headSize, keys, Pairs) {}
@@ -93,7 +93,7 @@ class Baseline {
     packQueries<T, Pairs>(q, a_.q.rowStride, unit.rows, a_.headSize, unit.size, queries);
     alignas(64) int32_t seenKeys[queryTile];
     for (int64_t i = 0; i < queryTile; ++i)
-      seenKeys[i] = int32_t(visibleKeys(a_, unit.b, unit.first + smaller(i, unit.rows - 1)));
+      seenKeys[i] = int32_t(visibleKeys(a_, unit.b, unit.first + min(i, unit.rows - 1)));
     I seen[maxVectors];
     __builtin_memcpy(seen, seenKeys, sizeof seen);
     F maxima[maxVectors] = {};
@@ -110,7 +110,7 @@ class Baseline {
     for (int c = 0; c < maxVectors; ++c) {
       float* column = unit.matrix + c * vectorWidth;
       F highest = splat(-1e30f);
-      for (int64_t key = 0; key < unit.size.keys; ++key) highest = larger(highest, load(column + key * queryTile));
+      for (int64_t key = 0; key < unit.size.keys; ++key) highest = max(highest, load(column + key * queryTile));
       const F lowered = -(highest * factor);
       F total = {};
       for (int64_t key = 0; key < unit.size.keys; ++key) {

@@ -18,7 +18,7 @@ static inline int64_t stateRow(const SoftmaxArguments&, int64_t b) { return b; }
 // anything outside the cache.
 template <typename A>
 static inline int64_t startOf(const A& a, int64_t row) {
-  return a.start ? smaller(larger(int64_t(a.start[row]), 0), a.keys) : 0;
+  return a.start ? min(max(int64_t(a.start[row]), 0), a.keys) : 0;
 }
 
 /** How many keys query i of an entry in this row attends to; the first of them is firstKey(). */
@@ -27,10 +27,10 @@ static inline int64_t visibleKeys(const A& a, int64_t row, int64_t i) {
   if constexpr (requires { a.keyBegin; }) {
     if (a.keyBegin) {
       const int64_t begin = a.keyBegin[row];
-      return begin < 0 ? 0 : larger(smaller(int64_t(a.keyCount[row]), a.keys - begin), 0);
+      return begin < 0 ? 0 : max(min(int64_t(a.keyCount[row]), a.keys - begin), 0);
     }
   }
-  return a.causal ? smaller(startOf(a, row) + i + 1, a.keys) : a.keys;
+  return a.causal ? min(startOf(a, row) + i + 1, a.keys) : a.keys;
 }
 /** How many keys the entry in this row reads: those of its last query. 0 if it is idle. */
 static inline int64_t keysOf(const AttentionArguments& a, int64_t row) {
@@ -91,7 +91,7 @@ static inline void appendEach(const AttentionArguments& a, int64_t b, int64_t be
   const int64_t row = stateRow(a, b);
   if (row < 0) return;
   const int64_t start = startOf(a, row);
-  for (int64_t i = begin; i < smaller(end, a.keys - start); ++i)
+  for (int64_t i = begin; i < min(end, a.keys - start); ++i)
     append(row, start + i, b * a.newKey.batchStride + i * a.newKey.rowStride);
 }
 

@@ -38,7 +38,7 @@ struct Layout {
   int64_t queries, factors, scores;    // offsets in a thread's scratch
 
   explicit Layout(const AttentionArguments& a) {
-    const int64_t entriesPerPass = a.keyBegin ? smaller(a.batch, maxEntriesPerPass) : 1;
+    const int64_t entriesPerPass = a.keyBegin ? min(a.batch, maxEntriesPerPass) : 1;
     rows = a.queries * a.heads;
     padded = roundUp(a.headSize, 32);
     blocks = blocksOf(a.keys);
@@ -79,8 +79,8 @@ class Decoder {
     const Share share(blocks_, team_);
     for (int64_t i = 0; i < count_; ++i) {
       const Pass& pass = passes_[i];
-      const Range ownBlocks = {larger(share.begin - pass.firstBlock, 0),
-                               smaller(share.end - pass.firstBlock, blocksOf(pass.keys))};
+      const Range ownBlocks = {max(share.begin - pass.firstBlock, 0),
+                               min(share.end - pass.firstBlock, blocksOf(pass.keys))};
       attend(pass, ownBlocks, {0, a_.keyValueHeads});
     }
     team_.barrier();
@@ -110,7 +110,7 @@ class Decoder {
       }
       passes_[count_++] = {b, 1, row, keys, blocks_, 0};
       blocks_ += blocksOf(keys);
-      longest_ = larger(longest_, keys);
+      longest_ = max(longest_, keys);
       total_ += keys;
     }
     for (int64_t i = 0; i < count_; ++i) {
@@ -129,8 +129,8 @@ class Decoder {
   void runByHeads(int64_t units) {
     const Share share(units, team_);
     for (int64_t i = 0; i < count_; ++i) {
-      const Range heads = {larger(share.begin - i * a_.keyValueHeads, 0),
-                           smaller(share.end - i * a_.keyValueHeads, a_.keyValueHeads)};
+      const Range heads = {max(share.begin - i * a_.keyValueHeads, 0),
+                           min(share.end - i * a_.keyValueHeads, a_.keyValueHeads)};
       if (heads.begin >= heads.end) continue;
       attend(passes_[i], {0, blocksOf(passes_[i].keys)}, heads);
       block_.eachRow([&](int64_t, int64_t, int64_t, int64_t row) { combine(passes_[i], row); });
@@ -161,10 +161,10 @@ class Decoder {
       block_.prepareQuery(row, rowOf<V>(a_.q, b, query) + head * a_.headSize);
     });
     for (int64_t block = blocks.begin; block < blocks.end; ++block) {
-      const int64_t first = block * blockPositions, count = smaller(blockPositions, pass.keys - first);
+      const int64_t first = block * blockPositions, count = min(blockPositions, pass.keys - first);
       if (a_.newKey.data) {
         const int64_t start = startOf(a_, pass.row);  // the thread that reads new rows also writes them to the cache
-        const int64_t begin = larger(first - start, 0), end = smaller(first + count - start, a_.queries);
+        const int64_t begin = max(first - start, 0), end = min(first + count - start, a_.queries);
         const int64_t from = heads.begin * a_.headSize, to = heads.end * a_.headSize;
         if constexpr (scaled<T>) {
           appendBytes<V>(a_, pass.entry, begin, end, from, to);
@@ -176,7 +176,7 @@ class Decoder {
       block_.score(first, count);
       block_.writeScores(first, count);
       block_.eachRow([&](int64_t, int64_t query, int64_t, int64_t row) {
-        const int64_t seen = smaller(visibleKeys(a_, pass.row, query) - first, count);
+        const int64_t seen = min(visibleKeys(a_, pass.row, query) - first, count);
         block_.softmaxRow(row, seen, maxima(index) + row, totals(index) + row);
         __builtin_memset(values(index + row), 0, size_t(layout_.padded) * sizeof(float));
       });

@@ -110,8 +110,8 @@ class DecodeBlock {
     eachRow([&](int64_t b, int64_t query, int64_t head, int64_t row) {
       float* to = scoresOf(a_, b, query, head);
       if (!to) return;
-      const int64_t seen = smaller(visibleKeys(a_, pass_.row, query), a_.scoreKeys) - first;
-      for (int64_t p = 0; p < smaller(seen, count); ++p) to[first + p] = scores_[row * blockPositions + p] * a_.scale;
+      const int64_t seen = min(visibleKeys(a_, pass_.row, query), a_.scoreKeys) - first;
+      for (int64_t p = 0; p < min(seen, count); ++p) to[first + p] = scores_[row * blockPositions + p] * a_.scale;
     });
   }
 
@@ -146,11 +146,11 @@ class DecodeBlock {
   /** Replaces a row's scores by weights relative to their maximum; returns the maximum and the sum of the weights. */
   void softmaxRow(int64_t row, int64_t seen, float* maximum, float* total) {
     float* scores = scores_ + row * blockPositions;
-    for (int64_t p = larger(seen, 0); p < blockPositions; ++p) scores[p] = -infinity;
+    for (int64_t p = max(seen, 0); p < blockPositions; ++p) scores[p] = -infinity;
     F maximumLanes = splat(lowestScore);
-    for (int p = 0; p < blockPositions; p += vectorWidth) maximumLanes = larger(maximumLanes, load(scores + p));
+    for (int p = 0; p < blockPositions; p += vectorWidth) maximumLanes = max(maximumLanes, load(scores + p));
     const float c = a_.scale * log2E;
-    float highest = largest(maximumLanes) * c;
+    float highest = maxLane(maximumLanes) * c;
     if (highest < lowestScore) highest = lowestScore;
     F sums = {};
     for (int p = 0; p < blockPositions; p += vectorWidth) {
@@ -223,7 +223,7 @@ class DecodeBlock {
     for (int64_t p = 0; p < count; p += rowBlock) {
       const T* k = keys_ + (first + p) * a_.k.rowStride + heads_.begin * headSize();
       const T* v = values_ + (first + p) * a_.v.rowStride + heads_.begin * headSize();
-      const int64_t positions = smaller(rowBlock, count - p);
+      const int64_t positions = min(rowBlock, count - p);
       for (int64_t g = heads_.begin; g < heads_.end; ++g, k += headSize(), v += headSize()) {
         for (int64_t i = 0; i < positions; ++i) {
           prefetchHead(k + i * a_.k.rowStride, prefetchBytes);
@@ -268,7 +268,7 @@ class DecodeBlock {
   /** Addresses of head g's values at positions p, p + 1, ...; beyond `count` the last position's again. */
   void findValues(int64_t first, int64_t p, int64_t count, int64_t g, const T** from) const {
     for (int i = 0; i < Values<T>::positionsPerStep; ++i)
-      from[i] = cachedRow(a_.v, values_, first + smaller(p + i, count - 1)) + g * headSize();
+      from[i] = cachedRow(a_.v, values_, first + min(p + i, count - 1)) + g * headSize();
   }
   typename Values<T>::Stored readValues(const T* const* from, int64_t d) const {
     const int64_t left = headSize() - d;

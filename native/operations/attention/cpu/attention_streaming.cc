@@ -45,15 +45,15 @@ class Streaming {
     appendTogether<T>(a_, team_);
     const int64_t tiles = (a_.queries + queryTile - 1) / queryTile, units = a_.heads * tiles;
     // A unit's cost is proportional to its entry's number of keys, which differs between rows of a pool.
-    auto costOf = [&](int64_t b) { return larger(keysOf(a_, stateRow(a_, b)), 1); };
+    auto costOf = [&](int64_t b) { return max(keysOf(a_, stateRow(a_, b)), 1); };
     int64_t cost = 0, before = 0;
     for (int64_t b = 0; b < a_.batch; ++b) cost += costOf(b) * units;
     const Share share(cost, team_);
     for (int64_t b = 0; b < a_.batch; ++b) {
       // The units of this entry whose cost begins in this thread's share.
       const int64_t each = costOf(b), row = stateRow(a_, b);
-      const int64_t begin = larger(share.begin - before + each - 1, 0) / each;
-      const int64_t end = smaller(larger(share.end - before + each - 1, 0) / each, units);
+      const int64_t begin = max(share.begin - before + each - 1, 0) / each;
+      const int64_t end = min(max(share.end - before + each - 1, 0) / each, units);
       before += each * units;
       if (keysOf(a_, row) == 0) {
         for (int64_t unit = begin; unit < end; ++unit) clear(b, unit / tiles, unit % tiles * queryTile);
@@ -78,7 +78,7 @@ class Streaming {
  private:
   /** The output of an entry without visible keys is zero. */
   void clear(int64_t b, int64_t head, int64_t first) const {
-    for (int64_t i = first; i < smaller(first + queryTile, a_.queries); ++i)
+    for (int64_t i = first; i < min(first + queryTile, a_.queries); ++i)
       __builtin_memset(output(b, head, i), 0, size_t(a_.headSize) * sizeof(T));
   }
 
@@ -95,14 +95,14 @@ class Streaming {
 
   template <int Vectors>
   void attend(int64_t b, int64_t row, int64_t head, int64_t first) {
-    const int64_t rows = smaller(Vectors * vectorWidth, a_.queries - first);
+    const int64_t rows = min(Vectors * vectorWidth, a_.queries - first);
     const PackedSize size(a_.headSize, keysOf(a_, row), Pairs);
     const T* q = rowOf<T>(a_.q, b, first) + head * a_.headSize;
     packQueries<T, Pairs>(q, a_.q.rowStride, rows, a_.headSize, size, queries_);
     __builtin_memset(sums_, 0, size_t(size.columns * queryTile) * sizeof(float));
 
     alignas(64) int32_t seenKeys[queryTile];
-    for (int64_t i = 0; i < queryTile; ++i) seenKeys[i] = int32_t(visibleKeys(a_, row, first + smaller(i, rows - 1)));
+    for (int64_t i = 0; i < queryTile; ++i) seenKeys[i] = int32_t(visibleKeys(a_, row, first + min(i, rows - 1)));
     const int64_t fewest = seenKeys[0], end = seenKeys[rows - 1];
     I seen[Vectors];
     F maxima[Vectors], totals[Vectors];
@@ -133,7 +133,7 @@ class Streaming {
     const F factor = splat(a_.scale * log2E);
     F lowered[Vectors];
     for (int c = 0; c < Vectors; ++c) {
-      const F maximum = larger(maxima[c], highest[c] * factor);  // base 2, rounded once for all uses
+      const F maximum = max(maxima[c], highest[c] * factor);  // base 2, rounded once for all uses
       old[c] = exp2(maxima[c] - maximum);
       maxima[c] = maximum;
       lowered[c] = -maximum;

@@ -69,7 +69,7 @@ template <bool Pairs>
 static inline F loadSteps(const Bf16* row, int64_t s, int64_t count, int64_t headSize) {
   if constexpr (Pairs) {
     if (count == vectorWidth && 2 * (s + vectorWidth) <= headSize) return (F) * (const UnalignedU*)(row + 2 * s);
-    return (F)loadWordsPart(row + 2 * s, smaller(2 * count, headSize - 2 * s));
+    return (F)loadWordsPart(row + 2 * s, min(2 * count, headSize - 2 * s));
   } else {
     return count == vectorWidth ? load(row + s) : loadPart(row + s, count);
   }
@@ -123,7 +123,7 @@ static inline void packQueries(const T* q, int64_t rowStride, int64_t rows, int6
                                float* packed) {
   for (int64_t first = 0; first < queryTile; first += vectorWidth) {
     for (int64_t s = 0; s < size.depth; s += vectorWidth) {
-      const int64_t count = smaller(vectorWidth, size.depth - s);
+      const int64_t count = min(vectorWidth, size.depth - s);
       F square[vectorWidth];
       for (int64_t i = 0; i < vectorWidth; ++i)
         square[i] = first + i < rows ? loadSteps<Pairs>(q + (first + i) * rowStride, s, count, headSize) : F{};
@@ -148,7 +148,7 @@ static inline void scoreTile(const float* packedKeys, const float* packedQueries
       for (int c = 0; c < Vectors; ++c) {
         if (masked) sums[r][c] = splatInteger(int32_t(key + block) + r) < seen[c] ? sums[r][c] : splat(-infinity);
         store(scores + (block + r) * queryTile + c * vectorWidth, sums[r][c]);
-        maxima[c] = larger(maxima[c], sums[r][c]);
+        maxima[c] = max(maxima[c], sums[r][c]);
       }
     }
   }
@@ -161,8 +161,8 @@ static inline void writeScores(const AttentionArguments& a, int64_t b, int64_t h
   for (int64_t i = 0; i < rows; ++i) {
     float* to = scoresOf(a, b, first + i, head);
     if (!to) continue;
-    const int64_t seen = smaller(visibleKeys(a, stateRow(a, b), first + i), a.scoreKeys) - key;
-    for (int64_t j = 0; j < smaller(seen, keyTile); ++j) to[key + j] = scores[j * queryTile + i] * a.scale;
+    const int64_t seen = min(visibleKeys(a, stateRow(a, b), first + i), a.scoreKeys) - key;
+    for (int64_t j = 0; j < min(seen, keyTile); ++j) to[key + j] = scores[j * queryTile + i] * a.scale;
   }
 }
 
@@ -195,12 +195,12 @@ static inline void writeValues(const float* values, const float* scale, int64_t 
   for (int64_t first = 0; first < rows; first += vectorWidth) {
     const F scales = load(scale + first);
     for (int64_t d = 0; d < headSize; d += vectorWidth) {
-      const int64_t count = smaller(vectorWidth, headSize - d);
+      const int64_t count = min(vectorWidth, headSize - d);
       F square[vectorWidth];
       for (int64_t i = 0; i < vectorWidth; ++i)
         square[i] = i < count ? load(values + (d + i) * queryTile + first) * scales : F{};
       transposeSquare(square);
-      for (int64_t i = 0; i < smaller(vectorWidth, rows - first); ++i) {
+      for (int64_t i = 0; i < min(vectorWidth, rows - first); ++i) {
         T* to = y + (first + i) * rowStride + d;
         if (count == vectorWidth) {
           store(to, square[i]);

@@ -13,8 +13,8 @@ template <typename T>
 void softenRow(float* scores, int64_t seen, int64_t keys, float factor, T* weights) {
   const int64_t whole = seen / vectorWidth * vectorWidth, left = seen - whole;
   F highest = splat(-infinity);
-  for (int64_t i = 0; i < whole; i += vectorWidth) highest = larger(highest, load(scores + i) * splat(factor));
-  float top = largest(highest);
+  for (int64_t i = 0; i < whole; i += vectorWidth) highest = max(highest, load(scores + i) * splat(factor));
+  float top = maxLane(highest);
   for (int64_t i = whole; i < seen; ++i) top = scores[i] * factor > top ? scores[i] * factor : top;
 
   F total = {};

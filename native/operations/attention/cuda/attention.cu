@@ -53,7 +53,7 @@ Needs attentionNeeds(const AttentionArguments& a, const Launcher& launcher) {
   const Needs needs = decodeNeeds(a, launcher);
   if (!a.keyBegin) return needs;
   const Needs shared = streamingNeeds(a, true, severalEntries, launcher);
-  return {larger(needs.scratchBytes, shared.scratchBytes), larger(needs.counters, shared.counters)};
+  return {max(needs.scratchBytes, shared.scratchBytes), max(needs.counters, shared.counters)};
 }
 
 cudaError_t attention(const AttentionArguments& a, const Launcher& launcher) {

@@ -8,12 +8,12 @@ namespace onehead::cuda {
 /** Where the new rows of the sequence in this state row begin. Clamped, so that no value in device memory makes a
  * kernel access anything outside the cache. */
 __device__ inline int startOf(const AttentionArguments& a, int64_t row) {
-  return a.start ? int(smaller<int64_t>(larger(a.start[row], 0), a.keys)) : 0;
+  return a.start ? int(min<int64_t>(max(a.start[row], 0), a.keys)) : 0;
 }
 
 /** How many keys query `i` of a sequence attends to. */
 __device__ inline int visibleKeys(const AttentionArguments& a, int start, int64_t i) {
-  return a.causal ? int(smaller<int64_t>(a.keys, start + i + 1)) : int(a.keys);
+  return a.causal ? int(min<int64_t>(a.keys, start + i + 1)) : int(a.keys);
 }
 
 /** What an entry of the batch reads. */
@@ -29,7 +29,7 @@ __device__ inline Entry entryOfRange(const AttentionArguments& a, int64_t b) {
   if (row < 0) return {};
   const int begin = a.keyBegin[row];
   const int64_t room = begin < 0 ? 0 : a.keys - begin;
-  return {0, begin, int(larger<int64_t>(smaller<int64_t>(a.keyCount[row], room), 0)), 0};
+  return {0, begin, int(max<int64_t>(min<int64_t>(a.keyCount[row], room), 0)), 0};
 }
 /** An entry that reads a row of the cache. */
 __device__ inline Entry entryOfRow(const AttentionArguments& a, int64_t b) {
@@ -62,7 +62,7 @@ __device__ inline int rangeGroupSize(const AttentionArguments& a, int64_t b) {
   const unsigned same = __ballot_sync(allLanes, entry.first == first && entry.keys == keys);
   const unsigned before = own ? same << (32 - own) : 0, after = same >> own;
   if (__clz(int(~before)) % maxRangeGroup) return 0;
-  return after == ~0u ? maxRangeGroup : smaller(__ffs(int(~after)) - 1, maxRangeGroup);
+  return after == ~0u ? maxRangeGroup : min(__ffs(int(~after)) - 1, maxRangeGroup);
 }
 
 /** The cache row that holds a key of an entry. */
@@ -76,7 +76,7 @@ __device__ inline int cacheRow(const AttentionArguments& a, int64_t key, const E
 }
 
 /** The index of a key among all positions of a contiguous cache. */
-__device__ inline int64_t cachePlace(const AttentionArguments& a, int64_t key, const Entry& entry) {
+__device__ inline int64_t cachePosition(const AttentionArguments& a, int64_t key, const Entry& entry) {
   return cacheRow(a, key, entry) * a.keys + entry.first + key;
 }
 
@@ -129,7 +129,7 @@ __device__ inline float splitFactor(float partMaximum, float sum) {
  * `part` elements apart. */
 __device__ inline float loadSplitFactor(const float* parts, int64_t part, int count, int size, int lane) {
   float2 state = make_float2(-infinity, 0.0f);
-  if (lane < count) state = loadFresh(reinterpret_cast<const float2*>(parts + lane * part + size));
+  if (lane < count) state = loadUncached(reinterpret_cast<const float2*>(parts + lane * part + size));
   return splitFactor(state.x, state.y);
 }
 
@@ -137,7 +137,7 @@ __device__ inline float loadSplitFactor(const float* parts, int64_t part, int co
 inline int64_t splitsFor(int64_t keys, int64_t tile, int64_t blocks, int64_t blocksPerMultiprocessor,
                          const Launcher& launcher) {
   const int64_t wanted = divideUp<int64_t>(launcher.multiprocessors * blocksPerMultiprocessor, blocks);
-  return larger<int64_t>(1, smaller<int64_t>(smaller(wanted, divideUp(keys, tile)), maxSplits));
+  return max<int64_t>(1, min<int64_t>(min(wanted, divideUp(keys, tile)), maxSplits));
 }
 
 // Implemented in attention_decode.cu, attention_streaming.cu, attention_warpgroup.cu and attention_baselines.cu.

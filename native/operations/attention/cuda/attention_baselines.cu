@@ -136,7 +136,7 @@ class Baseline {
   cudaError_t values() {
     ProductArguments p = product();
     p.columns = a_.headSize;
-    p.depth = a_.causal && !a_.start ? smaller(a_.keys, a_.queries) : a_.keys;
+    p.depth = a_.causal && !a_.start ? min(a_.keys, a_.queries) : a_.keys;
     p.a = scratch_ + layout_.weights;
     p.aBatch = scoreMatrices();
     p.aRows = scoreRows();

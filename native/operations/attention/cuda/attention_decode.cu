@@ -65,7 +65,7 @@ template <class C>
 struct CacheVector {
   static constexpr int elements = vectorSize<C>;
   uint4 raw;
-  __device__ void load(const C* at) { raw = loadStream16(at); }
+  __device__ void load(const C* at) { raw = loadStreaming16(at); }
   __device__ void values(float (&to)[elements]) const { unpack<C>(raw, to); }
   __device__ float factor() const { return 1.0f; }
 };
@@ -75,7 +75,7 @@ struct CacheVector<int8_t> {
   uint2 raw;
   float scale;
   __device__ void load(const int8_t* at, const float* factor) {
-    raw = loadStream8(at);
+    raw = loadStreaming8(at);
     scale = *factor;
   }
   __device__ void values(float (&to)[elements]) const {
@@ -114,7 +114,7 @@ __device__ inline const T* rowPointer(const AttentionArguments& a, const Attenti
 
 /** The index of the flag in shared memory, in floats. Before it: the warps' partial results, or two columns per
  * thread. */
-__host__ __device__ inline int flagIndex(int size) { return larger(warps * int(partialSize(size)), threads * 2); }
+__host__ __device__ inline int flagIndex(int size) { return max(warps * int(partialSize(size)), threads * 2); }
 
 /** Combines the splits of a head: threads take pairs of columns and every groups-th split. */
 template <class T>
@@ -130,8 +130,9 @@ __device__ inline void joinSplits(T* y, const float* parts, int splits, int size
 #pragma unroll
     for (int u = 0; u < splitsPerPass; ++u) {
       const int i = first + u * groups;
-      values[u] = group < groups && i < splits ? loadFresh(reinterpret_cast<const float2*>(parts + i * part + 2 * pair))
-                                               : make_float2(0.0f, 0.0f);
+      values[u] = group < groups && i < splits
+                      ? loadUncached(reinterpret_cast<const float2*>(parts + i * part + 2 * pair))
+                      : make_float2(0.0f, 0.0f);
     }
 #pragma unroll
     for (int u = 0; u < splitsPerPass; ++u) {
@@ -170,7 +171,7 @@ __global__ void __launch_bounds__(threads, residentBlocks) decodeKernel(const __
   const int64_t b = blockIdx.z, head = blockIdx.y, split = blockIdx.x;
   const int size = int(a.headSize), part = int(partialSize(size)), chunk = lane % lanes * vector;
   letNextKernelStart();
-  if (!a.keysStay) waitForPreviousKernel();
+  if (!a.keysUnchanged) waitForPreviousKernel();
   const Entry entry = Ranges ? entryOfRange(a, b) : entryOfRow(a, b);
   const int start = entry.start, limit = entry.keys;
   auto output = [&] { return static_cast<T*>(const_cast<void*>(a.y.data)) + b * a.y.batchStride + head * size; };
@@ -186,7 +187,7 @@ __global__ void __launch_bounds__(threads, residentBlocks) decodeKernel(const __
                            : divideUp(divideUp(limit, int(gridDim.x)), minKeysPerSplit) * minKeysPerSplit;
   const int splits = int(divideUp(limit, perSplit));
   if (split >= splits) return waitForPreviousKernel();
-  const int begin = int(split) * perSplit, end = smaller(limit, begin + perSplit);
+  const int begin = int(split) * perSplit, end = min(limit, begin + perSplit);
   const bool holdsElements = chunk < size;  // false for the padding lanes of a head that is narrower than P
 
   CacheVector<C> k[rowsInFlight], v[rowsInFlight];
@@ -205,7 +206,7 @@ __global__ void __launch_bounds__(threads, residentBlocks) decodeKernel(const __
         k[u] = newKey;
         v[u] = newValue;
       } else {
-        const int64_t position = Ranges ? entry.first + key : cachePlace(a, key, entry),
+        const int64_t position = Ranges ? entry.first + key : cachePosition(a, key, entry),
                       scale = position * a.heads + head;
         k[u].load(static_cast<const C*>(a.k.data) + position * a.k.rowStride + at, a.keyScales + scale);
         v[u].load(static_cast<const C*>(a.v.data) + position * a.v.rowStride + at, a.valueScales + scale);
@@ -252,7 +253,7 @@ __global__ void __launch_bounds__(threads, residentBlocks) decodeKernel(const __
       score = warpSum<lanes>(score);
       scores[u] = key0 + u * step < end ? score : -infinity;
       newMaximum = fmaxf(newMaximum, scores[u]);
-      if (scoreOutput && lane % lanes == 0 && key0 + u * step < smaller(end, int(a.scoreKeys)))
+      if (scoreOutput && lane % lanes == 0 && key0 + u * step < min(end, int(a.scoreKeys)))
         scoreOutput[key0 + u * step] = score * ln2;
     }
     if (newMaximum == -infinity) continue;

@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(Warps * 32, 1)
   const int headsPerGroup = int(a.heads / a.keyValueHeads), rowsOfEntry = int(a.queries) * headsPerGroup,
             size = int(a.headSize);
   letNextKernelStart();
-  if (!a.keysStay) waitForPreviousKernel();
+  if (!a.keysUnchanged) waitForPreviousKernel();
   const Entry entry = entryOf(a, b);
   const int start = entry.start;
   if (entry.keys == 0) {  // nothing is visible: the output is zero
@@ -83,7 +83,7 @@ __global__ void __launch_bounds__(Warps * 32, 1)
   }
   const int groupSize = groups.maximum > 1 ? rangeGroupSize(a, b) : 1;
   // The rows of entries in a group are consecutive.
-  const int rows = rowsOfEntry * groupSize, row0 = rowTile * S::rows, lastRow = smaller(row0 + S::rows, rows) - 1;
+  const int rows = rowsOfEntry * groupSize, row0 = rowTile * S::rows, lastRow = min(row0 + S::rows, rows) - 1;
   // Blocks without work wait too: the next kernel's wait for this one must imply that all earlier ones have ended.
   if (groupSize < groups.minimum || row0 >= rows) return waitForPreviousKernel();
 
@@ -104,10 +104,10 @@ __global__ void __launch_bounds__(Warps * 32, 1)
 
   const int limit = visibleKeys(a, entry, lastRow / headsPerGroup);  // the block's last row sees the most keys
   const int tiles = divideUp(limit, S::keys);
-  const int perSplit = limit <= singleBlockKeys ? tiles : larger(divideUp(tiles, splitsOfGrid), minTilesPerSplit);
+  const int perSplit = limit <= singleBlockKeys ? tiles : max(divideUp(tiles, splitsOfGrid), minTilesPerSplit);
   const int splits = divideUp(tiles, perSplit), firstTile = split * perSplit;
   if (split >= splits) return waitForPreviousKernel();
-  const int endTile = smaller(tiles, firstTile + perSplit);
+  const int endTile = min(tiles, firstTile + perSplit);
 
   // int8: raw tiles, and the scales of keys and then values, which pass through registers to shared memory.
   constexpr int perThread = divideUp(2 * S::keys, S::threads);
@@ -119,7 +119,7 @@ __global__ void __launch_bounds__(Warps * 32, 1)
     for (int chunk = thread; chunk < S::keys * (P / 16); chunk += S::threads) {
       const int row = chunk / (P / 16), column = chunk % (P / 16) * 16, key = tile * S::keys + row;
       const bool valid = key < limit && column < size;
-      const int64_t at = valid ? cachePlace(a, key, entry) : 0, element = keyHead * size + column;
+      const int64_t at = valid ? cachePosition(a, key, entry) : 0, element = keyHead * size + column;
       const auto *k = static_cast<const int8_t*>(a.k.data), *v = static_cast<const int8_t*>(a.v.data);
       copyAsync16(to + row * P + column, valid ? k + at * a.k.rowStride + element : k, valid ? 16 : 0);
       copyAsync16(to + S::raw + row * P + column, valid ? v + at * a.v.rowStride + element : v, valid ? 16 : 0);
@@ -129,7 +129,7 @@ __global__ void __launch_bounds__(Warps * 32, 1)
       const int index = thread + i * S::threads, key = tile * S::keys + index % S::keys;
       const float* scales = index < S::keys ? a.keyScales : a.valueScales;
       nextFactors[i] =
-          index < 2 * S::keys && key < limit ? scales[cachePlace(a, key, entry) * a.keyValueHeads + keyHead] : 0.0f;
+          index < 2 * S::keys && key < limit ? scales[cachePosition(a, key, entry) * a.keyValueHeads + keyHead] : 0.0f;
     }
   };
   auto load = [&](int tile, int stage) {
@@ -157,8 +157,8 @@ __global__ void __launch_bounds__(Warps * 32, 1)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int row = row0 + (warp * MTiles + m) * 16 + half * 8 + group;
-      const int i = smaller(row, rows - 1) / headsPerGroup,
-                head = int(keyHead) * headsPerGroup + smaller(row, rows - 1) % headsPerGroup;
+      const int i = min(row, rows - 1) / headsPerGroup,
+                head = int(keyHead) * headsPerGroup + min(row, rows - 1) % headsPerGroup;
       visible[m][half] = row < rows ? visibleKeys(a, entry, i) : 0;
       const T* q = static_cast<const T*>(a.q.data) + b * a.q.batchStride + i * a.q.rowStride + head * size;
 #pragma unroll
@@ -329,7 +329,7 @@ int64_t rowsOf(const AttentionArguments& a) { return a.queries * (a.heads / a.ke
 /** Rows of a block. If entries may be grouped, groups of five beams are assumed. */
 int64_t blockRows(const AttentionArguments& a, RangeGroups groups) {
   constexpr int beams = 5;
-  const int64_t rows = rowsOf(a) * smaller(groups.maximum, beams);
+  const int64_t rows = rowsOf(a) * min(groups.maximum, beams);
   if (groups.maximum == 1 && a.type != DType::float32 && a.headSize <= 64 && rows > 64 && !a.scores && !a.keyScales)
     return 128;
   return rows > 32 ? 64 : 32;
@@ -337,7 +337,7 @@ int64_t blockRows(const AttentionArguments& a, RangeGroups groups) {
 
 /** Row tiles of the largest possible group. */
 int64_t rowTilesOf(const AttentionArguments& a, RangeGroups groups) {
-  return divideUp(rowsOf(a) * smaller<int64_t>(groups.maximum, a.batch), blockRows(a, groups));
+  return divideUp(rowsOf(a) * min<int64_t>(groups.maximum, a.batch), blockRows(a, groups));
 }
 
 int64_t splitsOf(const AttentionArguments& a, bool split, RangeGroups groups, const Launcher& launcher) {

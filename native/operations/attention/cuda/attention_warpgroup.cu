@@ -49,8 +49,8 @@ __global__ void __launch_bounds__(threads, 2) warpgroupKernel(const __grid_const
     for (int i = 0; i < tileKeys / 32; ++i) {
       const int row = thread / 8 + i * 32, key = tile * tileKeys + row;
       const bool valid = key < keys;
-      copyAsync16(to + chunkPlace(row, column), valid ? keyOf + key * a.k.rowStride : keyOf, valid ? 16 : 0);
-      copyAsync16(to + tileBytes + chunkPlace(row, column), valid ? valueOf + key * a.v.rowStride : valueOf,
+      copyAsync16(to + chunkOffset(row, column), valid ? keyOf + key * a.k.rowStride : keyOf, valid ? 16 : 0);
+      copyAsync16(to + tileBytes + chunkOffset(row, column), valid ? valueOf + key * a.v.rowStride : valueOf,
                   valid ? 16 : 0);
     }
   };
@@ -65,7 +65,7 @@ __global__ void __launch_bounds__(threads, 2) warpgroupKernel(const __grid_const
   T* outputs[2];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int row = smaller(row0 + half * 8, rows - 1), i = row / headsPerGroup;
+    const int row = min(row0 + half * 8, rows - 1), i = row / headsPerGroup;
     const int64_t head = keyHead * headsPerGroup + row % headsPerGroup;
     const T* q = static_cast<const T*>(a.q.data) + b * a.q.batchStride + i * a.q.rowStride + head * size;
 #pragma unroll

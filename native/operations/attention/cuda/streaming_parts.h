@@ -27,7 +27,7 @@ __device__ inline void writeScores(const AttentionArguments& a, int64_t b, const
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
           const int key = firstKey + n * 8 + lane % 4 * 2 + i;
-          if (key < smaller(visible[m][half], scoreKeys)) to[key] = scores[m][n][half * 2 + i] * a.scale;
+          if (key < min(visible[m][half], scoreKeys)) to[key] = scores[m][n][half * 2 + i] * a.scale;
         }
     }
 }
@@ -56,7 +56,7 @@ __device__ inline void joinSplits(const float* parts, int splitsOfGrid, int spli
       const int row = first + u * warps;
       state[u] = make_float2(-infinity, 0.0f);
       if (row < rows && lane < splits)
-        state[u] = loadFresh(reinterpret_cast<const float2*>(parts + row * rowParts + lane * part + size));
+        state[u] = loadUncached(reinterpret_cast<const float2*>(parts + row * rowParts + lane * part + size));
     }
 #pragma unroll
     for (int u = 0; u < rowsPerPass; ++u) {
@@ -74,7 +74,7 @@ __device__ inline void joinSplits(const float* parts, int splitsOfGrid, int spli
       float4 values[splitsPerPass];
 #pragma unroll
       for (int u = 0; u < splitsPerPass; ++u)
-        values[u] = first + u < splits ? loadFresh(reinterpret_cast<const float4*>(from + (first + u) * part))
+        values[u] = first + u < splits ? loadUncached(reinterpret_cast<const float4*>(from + (first + u) * part))
                                        : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 #pragma unroll
       for (int u = 0; u < splitsPerPass; ++u) {

@@ -298,7 +298,7 @@ bool decoderLayerFits(const DecoderLayerArguments& o, const Launcher& launcher) 
   }
   for (const AttentionArguments* a : {&o.self, &o.cross})
     if (a->batch != 1 || a->queries != 1 || a->type != type || a->heads != a->keyValueHeads || a->heads > cluster ||
-        a->headSize > maxHeadSize || a->headSize != o.self.headSize || a->heads != o.self.heads || !a->keysStay ||
+        a->headSize > maxHeadSize || a->headSize != o.self.headSize || a->heads != o.self.heads || !a->keysUnchanged ||
         a->scores || a->source || a->keyScales)
       return false;
   bool shaped = true;

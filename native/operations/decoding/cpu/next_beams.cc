@@ -64,7 +64,7 @@ class Beams {
     for (int64_t b = team_.thread; b < s_.batch; b += team_.threads) {
       const int64_t row = beamRow(b);
       if (row < 0) continue;
-      const int64_t count = larger(windowOf(b).beams + 1, topOf(s_, row));
+      const int64_t count = max(windowOf(b).beams + 1, topOf(s_, row));
       logSums_[b] = choice(b, row, Share(0, team_)).logSum();
       rank(s_.logits + b * s_.vocabulary, s_.vocabulary, count, ranked_ + b * maxTop);
       writeTop(s_, row, s_.length[row], ranked_ + b * maxTop, logSums_[b]);
@@ -188,7 +188,7 @@ class Beams {
   }
   void finish(const Window& window, int64_t length, const Candidate& candidate) const {
     const int64_t slot = a_.doneCount[window.state];
-    if (slot >= smaller(a_.wanted[window.state], window.room)) return;
+    if (slot >= min(a_.wanted[window.state], window.room)) return;
     const int64_t row = window.done + slot;
     write(window, row, length, candidate, a_.doneTokens, a_.doneLogProbability, a_.doneSource);
     a_.doneLength[row] = int32_t(length + 1);

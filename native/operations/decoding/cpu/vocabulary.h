@@ -82,7 +82,7 @@ struct Sampler {
     int64_t i = begin;
     for (; i + vectorWidth <= end; i += vectorWidth) {  // noise (two logarithms) is computed only if it can matter
       const F upperBound = load(logits + i) * splat(inverse) + splat(maxNoise);
-      if (largest(upperBound) < summary.sampledScore) continue;
+      if (maxLane(upperBound) < summary.sampledScore) continue;
       for (int j = 0; j < vectorWidth; ++j)
         if (upperBound[j] >= summary.sampledScore) consider(i + j);
     }
@@ -103,10 +103,10 @@ Summary summarize(float* logits, const uint8_t* suppressed, uint8_t bits, int64_
     value = (flags & splatInteger(bits)) == I{} ? value : splat(-infinity);
     value = value == value ? value : splat(-infinity);
     store(logits + i, value);
-    highest = larger(highest, value);
+    highest = max(highest, value);
   }
   Summary summary;
-  float top = largest(highest);
+  float top = maxLane(highest);
   for (; i < end; ++i) {
     if ((suppressed[i] & bits) != 0 || logits[i] != logits[i]) logits[i] = -infinity;
     if (logits[i] > top) top = logits[i];
@@ -128,7 +128,7 @@ Summary summarize(float* logits, const uint8_t* suppressed, uint8_t bits, int64_
 }
 
 void forbid(float* logits, TokenRange range, const Share& share) {
-  for (int64_t i = larger(range.begin, share.begin); i < smaller(range.end, share.end); ++i) logits[i] = -infinity;
+  for (int64_t i = max(range.begin, share.begin); i < min(range.end, share.end); ++i) logits[i] = -infinity;
 }
 
 /** Applies repetition penalty and forbidden n-grams to this thread's share of a row's logits. */
@@ -167,7 +167,7 @@ Summaries filterShare(const NextTokenArguments& a, int64_t b, int64_t row, const
   for (int64_t i = share.begin; i < share.end;) {
     const bool text = !isTimestamp(a, i);
     const int64_t kindEnd = i < a.timestampBegin ? a.timestampBegin : text ? a.vocabulary : a.timestampEnd;
-    const int64_t end = smaller(smaller(i + blockLogits, share.end), kindEnd);
+    const int64_t end = min(min(i + blockLogits, share.end), kindEnd);
     const Summary part = summarize(logits, suppressed, forbidden.suppressedBits, i, end, sampler);
     (text ? summaries.text : summaries.timestamps).include(part);
     i = end;
@@ -212,7 +212,7 @@ void rank(const float* logits, int64_t vocabulary, int64_t count, Ranked* found)
   };
   int64_t i = 0;
   for (; i + vectorWidth <= vocabulary; i += vectorWidth) {
-    if (!(largest(load(logits + i)) > found[count - 1].logit)) continue;
+    if (!(maxLane(load(logits + i)) > found[count - 1].logit)) continue;
     for (int j = 0; j < vectorWidth; ++j) insert(i + j);
   }
   for (; i < vocabulary; ++i) insert(i);
@@ -220,7 +220,7 @@ void rank(const float* logits, int64_t vocabulary, int64_t count, Ranked* found)
 
 /** How many top tokens are wanted of the sequence in this row. */
 int64_t topOf(const NextTokenArguments& a, int64_t row) {
-  return a.topCount ? smaller(larger(int64_t(a.topCount[row]), 0), a.top) : a.top;
+  return a.topCount ? min(max(int64_t(a.topCount[row]), 0), a.top) : a.top;
 }
 
 /** Writes the top tokens of the sequence in this row at the index of the new token. */

@@ -21,7 +21,7 @@ constexpr int maxCandidates = maxBeams * (maxBeams + 1);
 
 /** The most tokens that are ranked per beam. */
 __host__ __device__ int64_t rankCount(const NextBeamsArguments& a) {
-  return larger<int64_t>((a.step.beams ? int64_t(maxBeams) : a.beams) + 1, a.step.top);
+  return max<int64_t>((a.step.beams ? int64_t(maxBeams) : a.beams) + 1, a.step.top);
 }
 
 /** The beams of one window: consecutive entries and rows. */
@@ -68,7 +68,7 @@ __global__ void __launch_bounds__(choiceThreads, 2) rankBeamsKernel(const __grid
   const RowState state(a.step, row);
   const ChoiceScratch scratch(a.step.scratch, b, gridDim.x, rankCount(a));
   Summary choice;
-  if (summarizeVocabulary(a.step, b, row, larger<int64_t>(window.beams + 1, topOf(a.step, row)), state, logits, scratch,
+  if (summarizeVocabulary(a.step, b, row, max<int64_t>(window.beams + 1, topOf(a.step, row)), state, logits, scratch,
                           *shared, choice))
     writeTop(a.step, row, scratch, choice.logSum());
 }
@@ -132,7 +132,7 @@ __device__ int decide(const NextBeamsArguments& a, const Window& window, int64_t
       shared.children[next] = {candidate, window.row + next};
       ++next;
     } else if (const int64_t slot = a.doneCount[window.state] + finishing;
-               slot < smaller<int64_t>(a.wanted[window.state], window.room)) {
+               slot < min<int64_t>(a.wanted[window.state], window.room)) {
       shared.done[finishing++] = {candidate, window.done + slot};
     }
   }
@@ -179,7 +179,7 @@ __global__ void __launch_bounds__(choiceThreads, 1) advanceBeamsKernel(const __g
   const size_t table = size_t(s.batch * capacity) * 4;
   const Histories old{reinterpret_cast<int32_t*>(copied), reinterpret_cast<int32_t*>(copied + table),
                       reinterpret_cast<float*>(copied + 2 * table)};
-  for (int64_t i = threadIdx.x; i < window.beams * smaller<int64_t>(length, capacity); i += choiceThreads) {
+  for (int64_t i = threadIdx.x; i < window.beams * min<int64_t>(length, capacity); i += choiceThreads) {
     const int64_t beam = i / length, index = i % length, row = first + beam;
     const int64_t to = (window.entry + beam) * capacity + index, from = row * capacity + index;
     old.tokens[to] = s.tokens[from];

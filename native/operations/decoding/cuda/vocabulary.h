@@ -265,7 +265,7 @@ struct RowState {
 __device__ inline bool summarizeVocabulary(const NextTokenArguments& n, int64_t b, int64_t row, int64_t count,
                                            const RowState& state, ThreadLogits logits, const ChoiceScratch& scratch,
                                            ChoiceShared& shared, Summary& choice) {
-  const int begin = int(blockIdx.x * logitsPerBlock), end = smaller(int(n.vocabulary), begin + int(logitsPerBlock));
+  const int begin = int(blockIdx.x * logitsPerBlock), end = min(int(n.vocabulary), begin + int(logitsPerBlock));
   const uint8_t* suppressed = n.suppressed + row * n.suppressedStride;
   uint32_t suppressedBits = 0;  // suppressed bits of the thread's tokens, two for each
 #pragma unroll
@@ -322,12 +322,12 @@ __device__ inline bool summarizeVocabulary(const NextTokenArguments& n, int64_t 
   auto part = [&](int64_t i) {
     const Summary* from = scratch.parts + i;
     Summary loaded;
-    loaded.highest = loadFresh(&from->highest);
-    loaded.sum = loadFresh(&from->sum);
-    loaded.token = loadFresh(&from->token);
-    loaded.sampledScore = loadFresh(&from->sampledScore);
-    loaded.sampledLogit = loadFresh(&from->sampledLogit);
-    loaded.sampled = loadFresh(&from->sampled);
+    loaded.highest = loadUncached(&from->highest);
+    loaded.sum = loadUncached(&from->sum);
+    loaded.token = loadUncached(&from->token);
+    loaded.sampledScore = loadUncached(&from->sampledScore);
+    loaded.sampledLogit = loadUncached(&from->sampledLogit);
+    loaded.sampled = loadUncached(&from->sampled);
     return loaded;
   };
   // Every warp computes the result for itself.
@@ -350,7 +350,7 @@ __device__ inline bool summarizeVocabulary(const NextTokenArguments& n, int64_t 
       for (int64_t i = threadIdx.x; i < int64_t(gridDim.x) * 2 * count; i += choiceThreads) {
         if (timestamp && i / count % 2 == 0) continue;
         const Ranked* from = scratch.lists + i;
-        consider(Ranked{loadFresh(&from->logit), loadFresh(&from->token)});
+        consider(Ranked{loadUncached(&from->logit), loadUncached(&from->token)});
       }
     });
   if (threadIdx.x == 0) {
@@ -363,7 +363,7 @@ __device__ inline bool summarizeVocabulary(const NextTokenArguments& n, int64_t 
 
 /** How many top tokens are wanted of the sequence in this row. */
 __device__ inline int64_t topOf(const NextTokenArguments& n, int64_t row) {
-  return n.topCount ? smaller<int64_t>(larger(n.topCount[row], 0), n.top) : n.top;
+  return n.topCount ? min<int64_t>(max(n.topCount[row], 0), n.top) : n.top;
 }
 
 /** Writes the top tokens of the sequence in this row at the index of the new token. Called by the block. */

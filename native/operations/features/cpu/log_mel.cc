@@ -75,11 +75,11 @@ void logMel(const LogMelArguments& a, const Team& team) {
   const Share share(a.batch * groups, team);
   for (int64_t unit = share.begin; unit < share.end; ++unit) {
     const int64_t b = unit / groups, frame = unit % groups * vectorWidth;
-    const int64_t count = smaller(vectorWidth, a.frames - frame);
+    const int64_t count = min(vectorWidth, a.frames - frame);
     const float* samples = a.samples + b * length + frame * a.hop;
     I indices;
     for (int i = 0; i < vectorWidth; ++i)
-      indices[i] = int32_t(smaller(i, count - 1) * a.hop);  // lanes without a frame repeat the last one
+      indices[i] = int32_t(min(i, count - 1) * a.hop);  // lanes without a frame repeat the last one
     for (int64_t n = 0; n < a.fftSize / 2; ++n) {
       packed[n].re = gatherFrames(samples + 2 * n, indices) * splat(a.window[2 * n]);
       packed[n].im = gatherFrames(samples + 2 * n + 1, indices) * splat(a.window[2 * n + 1]);
@@ -90,8 +90,8 @@ void logMel(const LogMelArguments& a, const Team& team) {
       const float* filter = a.filters + mel * bins;
       F energy = {};
       for (int64_t k = ranges[mel].begin; k < ranges[mel].end; ++k) energy = fused(splat(filter[k]), power[k], energy);
-      const F value = log10Positive(larger(energy, splat(1e-10f)));
-      top = larger(top, value);
+      const F value = log10Positive(max(energy, splat(1e-10f)));
+      top = max(top, value);
       float* to = a.features + (b * a.mels + mel) * a.frames + frame;
       if (count == vectorWidth) {
         store(to, value);
@@ -100,7 +100,7 @@ void logMel(const LogMelArguments& a, const Team& team) {
       }
     }
     float& best = highest[team.thread * a.batch + b];
-    const float unitTop = largest(top);
+    const float unitTop = maxLane(top);
     if (unitTop > best) best = unitTop;
   }
   team.barrier();
@@ -113,9 +113,9 @@ void logMel(const LogMelArguments& a, const Team& team) {
     float* features = a.features + row * a.frames;
     const F floor = splat(peak - 8.0f);
     for (int64_t i = 0; i < a.frames; i += vectorWidth) {
-      const int64_t count = smaller(vectorWidth, a.frames - i);
+      const int64_t count = min(vectorWidth, a.frames - i);
       const F value = count == vectorWidth ? load(features + i) : loadPart(features + i, count);
-      const F scaled = (larger(value, floor) + splat(4.0f)) * splat(0.25f);
+      const F scaled = (max(value, floor) + splat(4.0f)) * splat(0.25f);
       if (count == vectorWidth) {
         store(features + i, scaled);
       } else {

@@ -39,7 +39,7 @@ __global__ void __launch_bounds__(threads) logMelKernel(const __grid_constant__ 
   float *plus = shared, *minus = plus + foldedSize(size), *power = minus + foldedSize(size);
   float *cosines = power + foldedSize(size), *sines = cosines + size;
   const int64_t b = blockIdx.y, frame0 = int64_t(blockIdx.x) * framesPerBlock;
-  const int count = int(smaller<int64_t>(framesPerBlock, l.frames - frame0));
+  const int count = int(min<int64_t>(framesPerBlock, l.frames - frame0));
   const float* samples = l.samples + b * ((l.frames - 1) * l.hop + size) + frame0 * l.hop;
   letNextKernelStart();
   for (int i = thread; i < size; i += threads) sincospif(2.0f * float(i) / float(size), sines + i, cosines + i);
@@ -134,7 +134,7 @@ cudaError_t logMel(const LogMelArguments& l, const Launcher& launcher) {
   const cudaError_t error = launch(launcher, logMelKernel, grid, dim3(threads), logMelSharedBytes(l.fftSize), l);
   if (error != cudaSuccess) return error;
   const int64_t blocks =
-      smaller<int64_t>(divideUp<int64_t>(l.batch * l.mels * l.frames, 256), launcher.multiprocessors * 8);
+      min<int64_t>(divideUp<int64_t>(l.batch * l.mels * l.frames, 256), launcher.multiprocessors * 8);
   return launch(launcher, floorKernel, dim3(unsigned(blocks)), dim3(256), 0, l);
 }
 

@@ -94,12 +94,12 @@ void prepare(const LinearArguments& a, const Rows<Kind>& to, int64_t begin, int6
 template <typename Y>
 inline void finish(const LinearArguments& a, const F* values, int64_t row, int64_t column, int64_t count) {
   for (int i = 0; i * vectorWidth < count; ++i)
-    finishVector<Y>(a, values[i], row, column + i * vectorWidth, smaller(vectorWidth, count - i * vectorWidth));
+    finishVector<Y>(a, values[i], row, column + i * vectorWidth, min(vectorWidth, count - i * vectorWidth));
 }
 
 /** Scales and stores one row's values of one panel. */
 inline void storePanel(const LinearArguments& a, const F* sums, F factor, int64_t row, int64_t panel) {
-  const int64_t column = panel * bytePanel, count = smaller(bytePanel, a.columns - column);
+  const int64_t column = panel * int8PanelRows, count = min(int8PanelRows, a.columns - column);
   F values[panelVectors];
   for (int i = 0; i < panelVectors; ++i) values[i] = sums[i] * factor * load(a.scales + column + i * vectorWidth);
   if (a.yType == DType::bfloat16) {
@@ -115,7 +115,7 @@ inline void tile(const LinearArguments& a, const Rows<Quantized>& x, int64_t at,
   // A single row would wait for its own sums: four accumulators take turns.
   constexpr int accumulators = Count == 1 ? 4 : 1;
   const int64_t groups = groupsOf(a.depth);
-  const int8_t* w = static_cast<const int8_t*>(a.w) + panel * groups * bytePanel * 4;
+  const int8_t* w = static_cast<const int8_t*>(a.w) + panel * groups * int8PanelRows * 4;
   const int32_t* words = x.words + at * x.stride;
   I sums[Count][Panels][panelVectors * accumulators] = {};
   for (int r = 0; r < Count; ++r)
@@ -124,7 +124,7 @@ inline void tile(const LinearArguments& a, const Rows<Quantized>& x, int64_t at,
   auto line = [&](int64_t g, int accumulator) __attribute__((always_inline)) {
     Bytes::Stored stored[Panels][panelVectors];
     for (int p = 0; p < Panels; ++p) {
-      const int8_t* from = w + (p * groups + g) * bytePanel * 4;
+      const int8_t* from = w + (p * groups + g) * int8PanelRows * 4;
       if (Ahead) prefetch(from + (Panels > 1 ? (Panels - 1) * groups * 64 : 0) + prefetchBytes);
       for (int i = 0; i < panelVectors; ++i) stored[p][i] = Bytes::read(from + i * vectorWidth * 4);
     }
@@ -159,16 +159,16 @@ template <int Count, int Panels, bool Ahead>
 inline void tile(const LinearArguments& a, const Rows<Widened>& x, int64_t at, int64_t row, int64_t panel) {
   static_assert(Panels == 1);
   const int64_t groups = groupsOf(a.depth);
-  const int8_t* w = static_cast<const int8_t*>(a.w) + panel * groups * bytePanel * 4;
+  const int8_t* w = static_cast<const int8_t*>(a.w) + panel * groups * int8PanelRows * 4;
   const float* words = x.words + at * x.stride;
   constexpr int accumulators = Count == 1 ? 4 : 1;
   F sums[Count][panelVectors * accumulators] = {};
   for (int64_t g = 0; g < groups; ++g) {
-    if (Ahead) prefetch(w + g * bytePanel * 4 + prefetchBytes);
+    if (Ahead) prefetch(w + g * int8PanelRows * 4 + prefetchBytes);
     ONEHEAD_UNROLL(4)
     for (int i = 0; i < panelVectors; ++i) {
       I line;
-      __builtin_memcpy(&line, w + g * bytePanel * 4 + i * vectorWidth * 4, sizeof line);
+      __builtin_memcpy(&line, w + g * int8PanelRows * 4 + i * vectorWidth * 4, sizeof line);
       const F widened[4] = {__builtin_convertvector(line << 24 >> 24, F), __builtin_convertvector(line << 16 >> 24, F),
                             __builtin_convertvector(line << 8 >> 24, F), __builtin_convertvector(line >> 24, F)};
       ONEHEAD_UNROLL(16)
@@ -241,7 +241,7 @@ static inline int64_t rowScratchWords(int64_t depth) { return roundUp(depth, 16)
 
 template <typename Kind>
 void linear(const LinearArguments& a, const Team& team) {
-  const int64_t panels = (a.columns + bytePanel - 1) / bytePanel;
+  const int64_t panels = (a.columns + int8PanelRows - 1) / int8PanelRows;
   float* scratch = static_cast<float*>(a.scratch);
   if (a.rows >= manyRows) {
     // Each thread prepares its own block of rows.
@@ -250,7 +250,7 @@ void linear(const LinearArguments& a, const Team& team) {
     const Rows<Kind> x = rowsIn<Kind>(own, blockRows, a.depth);
     const Share share(a.rows, team);
     for (int64_t row = share.begin; row < share.end; row += blockRows) {
-      const int64_t count = smaller(blockRows, share.end - row);
+      const int64_t count = min(blockRows, share.end - row);
       prepare(a, x, row, row + count, 0, own + rowWords<Kind>(blockRows, a.depth));
       overPanels(a, x, row, count, 0, panels);
     }
@@ -280,11 +280,11 @@ float quantizeRow(const float* x, int64_t count, int8_t* q) { return quantizeRow
 size_t linearBytesScratch(const LinearArguments& a, int threads) {
   const int64_t rows = a.rows, depth = a.depth;
   const int64_t few =
-      larger(rowWords<Quantized>(smaller(rows, manyRows), depth), rowWords<Widened>(smaller(rows, manyRows), depth)) +
+      max(rowWords<Quantized>(min(rows, manyRows), depth), rowWords<Widened>(min(rows, manyRows), depth)) +
       threads * rowScratchWords(depth);
-  const int64_t many = threads * (larger(rowWords<Quantized>(blockRows, depth), rowWords<Widened>(blockRows, depth)) +
+  const int64_t many = threads * (max(rowWords<Quantized>(blockRows, depth), rowWords<Widened>(blockRows, depth)) +
                                   rowScratchWords(depth));
-  return size_t(rows >= manyRows ? larger(few, many) : few) * sizeof(float);
+  return size_t(rows >= manyRows ? max(few, many) : few) * sizeof(float);
 }
 
 void linearBytes(const LinearArguments& a, const Team& team) {

@@ -109,7 +109,7 @@ inline void panelOfRows(const T* w, const Prepared<T>* x, int64_t rows, int64_t 
 template <typename Y>
 void finish(const LinearArguments& a, const float* sums, int64_t row, int64_t column, int64_t count) {
   for (int64_t c = 0; c < count; c += vectorWidth)
-    finishVector<Y>(a, load(sums + c), row, column + c, smaller(vectorWidth, count - c));
+    finishVector<Y>(a, load(sums + c), row, column + c, min(vectorWidth, count - c));
 }
 
 template <typename T, typename X>
@@ -135,12 +135,12 @@ void product(const LinearArguments& a, const Prepared<T>* x, int64_t xStride, co
   const T* w = static_cast<const T*>(a.w);
   // Threads get whole cache lines of y, so that no two threads write to the same line.
   const Share lines((a.columns + 15) / 16, team);
-  const int64_t end = smaller(lines.end * 16, a.columns);
+  const int64_t end = min(lines.end * 16, a.columns);
   alignas(64) float sums[groupRows * chunkColumns];
   for (int64_t column = lines.begin * 16; column < end; column += chunkColumns) {
-    const int64_t count = smaller(chunkColumns, end - column);
+    const int64_t count = min(chunkColumns, end - column);
     for (int64_t row = 0; row < a.rows; row += groupRows) {
-      const int64_t rows = smaller(groupRows, a.rows - row);
+      const int64_t rows = min(groupRows, a.rows - row);
       const Prepared<T>* groupX = x + row * xStride;
       int64_t c = 0;
       for (; c + panelRows <= count; c += panelRows)

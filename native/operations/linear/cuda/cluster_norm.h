@@ -63,7 +63,7 @@ __device__ inline void normRows(const FewRowsArguments& m, const Layout& l, std:
     for (int rank = 0; rank < maxSplit; ++rank) {
       if (rank >= l.split) break;
       const int begin = l.steps * rank / l.split * stepDepth<W>, end = l.steps * (rank + 1) / l.split * stepDepth<W>;
-      counts[rank] = float(smaller(end, int(m.depth)) - begin) / float(m.depth);
+      counts[rank] = float(min(end, int(m.depth)) - begin) / float(m.depth);
       mean = fmaf(means[rank], counts[rank], mean);
     }
     float between = 0;

@@ -89,7 +89,7 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
   };
   letNextKernelStart();
   if (m.weightChanges) waitForPreviousKernel();
-  const int first = begin * stepDepth<W>, count = smaller(end * stepDepth<W>, int(m.depth)) - first;
+  const int first = begin * stepDepth<W>, count = min(end * stepDepth<W>, int(m.depth)) - first;
   if (m.normWeight)
     for (int k = thread * 4; k < count; k += threads * 4) {
       copyAsync16(norm + k, m.normWeight + first + k, 16);
@@ -134,7 +134,7 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
       const std::byte* weights = ring + stage * stageBytes;
       const T* left = reinterpret_cast<const T*>(x) + step * stepDepth<W>;
       if constexpr (std::is_same_v<W, int8_t>)
-        multiplyInt8<T, NTiles>(sums, weights, left, l.xStride / int(sizeof(T)));
+        multiplyInt8Stage<T, NTiles>(sums, weights, left, l.xStride / int(sizeof(T)));
       else
         multiplyStage<T, NTiles>(sums, weights, left, l.xStride / int(sizeof(T)));
       stage = stage + 1 == stages ? 0 : stage + 1;

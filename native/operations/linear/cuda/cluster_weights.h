@@ -76,7 +76,7 @@ __device__ inline void loadWeights(Pair<T> (&a)[4], const std::byte* stage, int 
  * weights by the same 16 of x: the order of depths in a sum is arbitrary.
  */
 template <class T, int NTiles>
-__device__ inline void multiplyInt8(float (&sums)[NTiles][4], const std::byte* stage, const T* x, int stride) {
+__device__ inline void multiplyInt8Stage(float (&sums)[NTiles][4], const std::byte* stage, const T* x, int stride) {
   constexpr int slices = stepDepth<int8_t> / 64;
   const int lane = int(threadIdx.x) % 32, group = lane / 4, quad = lane % 4;
 #pragma unroll NTiles < 4 ? 2 : 1  // more would spill

@@ -102,7 +102,7 @@ struct Chunk;
 template <class T>
 struct Chunk<T, vectorSize<T>> {
   uint4 raw;
-  __device__ void load(const T* from) { raw = loadOnce16(from); }
+  __device__ void load(const T* from) { raw = loadConstant16(from); }
   __device__ void values(float (&to)[vectorSize<T>]) const {
     if constexpr (std::is_same_v<T, int8_t>)
       unpackBytes(raw, to);
@@ -132,8 +132,8 @@ __global__ void __launch_bounds__(threads) matvecKernel(const __grid_constant__ 
     for (int u = 0; u < loadsInFlight; ++u)
 #pragma unroll
       for (int c = 0; c < Columns; ++c) {
-        const int64_t row = smaller<int64_t>(from + c, m.columns - 1);
-        const int at = smaller(chunk + u * 32, chunks - 1);
+        const int64_t row = min<int64_t>(from + c, m.columns - 1);
+        const int at = min(chunk + u * 32, chunks - 1);
         nextChunks[c][u].load(weight + row * depth + at * Vector);
       }
   };
@@ -206,8 +206,8 @@ int64_t roundedRows(int64_t rows) { return rows == 3 ? 4 : rows; }
 
 template <class T, int Rows, int Columns, int Vector>
 cudaError_t run(const FewRowsArguments& m, const Launcher& launcher) {
-  const int64_t blocks = smaller<int64_t>(divideUp<int64_t>(m.columns, warps * Columns),
-                                          launcher.multiprocessors * blocksPerMultiprocessor);
+  const int64_t blocks =
+      min<int64_t>(divideUp<int64_t>(m.columns, warps * Columns), launcher.multiprocessors * blocksPerMultiprocessor);
   return launch(launcher, matvecKernel<T, Rows, Columns, Vector>, dim3(unsigned(blocks)), dim3(threads),
                 sharedBytes(Rows, m.depth), m);
 }

@@ -80,7 +80,7 @@ __global__ void __launch_bounds__(WM* WN * 32, residentBlocks<BM, B>)
   letNextKernelStart();
   waitForPreviousKernel();
   int64_t depth = p.depth;
-  if (p.start) depth = smaller<int64_t>(depth, p.start[z / p.startInner] + p.startExtra);
+  if (p.start) depth = min<int64_t>(depth, p.start[z / p.startInner] + p.startExtra);
   const T* a = static_cast<const T*>(p.a) + offsetOf(p.aBatch, z);
   using Stored = std::conditional_t<B == Right::widened, int8_t, T>;
   const Stored* b = static_cast<const Stored*>(p.b) + offsetOf(p.bBatch, z);
@@ -99,8 +99,8 @@ __global__ void __launch_bounds__(WM* WN * 32, residentBlocks<BM, B>)
     aLast[i] = depth;
     if (p.aLimit) {
       const int64_t begin = row % p.aRows.inner * p.aRows.innerStride + p.aBegin;
-      aFirst[i] = larger<int64_t>(0, -begin);
-      aLast[i] = smaller<int64_t>(depth, p.aLimit - begin);
+      aFirst[i] = max<int64_t>(0, -begin);
+      aLast[i] = min<int64_t>(depth, p.aLimit - begin);
     }
   }
   auto load = [&](int64_t tile, int stage) {
@@ -112,7 +112,7 @@ __global__ void __launch_bounds__(WM* WN * 32, residentBlocks<BM, B>)
       const int index = thread + i * Tiles::threads, chunk = index % chunks;
       const int64_t k = k0 + chunk * vector;
       T* to = aTile + index / chunks * Tiles::stride + chunk * vector;
-      const int count = int(smaller<int64_t>(vector, larger<int64_t>(0, aLast[i] - k)));
+      const int count = int(min<int64_t>(vector, max<int64_t>(0, aLast[i] - k)));
       if (k >= aFirst[i]) {
         loadChunk(to, count ? aRow[i] + k : a, count, aAligned);
       } else if (k + vector <= aFirst[i]) {
@@ -125,14 +125,14 @@ __global__ void __launch_bounds__(WM* WN * 32, residentBlocks<BM, B>)
       constexpr int rowChunks = BN / vector;
       for (int index = thread; index < Tiles::depth * rowChunks; index += Tiles::threads) {
         const int64_t k = k0 + index / rowChunks, column = column0 + index % rowChunks * vector;
-        const int count = k < depth ? int(smaller<int64_t>(vector, larger<int64_t>(0, p.columns - column))) : 0;
+        const int count = k < depth ? int(min<int64_t>(vector, max<int64_t>(0, p.columns - column))) : 0;
         loadChunk(bTile + index / rowChunks * Tiles::wide + index % rowChunks * vector,
                   count ? b + k * p.bStride + column : b, count, bAligned);
       }
     } else if constexpr (B == Right::plain) {
       for (int index = thread; index < BN * chunks; index += Tiles::threads) {
         const int64_t column = column0 + index / chunks, k = k0 + index % chunks * vector;
-        const int count = column < p.columns ? int(smaller<int64_t>(vector, larger<int64_t>(0, depth - k))) : 0;
+        const int count = column < p.columns ? int(min<int64_t>(vector, max<int64_t>(0, depth - k))) : 0;
         loadChunk(bTile + index / chunks * Tiles::stride + index % chunks * vector,
                   count ? b + column * p.bStride + k : b, count, bAligned);
       }
@@ -155,7 +155,7 @@ __global__ void __launch_bounds__(WM* WN * 32, residentBlocks<BM, B>)
   auto loadInt8 = [&](int64_t tile) {
     eachEight([&](uint2& eight, int row, int at) {
       const int64_t column = column0 + row, k = tile * Tiles::depth + at;
-      const int count = column < p.columns ? int(smaller<int64_t>(8, larger<int64_t>(0, depth - k))) : 0;
+      const int count = column < p.columns ? int(min<int64_t>(8, max<int64_t>(0, depth - k))) : 0;
       if constexpr (B == Right::widened) eight = loadBytes(b + column * p.bStride + k, count, bAligned);
     });
   };

@@ -195,7 +195,7 @@ __global__ void __launch_bounds__(threads) widenRowsKernel(const __grid_constant
 
 unsigned blocksFor(int64_t work, const Launcher& launcher) {
   return unsigned(
-      larger<int64_t>(1, smaller<int64_t>(divideUp<int64_t>(work, threads), int64_t(launcher.multiprocessors) * 16)));
+      max<int64_t>(1, min<int64_t>(divideUp<int64_t>(work, threads), int64_t(launcher.multiprocessors) * 16)));
 }
 
 }  // namespace

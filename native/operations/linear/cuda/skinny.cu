@@ -67,17 +67,17 @@ __global__ void __launch_bounds__(warps * 32) skinnyKernel(const __grid_constant
   const int split = warp / RowGroups;
   const int64_t column0 = (int64_t(blockIdx.x) * RowGroups + warp % RowGroups) * 16;
   const W* weight = static_cast<const W*>(s.weight) + quad * vector;
-  const W* top = weight + smaller(column0 + group, s.columns - 1) * s.depth;
-  const W* bottom = weight + smaller(column0 + group + 8, s.columns - 1) * s.depth;
+  const W* top = weight + min(column0 + group, s.columns - 1) * s.depth;
+  const W* bottom = weight + min(column0 + group + 8, s.columns - 1) * s.depth;
   const int steps = int(s.depth / stepDepth), begin = steps * split / splits, end = steps * (split + 1) / splits;
 
   uint4 nextTop[stepsInFlight], nextBottom[stepsInFlight];
   auto fetch = [&](int step) {
 #pragma unroll
     for (int u = 0; u < stepsInFlight; ++u) {
-      const int64_t at = int64_t(smaller(step + u, steps - 1)) * stepDepth;
-      nextTop[u] = loadOnce16(top + at);
-      nextBottom[u] = loadOnce16(bottom + at);
+      const int64_t at = int64_t(min(step + u, steps - 1)) * stepDepth;
+      nextTop[u] = loadConstant16(top + at);
+      nextBottom[u] = loadConstant16(bottom + at);
     }
   };
   letNextKernelStart();
@@ -88,7 +88,7 @@ __global__ void __launch_bounds__(warps * 32) skinnyKernel(const __grid_constant
   const T* x[NTiles];
 #pragma unroll
   for (int n = 0; n < NTiles; ++n)
-    x[n] = static_cast<const T*>(s.x) + smaller<int64_t>(n * 8 + group, s.rows - 1) * s.depth + quad * vector;
+    x[n] = static_cast<const T*>(s.x) + min<int64_t>(n * 8 + group, s.rows - 1) * s.depth + quad * vector;
   float sums[NTiles][4] = {};
   for (int step = begin; step < end; step += stepsInFlight) {
     uint4 currentTop[stepsInFlight], currentBottom[stepsInFlight];

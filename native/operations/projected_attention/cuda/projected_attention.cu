@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(threads, 2)
   const int head = int(blockIdx.y), heads = int(a.heads), headsPerGroup = heads / int(a.keyValueHeads);
   const int keyValueHead = head / headsPerGroup;
   const int64_t row0 = int64_t(blockIdx.z) * l.rows;
-  const int rows = int(smaller<int64_t>(l.rows, a.batch - row0));
+  const int rows = int(min<int64_t>(l.rows, a.batch - row0));
   std::byte* ring = shared + l.ringAt;
   std::byte* x = shared + l.xAt;
   auto* projected = reinterpret_cast<float*>(shared + l.projectedAt);  // [parts][rows][size]
@@ -113,10 +113,10 @@ __global__ void __launch_bounds__(threads, 2)
 #pragma unroll
     for (int turn = 0; turn < buffers; ++turn) fetch(turn);
   };
-  if (a.keysStay) fetchFirst();
+  if (a.keysUnchanged) fetchFirst();
   clusterBarrier();  // all blocks have started: from here on they write to each other's shared memory
   waitForPreviousKernel();
-  if (!a.keysStay) fetchFirst();
+  if (!a.keysUnchanged) fetchFirst();
   float* scoreOutput = row < rows ? scoresOf(a, b, 0, head) : nullptr;
 
   if (preloadsNorm)
@@ -188,7 +188,7 @@ __global__ void __launch_bounds__(threads, 2)
       score = warpSum<lanes>(score);
       scores[u] = keyOf(u) < entry.keys ? score : -infinity;
       newMaximum = fmaxf(newMaximum, scores[u]);
-      if (scoreOutput && lane % lanes == 0 && keyOf(u) < smaller(entry.keys, int(a.scoreKeys)))
+      if (scoreOutput && lane % lanes == 0 && keyOf(u) < min(entry.keys, int(a.scoreKeys)))
         scoreOutput[keyOf(u)] = score * ln2;
     }
     if (newMaximum > -infinity) {
@@ -229,8 +229,8 @@ Layout layOut(const ProjectedAttentionArguments& o, const Launcher& launcher) {
   const int size = int(a.headSize), element = int(bytesOf(m.weightType));
   Layout l;
   // If more clusters than heads fit on the GPU, rows are divided over clusters: then each row has more warps.
-  const int64_t clusters = larger<int64_t>(1, launcher.multiprocessors * 2 / (cluster * a.heads));
-  l.groups = int(smaller<int64_t>(a.batch, larger<int64_t>(clusters, divideUp<int64_t>(a.batch, cluster))));
+  const int64_t clusters = max<int64_t>(1, launcher.multiprocessors * 2 / (cluster * a.heads));
+  l.groups = int(min<int64_t>(a.batch, max<int64_t>(clusters, divideUp<int64_t>(a.batch, cluster))));
   l.rows = int(divideUp<int64_t>(a.batch, l.groups));
   l.groups = int(divideUp<int64_t>(a.batch, l.rows));
   while (l.warpsPerRow * l.rows > warps) l.warpsPerRow /= 2;
@@ -238,10 +238,10 @@ Layout layOut(const ProjectedAttentionArguments& o, const Launcher& launcher) {
   l.columns = l.parts * size / cluster;
   l.weightStride = l.xStride = int(m.depth) * element + 16;
   const int partBytes = int(partialSize(size)) * int(sizeof(float)), floatBytes = int(sizeof(float));
-  const int behind = larger(warps * l.columns * l.rows * floatBytes, (warps + cluster) * partBytes);
+  const int behind = max(warps * l.columns * l.rows * floatBytes, (warps + cluster) * partBytes);
   l.ringAt = l.columns * l.weightStride;
   l.xAt = l.ringAt + buffersFor(o.appends) * stepsPerGroup * 2 * threads * 16;
-  l.projectedAt = l.xAt + divideUp(larger(l.rows * l.xStride, behind), 16) * 16;
+  l.projectedAt = l.xAt + divideUp(max(l.rows * l.xStride, behind), 16) * 16;
   l.biasAt = l.projectedAt + l.parts * l.rows * size * floatBytes;
   l.sharedBytes = size_t(l.biasAt + maxTiles * 16 * floatBytes) + warps * sizeof(Moments);
   return l;
@@ -268,7 +268,7 @@ bool projectedAttentionPays(const ProjectedAttentionArguments& o, const Launcher
   constexpr size_t reserved = 1024;  // shared memory that the system takes per block
   const int64_t residentBlocks =
       launcher.multiprocessors *
-      smaller<int64_t>(2, int64_t((launcher.sharedMemory + reserved) / (l.sharedBytes + reserved)));
+      min<int64_t>(2, int64_t((launcher.sharedMemory + reserved) / (l.sharedBytes + reserved)));
   // Heads that share keys would each read them, from the L2 cache at some 5 TB/s.
   const bool readsSharedKeys = a.keyValueHeads < a.heads && !o.appends && a.batch > 2;
   return a.heads * l.groups * cluster <= residentBlocks && !readsSharedKeys;

@@ -48,11 +48,11 @@ __device__ inline void normRows(const FewRowsArguments& m, const Layout& l, int6
   for (int i = 0; i < N; ++i) {
     const bool valid = active && place(i) < float4Count;
     values[i] = valid ? from[place(i)] : make_float4(0, 0, 0, 0);
-    count += larger(smaller(float4Count - (place(i) - lane), 32), 0);
+    count += max(min(float4Count - (place(i) - lane), 32), 0);
   }
 #pragma unroll
   for (int i = 0; i < N; ++i) sum += (values[i].x + values[i].y) + (values[i].z + values[i].w);
-  const float ownMean = warpSum(sum) / float(larger(4 * count, 1));
+  const float ownMean = warpSum(sum) / float(max(4 * count, 1));
   float squares = 0;
 #pragma unroll
   for (int i = 0; i < N; ++i) {
@@ -98,9 +98,9 @@ __device__ inline void multiplySlices(float (&sums)[maxTiles][4], const Layout& 
                                       const std::byte* x, int depth) {
   const int lane = int(threadIdx.x) % 32, warp = int(threadIdx.x) / 32;
   auto weightAt = [&](int column, int k) {
-    return reinterpret_cast<const T*>(weights + smaller(column, l.columns - 1) * l.weightStride) + k;
+    return reinterpret_cast<const T*>(weights + min(column, l.columns - 1) * l.weightStride) + k;
   };
-  auto xAt = [&](int row, int k) { return reinterpret_cast<const T*>(x + smaller(row, rows - 1) * l.xStride) + k; };
+  auto xAt = [&](int row, int k) { return reinterpret_cast<const T*>(x + min(row, rows - 1) * l.xStride) + k; };
   for (int slice = warp; slice < depth / sliceDepth; slice += warps) {
     Pair<T> right[2][2];
     if constexpr (std::is_same_v<T, float>) {

@@ -18,9 +18,9 @@ void embedEach(const EmbedArguments& a, const Team& team, Write write) {
       continue;
     }
     const int64_t index = a.start[b] + row % a.count;
-    int64_t token = a.tokens[b * a.tokenStride + smaller(larger(index, 0), a.tokenStride - 1)];
+    int64_t token = a.tokens[b * a.tokenStride + min(max(index, 0), a.tokenStride - 1)];
     if (token < 0 || token >= a.vocabulary) token = 0;
-    write(y, token, a.positionEmbedding + smaller(larger(index, 0), a.positions - 1) * a.width);
+    write(y, token, a.positionEmbedding + min(max(index, 0), a.positions - 1) * a.width);
   }
 }
 
@@ -41,7 +41,7 @@ void embedInt8(const EmbedArguments& a, const Team& team) {
   const int8_t* table = static_cast<const int8_t*>(a.tokenEmbedding);
   embedEach(a, team, [&](float* y, int64_t token, const float* position) {
     const float scale = a.tokenScales[token] * a.scale;
-    for (int64_t i = 0; i < a.width; ++i) y[i] = float(table[bytePlace(token, i, a.width)]) * scale + position[i];
+    for (int64_t i = 0; i < a.width; ++i) y[i] = float(table[int8PanelIndex(token, i, a.width)]) * scale + position[i];
   });
 }
 

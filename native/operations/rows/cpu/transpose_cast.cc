@@ -13,9 +13,9 @@ void transposed(const TransposeCastArguments& a, const Team& team) {
   const Share share(a.batch * across, team);
   for (int64_t unit = share.begin; unit < share.end; ++unit) {
     const int64_t b = unit / across, firstColumn = unit % across * squareSide;
-    const int64_t columns = smaller(squareSide, a.columns - firstColumn);
+    const int64_t columns = min(squareSide, a.columns - firstColumn);
     for (int64_t block = 0; block < down; ++block) {
-      const int64_t firstRow = block * squareSide, rows = smaller(squareSide, a.rows - firstRow);
+      const int64_t firstRow = block * squareSide, rows = min(squareSide, a.rows - firstRow);
       const float* x = a.x + (b * a.rows + firstRow) * a.columns + firstColumn;
       T* y = static_cast<T*>(a.y) + (b * a.columns + firstColumn) * a.rows + firstRow;
       float square[squareSide][squareSide];

@@ -20,7 +20,7 @@ __global__ void copyRowsKernel(const __grid_constant__ CopyRowsArguments c) {
     const int64_t row = at / c.width, column = at % c.width;
     int64_t to = offsetOf(c.yRows, row) + column;
     if (c.start) {
-      const int64_t first = larger(c.start[row / c.startInner], 0);
+      const int64_t first = max(c.start[row / c.startInner], 0);
       if (first + row % c.startInner >= c.startRows) continue;
       to += first * c.startStride;
     }

@@ -23,9 +23,9 @@ __global__ void embedKernel(const __grid_constant__ EmbedArguments e) {
       continue;
     }
     const int64_t from = e.start[b] + row % e.count;
-    int64_t token = e.tokens[b * e.tokenStride + smaller(larger<int64_t>(from, 0), e.tokenStride - 1)];
+    int64_t token = e.tokens[b * e.tokenStride + min(max<int64_t>(from, 0), e.tokenStride - 1)];
     if (token < 0 || token >= e.vocabulary) token = 0;
-    const int64_t position = smaller(larger<int64_t>(from, 0), e.positions - 1);
+    const int64_t position = min(max<int64_t>(from, 0), e.positions - 1);
     const int64_t element = token * e.width + column;
     const float value = e.tokenScales
                             ? float(static_cast<const int8_t*>(e.tokenEmbedding)[element]) * e.tokenScales[token]

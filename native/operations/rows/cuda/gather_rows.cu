@@ -18,7 +18,7 @@ __global__ void gatherRowsKernel(const __grid_constant__ GatherRowsArguments g) 
   waitForPreviousKernel();
   for (int64_t at = firstElement(); at < g.count * g.batch * g.width; at += elementStep()) {
     const int64_t row = at / g.width, b = row % g.batch;
-    const int64_t from = smaller(larger<int64_t>(g.index[row], 0), g.length - 1);
+    const int64_t from = min(max<int64_t>(g.index[row], 0), g.length - 1);
     g.y[at] = g.x[(b * g.length + from) * g.width + at % g.width];
   }
 }

@@ -48,7 +48,7 @@ __global__ void __launch_bounds__(threads) quantizeHeadsKernel(const __grid_cons
 
 cudaError_t quantizeHeads(const QuantizeHeadsArguments& q, const Launcher& launcher) {
   const int64_t wanted = divideUp<int64_t>(q.batch * q.rows * q.heads, warps), maximum = launcher.multiprocessors * 16;
-  const dim3 grid(unsigned(smaller(wanted, maximum)), unsigned(q.count));
+  const dim3 grid(unsigned(min(wanted, maximum)), unsigned(q.count));
   return launch(launcher, quantizeHeadsKernel, grid, dim3(threads), 0, q);
 }
 
