@@ -1,10 +1,9 @@
 'use strict';
-// Builds the addons that packages carry: for glibc 2.28 and newer, with oneDNN and libc++ inside, for any of the
-// systems below on any of them.
-//   node scripts/portable/build.cjs [linux-x64] [linux-arm64] [linux-x64-cuda]       this machine's own where none is
-// named
-// The addon is build/portable/<name>/Release/onehead.node. `sh scripts/portable/setup.sh` installs what it takes;
-// oneDNN is compiled once for each system and kept beside its source.
+// Builds the addons of packages: for glibc 2.28 and newer, with oneDNN and libc++ linked statically, and cross-compiled
+// for any of the systems in systems.cjs.
+//   node scripts/portable/build.cjs [linux-x64] [linux-arm64] [linux-x64-cuda]    (default: this machine's)
+// The addon is build/portable/<name>/Release/onehead.node. `sh scripts/portable/setup.sh` installs the tools. oneDNN is
+// compiled once for each system and kept beside its source.
 const { execFileSync, spawnSync } = require('node:child_process');
 const {
   chmodSync,
@@ -22,7 +21,7 @@ const { hasCompiler, withCudaToolkit } = require('../cuda-toolkit.cjs');
 const { byVersion, read } = require('./elf.cjs');
 const systems = require('./systems.cjs');
 
-/** The oldest glibc that is linked against: Debian 10's and RHEL 8's, which Node.js 20 needs itself. */
+/** The oldest supported glibc: that of Debian 10 and RHEL 8, which Node.js 20 requires itself. */
 const glibc = '2.28';
 const root = path.join(__dirname, '..', '..');
 const cache = process.env.XDG_CACHE_HOME || path.join(os.homedir(), '.cache');
@@ -30,36 +29,36 @@ const tools = process.env.ONEHEAD_PORTABLE || path.join(cache, 'onehead', 'porta
 const zig = path.join(tools, 'zig', 'zig');
 const onednn = () => (existsSync(tools) ? readdirSync(tools).find((name) => /^oneDNN-[\d.]+$/.test(name)) : undefined);
 
-/** Whether the compiler and oneDNN's source are there. */
+/** Whether the compiler and oneDNN's source are installed. */
 const isInstalled = () => existsSync(zig) && onednn() !== undefined;
 
 const outputOf = (name) => path.join(root, 'build', 'portable', name, 'Release', 'onehead.node');
 
 function run(command, args, environment = process.env) {
-  // The compilers are scripts that are written anew each time.
+  // The compilers are scripts that are written each time, so ccache must compare their contents.
   const env = { CCACHE_COMPILERCHECK: 'content', ...environment };
   const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', env });
   if (error) throw error;
-  if (status !== 0) throw new Error(`${command} ${args[0]} failed; what it says above tells why`);
+  if (status !== 0) throw new Error(`${command} ${args[0]} failed; see its output above`);
 }
 
-/** Has ccache keep what is compiled, where it is there. */
+/** Options that make CMake use ccache, if it is installed. */
 const launchers = () =>
   spawnSync('ccache', ['--version']).status === 0
     ? ['CXX', 'CUDA'].map((language) => `-DCMAKE_${language}_COMPILER_LAUNCHER=ccache`)
     : [];
 
-/** Compilers as CMake wants them: programs without arguments. */
+/** Compilers as CMake requires them: programs without arguments. */
 function compilers(name) {
   const folder = path.join(root, 'build', 'portable', name, 'compilers');
   mkdirSync(folder, { recursive: true });
-  // Without that, zig adds checks for undefined behaviour to what is not optimized.
+  // Without -fno-sanitize, zig adds checks for undefined behaviour to unoptimized code.
   const target = `-target ${systems[name].triple}.${glibc} -fno-sanitize=undefined`;
   const programs = { clang: `cc ${target}`, 'clang++': `c++ ${target}`, ar: 'ar', ranlib: 'ranlib' };
   const version = execFileSync(zig, ['version'], { encoding: 'utf8' }).trim();
   for (const [program, command] of Object.entries(programs)) {
     const file = path.join(folder, program);
-    // oneDNN is compiled to be small, since it generates the code that computes; but for these loops.
+    // oneDNN is compiled for size, since it generates the code that computes; except for these loops.
     const level = `case "$*" in */src/cpu/gemm/*|*/src/cpu/reorder/*) set -- "$@" -O3 ;; esac`;
     writeFileSync(file, `#!/bin/sh\n# zig ${version}\n${level}\nexec '${zig}' ${command} "$@"\n`);
     chmodSync(file, 0o755);
@@ -76,8 +75,8 @@ function compilers(name) {
 }
 
 /**
- * oneDNN with the primitives that the addon uses (trim-onednn.sh), as a static library that keeps its names to itself.
- * Gives the folder it is installed in.
+ * Builds oneDNN with the primitives that the addon uses (trim-onednn.sh), as a static library with hidden symbols.
+ * Returns the folder in which it is installed.
  */
 function buildOneDnn(name) {
   const { triple } = systems[name];
@@ -94,7 +93,7 @@ function buildOneDnn(name) {
     '-DONEDNN_ENABLE_GEMM_KERNELS_ISA=NONE',
     ...['-DONEDNN_VERBOSE=OFF', '-DCMAKE_C_FLAGS_RELEASE=-Os -DNDEBUG', '-DCMAKE_CXX_FLAGS_RELEASE=-Os -DNDEBUG'],
     ...launchers(),
-    // What clang compiles for OpenMP is found in the addon.
+    // The OpenMP functions that clang generates calls to are in the addon (openmp_clang.cc).
     ...[
       `-DOpenMP_C_FLAGS=${openmp}`,
       `-DOpenMP_CXX_FLAGS=${openmp}`,
@@ -114,23 +113,23 @@ function buildOneDnn(name) {
   return prefix;
 }
 
-/** What of an addon would not do on another system: sentences. */
+/** Why an addon would not load on another system, as sentences; empty if it would. */
 function faults(file, cpu) {
   const { needed, undefined: open, cpu: made, glibc: oldest } = read(file);
   const everywhere = /^(libc|libm|libdl|libpthread|librt|ld-linux[-\w]*)\.so\.\d+$/;
-  // No C++ library comes with it: what is C++ is in the addon, or nowhere.
+  // No C++ library is installed with it, so C++ symbols must be defined in the addon.
   const strange = open.filter((name) =>
     /^(_Z|__cpu_|dnnl_|__kmpc|GOMP|omp_|__cxa_(?!atexit|finalize|thread_atexit))/.test(name),
   );
   return [
-    ...(made === cpu ? [] : [`It is for ${made} and not for ${cpu}.`]),
-    ...(byVersion(oldest, glibc) <= 0 ? [] : [`It needs glibc ${oldest}, and ${glibc} is to do.`]),
+    ...(made === cpu ? [] : [`It is for ${made}, not for ${cpu}.`]),
+    ...(byVersion(oldest, glibc) <= 0 ? [] : [`It needs glibc ${oldest}, newer than ${glibc}.`]),
     ...needed.filter((name) => !everywhere.test(name)).map((name) => `It needs ${name}.`),
     ...strange.map((name) => `It does not define ${name}.`),
   ];
 }
 
-/** Builds one, and gives its file. Throws where it cannot be built, or would not do. */
+/** Builds one addon and returns its file. Throws if it cannot be built, or would not load on other systems. */
 function build(name) {
   const { cuda, cpu } = systems[name];
   const prefix = buildOneDnn(name);
@@ -151,11 +150,11 @@ function build(name) {
   );
   run('cmake', ['--build', path.join(folder, 'cmake'), '--target', 'onehead'], environment);
   const wrong = faults(outputOf(name), cpu);
-  if (wrong.length > 0) throw new Error(`${outputOf(name)} will not do: ${wrong.join(' ')}`);
+  if (wrong.length > 0) throw new Error(`${outputOf(name)} would not load on other systems: ${wrong.join(' ')}`);
   return outputOf(name);
 }
 
-/** Licences of what is in a portable addon: names, and the files that hold them. */
+/** Licences of what a portable addon contains: names, and the files with the texts. */
 function licences(name) {
   const source = path.join(tools, onednn());
   const compiler = path.dirname(realpathSync(zig));
@@ -167,7 +166,7 @@ function licences(name) {
   };
 }
 
-/** What can be built on this machine. */
+/** The addons that can be built on this machine. */
 const buildable = () =>
   Object.keys(systems).filter(
     (name) => !systems[name].cuda || (process.arch === 'x64' && hasCompiler(withCudaToolkit(process.env))),
@@ -176,7 +175,7 @@ const buildable = () =>
 module.exports = { build, buildable, faults, glibc, isInstalled, licences, outputOf };
 if (require.main === module) {
   if (!isInstalled()) {
-    console.error(`Neither zig nor oneDNN's source is in ${tools}: run \`sh scripts/portable/setup.sh\`.`);
+    console.error(`zig or oneDNN's source is not in ${tools}; run \`sh scripts/portable/setup.sh\`.`);
     process.exit(1);
   }
   const names = process.argv.slice(2);

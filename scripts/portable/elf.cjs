@@ -1,19 +1,19 @@
 'use strict';
-// What a shared library asks of the system that loads it.
+// What a shared library requires of the system that loads it.
 const { readFileSync } = require('node:fs');
 
 const machines = { 62: 'x64', 183: 'arm64' };
 
-/** Compares versions, for sort. */
+/** Compares version numbers, for sort. */
 const byVersion = new Intl.Collator('en', { numeric: true }).compare;
 
 /**
- * Of a 64-bit ELF file: `cpu` as Node.js names it; `needed`, the libraries that it names; `glibc`, the oldest version
- * of glibc that has all its symbols; `undefined`, the symbols that others have to define.
+ * Reads a 64-bit ELF file. `cpu`: Node.js's name of its architecture. `needed`: the libraries that it links to.
+ * `glibc`: the oldest version of glibc with all its symbols. `undefined`: symbols that other libraries must define.
  */
 function read(file) {
   const bytes = readFileSync(file);
-  if (bytes.toString('latin1', 0, 5) !== '\x7fELF\x02') throw new Error(`${file} is no 64-bit ELF file`);
+  if (bytes.toString('latin1', 0, 5) !== '\x7fELF\x02') throw new Error(`${file} is not a 64-bit ELF file`);
   const word = (at) => Number(bytes.readBigUInt64LE(at));
   const text = (at) => bytes.toString('latin1', at, bytes.indexOf(0, at));
   const sections = Array.from({ length: bytes.readUInt16LE(60) }, (_, i) => {

@@ -1,4 +1,5 @@
-// What oneDNN uses of OpenMP's own header, for a compiler that comes without one. The functions are the addon's (native/cpu/openmp.cc).
+// The part of OpenMP's header that oneDNN uses, for a compiler that comes without it. native/cpu/openmp.cc defines the
+// functions.
 #pragma once
 #ifdef __cplusplus
 extern "C" {

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs what scripts/portable/build.cjs needs beside scripts/setup.sh, on Debian or Ubuntu, into ~/.cache/onehead/portable (0.5 GB):
-# zig's C++ compiler, from PyPI, which links against any glibc and for other CPUs; and oneDNN's source, from Debian.
+# Installs the tools of scripts/portable/build.cjs, besides those of scripts/setup.sh, on Debian or Ubuntu, into
+# ~/.cache/onehead/portable (0.5 GB): zig's C++ compiler from PyPI, which links against any glibc and cross-compiles,
+# and oneDNN's source from Debian.
 #   sh scripts/portable/setup.sh
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -18,11 +19,11 @@ fi
 version=3.7.2
 archive="onednn_$version+ds.orig.tar.xz"
 checksum=0cc51ca26c1af6a2bb1e71e378e7046f3ceb3e71791ee9d4e246d50f904a6ea6
-# What is changed in it belongs to it: the source is unpacked anew where this file says something else.
+# If trim-onednn.sh has changed since the source was unpacked, it is unpacked and trimmed again.
 recipe=$(sha256sum <"$here/trim-onednn.sh")
 if [ "$(cat "oneDNN-$version/.recipe" 2>/dev/null)" != "$recipe" ]; then
   rm -rf "oneDNN-$version"* build-*
-  # Lists of their own: the machine's packages stay as they are.
+  # Separate package lists: those of the machine are not changed.
   mkdir -p apt/lists/partial
   echo 'deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main' >apt/sources.list
   apt="-o Dir::Etc::sourcelist=$folder/apt/sources.list -o Dir::Etc::sourceparts=/dev/null -o Dir::State::lists=$folder/apt/lists"

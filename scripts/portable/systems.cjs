@@ -1,5 +1,5 @@
 'use strict';
-// The systems that addons are packed for. npm chooses by os, cpu and libc; a package with `byName` is installed by name.
+// The systems for which there is a package. npm chooses by os, cpu and libc; one with `byName` is installed by name.
 module.exports = {
   'linux-x64': { os: 'linux', cpu: 'x64', triple: 'x86_64-linux-gnu', text: 'Linux on x86-64' },
   'linux-arm64': { os: 'linux', cpu: 'arm64', triple: 'aarch64-linux-gnu', text: 'Linux on arm64' },

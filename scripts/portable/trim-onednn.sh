@@ -1,14 +1,14 @@
 #!/bin/sh
-# Removes from oneDNN's source, in whose folder it runs, what onehead never calls: it multiplies matrices of float32 and
-# of bfloat16, and reorders their elements. scripts/portable/setup.sh runs it.
+# Removes what onehead never calls from oneDNN's source, in whose folder it runs: onehead multiplies matrices of float32
+# and of bfloat16, and reorders their elements. scripts/portable/setup.sh runs it.
 set -eu
 
-# Its tables of activations take the first of several equal keys, which std::multimap's find may not give: libc++'s
-# gives another, and GELU on AVX-512 was wrong.
+# The tables of activations rely on std::multimap's find to return the first of several equal keys. That of libc++ may
+# return another, and GELU on AVX-512 was wrong.
 sed -i 's/entry_map_\.find(/entry_map_.lower_bound(/' src/cpu/*/injectors/jit_uni_eltwise_injector.[ch]pp
 
-# Products: those by generated kernels, from AVX2 up, and the ones in C++ for older CPUs. Not those of other types; and
-# no reference for bfloat16, which takes minutes where onehead widens to float32 instead.
+# Matrix products: keep those with generated kernels, from AVX2 on, and the C++ ones for older CPUs. Remove those of
+# other types, and the reference for bfloat16: it takes minutes where onehead widens to float32 instead.
 list=src/cpu/matmul/cpu_matmul_list.cpp
 sed -i -E '/brgemm_matmul_t<(avx512_core_amx_fp16|avx512_core_fp16|avx512_core_vnni|avx2_vnni)>/d
 /CPU_INSTANCE\((gemm_(f32|bf16|x8s8s32x)_matmul|ref_matmul_int8)/d
@@ -16,13 +16,16 @@ sed -i -E '/brgemm_matmul_t<(avx512_core_amx_fp16|avx512_core_fp16|avx512_core_v
 s/^( *)CPU_INSTANCE_AVX2\(brgemm_matmul_t<avx2>\)/&\n\1CPU_INSTANCE(gemm_f32_matmul_t)/' $list
 sed -i 's/one_of(src_type, f32, bf16, f16,/one_of(src_type, f32,/' src/cpu/matmul/ref_matmul.hpp
 
-# Reorders: between these two types, without the layouts of convolutions and recurrent networks.
+# Reorders: keep those between these two types, without layouts of convolutions and recurrent networks.
 sed -i -E '/impl_list_map\(\)\},$/{/\{\{f32, (f32|bf16), 0\}|\{\{bf16, data_type/!d}' src/cpu/reorder/cpu_reorder.cpp
 sed -i -E '/rnn_weights_reorder_t|DNNL_NON_X64_ONLY\(REG_SR|REG_SR\(bf16, any, (s8|u8|f8)/d' \
   src/cpu/reorder/cpu_reorder_regular_*.cpp
 
-# Of the files for each CPU, those that products and reorders are made of. build.cjs finds a name too few when it checks
-# the addon.
+# On arm64 it warns on stderr if sysfs has no MIDR_EL1, as under QEMU and in some containers. It has a fallback.
+sed -i '/fprintf.*MIDR_EL1/d' src/cpu/aarch64/xbyak_aarch64/src/util_impl_linux.h
+
+# Source files of each CPU: keep those that products and reorders consist of. If one is missing, build.cjs finds
+# undefined symbols when it checks the addon.
 kept='cpu_[a-z_]+
 bfloat16 float16 platform primitive_attr_postops scale_utils zero_point_utils binary_injector_utils
 ref_matmul gemm gemm_pack gemm_utils_f32 ref_gemm_[a-z0-9]+ simple_gemm_s8s8s32 gemm_f32_matmul

@@ -30,8 +30,8 @@ describe('a dispatch that fails', () => {
       received: 'float32, queries 5, keys 9, heads 4, key/value heads 2, head size 24',
       message:
         "attention: 'multi-query' on 'cpu' cannot compute this case (float32, queries 5, keys 9, heads 4, key/value heads 2, head size 24). " +
-        "'multi-query' is for a single key/value head, not for 2. " +
-        "Algorithms that can: 'multi-head', 'memory-efficient', 'split-kv'; their order is [batch, length].",
+        "'multi-query' requires keyValueHeads to be 1, not 2. " +
+        "Algorithms that can: 'multi-head', 'memory-efficient', 'split-kv'; they take tensors as [batch, length].",
     });
   });
 
@@ -40,7 +40,7 @@ describe('a dispatch that fails', () => {
     expect(refusal(query, key, { heads: 2 }).message).toBe(
       "attention: 'split-kv' on 'cpu' cannot compute this case (float16, queries 1, keys 7, heads 2, key/value heads 2, head size 320). " +
         'The CPU computes in float32, bfloat16, not in float16. ' +
-        'Attention on the CPU takes head sizes up to 256, not 320.',
+        'Attention on the CPU supports head sizes up to 256, not 320.',
     );
   });
 
@@ -52,10 +52,8 @@ describe('a dispatch that fails', () => {
     for (const name of ['memory-efficient', 'split-kv', 'multi-head', 'multi-query', 'multi-query-1']) {
       expect(message).toContain(` '${name}' `);
     }
-    expect(message).toMatch(
-      /'split-kv' gives out scores of one query an entry where rows of a pool are chosen, not of 3/,
-    );
-    expect(message).toMatch(/'multi-head' works on whole batches/);
+    expect(message).toMatch(/'split-kv' outputs scores from rows of a pool for one query per entry only, not for 3/);
+    expect(message).toMatch(/'multi-head' does not support rows or ranges of a pool/);
   });
 
   it('takes the next algorithm of auto where the preferred one does not do', async () => {

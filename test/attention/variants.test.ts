@@ -77,7 +77,7 @@ describe('attention variants', () => {
       'several key/value heads in multi-query',
       'multi-query',
       { keyValueHeads: 2 },
-      ["'multi-query' is for a single key/value head, not for 2."],
+      ["'multi-query' requires keyValueHeads to be 1, not 2."],
     ],
     ['several key/value heads elsewhere', 'split-kv', { keyValueHeads: 2 }, []],
     [
@@ -86,15 +86,15 @@ describe('attention variants', () => {
       { keyValueHeads: 8, dtype: 'float16', headSize: 320 },
       [
         'The CPU computes in float32, bfloat16, not in float16.',
-        'Attention on the CPU takes head sizes up to 256, not 320.',
-        "'multi-query-1' is for a single key/value head, not for 8.",
+        'Attention on the CPU supports head sizes up to 256, not 320.',
+        "'multi-query-1' requires keyValueHeads to be 1, not 8.",
       ],
     ],
     [
       'a head size on CUDA',
       'memory-efficient',
       { device: 'cuda', headSize: 72 },
-      ['Attention on CUDA takes head sizes from 16 to 128 in steps of 16, not 72.'],
+      ['Attention on CUDA supports head sizes from 16 to 128 in multiples of 16, not 72.'],
     ],
     [
       'an unknown device',

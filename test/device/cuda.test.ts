@@ -21,7 +21,7 @@ describe.runIf(hasCuda)('a CUDA device', () => {
   it('that is not there is refused by number', () => {
     const error = failure(() => new Device(`${cudaKind}:99`));
     expect(error.code).toBe('DEVICE_UNAVAILABLE');
-    expect(error.message).toContain(`There is no device '${cudaKind}:99': the driver sees`);
+    expect(error.message).toContain(`There is no device '${cudaKind}:99': the driver reports`);
   });
 
   it.skipIf(gpu || Device.information().cuda.available)('says why there is none, and what to do', () => {
@@ -31,7 +31,7 @@ describe.runIf(hasCuda)('a CUDA device', () => {
   });
 
   it.each([
-    [24, 'takes head sizes from 16 to 128 in steps of 16, not 24'],
+    [24, 'supports head sizes from 16 to 128 in multiples of 16, not 24'],
     [256, 'from 16 to 128'],
   ])('refuses heads of size %i', (headSize, message) => {
     using device = new Device(cudaKind);
@@ -95,7 +95,7 @@ describe.runIf(hasCuda && !gpu)('a GPU that runs out of memory', () => {
       `,
     );
     expect(result.code).toBe('OUT_OF_MEMORY');
-    expect(result.message).toMatch(/^The GPU could not give 4 MiB of memory: 0 MiB of 1 MiB are free.*use a smaller/);
+    expect(result.message).toMatch(/^The GPU could not allocate 4 MiB: 0 MiB of 1 MiB are free.*use a smaller/);
     expect(result.prepared).toBe('OUT_OF_MEMORY');
     expect(result.sum).toBe(3000);
     expect(result.inUse).toBe(4000);
@@ -154,7 +154,7 @@ describe.runIf(hasCuda && !gpu)('a GPU that others in the process use too', () =
       `,
     );
     expect(result).toMatchObject({ times: [3, 4], x: [7, 7, 7, 7], traced: { code: 'DEVICE_FAILED' } });
-    expect(result.traced.message).toContain("recording program 'count': each capture of its graph was disturbed");
+    expect(result.traced.message).toContain("recording program 'count': every capture of its graph was invalidated");
   });
 
   it('gives back what a closed device had, though its tensors are still there', () => {
@@ -177,9 +177,9 @@ describe.runIf(hasCuda && !gpu)('a GPU that others in the process use too', () =
 describe.runIf(hasCuda && !gpu)('a GPU that cannot be used', () => {
   it.each([
     ['no driver', 'no NVIDIA driver was found'],
-    ['old driver', 'driver is older than this addon needs; CUDA 13 wants driver 580 or newer'],
-    ['no device', 'the driver sees no GPU'],
-    ['other architecture', 'holds no code for its architecture; compute capability 8.0 is the oldest'],
+    ['old driver', 'driver is too old for this addon; CUDA 13 requires driver 580 or newer'],
+    ['no device', 'the driver reports no GPU'],
+    ['other architecture', 'has no kernels for its architecture; it needs compute capability 8.0'],
   ])('because of %s says so and what to do, and the CPU still works', (fault, message) => {
     const result = inProcess(
       { ONEHEAD_EMULATED_FAULT: fault },
@@ -193,7 +193,7 @@ describe.runIf(hasCuda && !gpu)('a GPU that cannot be used', () => {
     );
     expect(result).toMatchObject({ code: 'DEVICE_UNAVAILABLE', sum: 2 });
     expect(result.message).toContain(message);
-    expect(result.message).toMatch(/see `onehead doctor`, or use 'cpu'\.$/);
+    expect(result.message).toMatch(/run `onehead doctor` for details, or use 'cpu'\.$/);
   });
 
   it('because a kernel failed rejects what runs and what follows, and can be closed', () => {

@@ -145,7 +145,7 @@ describe.each(kinds)('the device %s', (kind) => {
         );
       };
       const nan =
-        "MODEL_INVALID : element 765432 of tensor 'encoder.weight' is not a number, so no text can come of it;";
+        "MODEL_INVALID : element 765432 of tensor 'encoder.weight' is not a number: the checkpoint is damaged;";
       const infinite = nan.replace('not a number', 'infinite');
       for (const kept of kind === 'cpu' ? (['float32', 'bfloat16'] as const) : (['float32', 'float16'] as const)) {
         expect(await said('float32', 0x7fc00000, kept)).toContain(nan);
@@ -162,7 +162,7 @@ describe.each(kinds)('the device %s', (kind) => {
           ? (['bfloat16', 0x7f7f8000, 0x7f7f7fff] as const)
           : (['float16', 0x477ff000, 0x477fefff] as const);
       expect(await said('float32', least, narrow)).toContain(
-        `more than ${narrow} can hold; load the model with dtype 'float32'`,
+        `which ${narrow} cannot represent; load the model with dtype 'float32'`,
       );
       expect(await said('float32', most, narrow)).toBeGreaterThan(6e4);
       rmSync(folder, { recursive: true });
@@ -178,7 +178,7 @@ describe.each(kinds)('the device %s', (kind) => {
       const { code, message } = await failure(() => loaded.toFloat32Array());
       expect(code).toBe('MODEL_INVALID');
       expect(message).toBe(
-        `${path} ended at byte 3000001 while it was read: it was cut short; download or export it again.`,
+        `${path} ended at byte 3000001 while it was read: it is incomplete; download or export it again.`,
       );
       rmSync(folder, { recursive: true });
     });

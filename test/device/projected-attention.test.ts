@@ -212,7 +212,7 @@ describe.skipIf(!hasCuda)('attention with its product, on a device that has a ke
     process.env.ONEHEAD_CUDA_FUSION = 'sometimes';
     try {
       expect(() => new Device(cudaKind)).toThrow(
-        "ONEHEAD_CUDA_FUSION in the environment is 'sometimes'; it takes 'auto', 'always' and 'never'.",
+        "Expected the environment variable ONEHEAD_CUDA_FUSION to be 'auto', 'always' or 'never' but received 'sometimes'.",
       );
     } finally {
       delete process.env.ONEHEAD_CUDA_FUSION;

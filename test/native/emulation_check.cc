@@ -1,5 +1,5 @@
-// Checks of the emulation itself: each kernel here is wrong in one way that a GPU may forgive today and not tomorrow,
-// and the emulation has to see it. The first ones are right, so that it does not cry wolf.
+// Tests of the emulation itself. Each kernel here has a fault that a GPU may tolerate today and not tomorrow, and the
+// emulation must detect it. The first kernels are correct, to check that it reports nothing where nothing is wrong.
 #include <cmath>
 #include <cstdio>
 #include <thread>
@@ -24,7 +24,7 @@ __global__ void rotateWithoutBarrier(float* y) {
   shared[threadIdx.x] = float(threadIdx.x);
   y[threadIdx.x] = shared[(threadIdx.x + 1) % threads];
 }
-/** Lane 0 waits for the block while its warp waits for it. */
+/** Deadlock: lane 0 waits for the block while its warp waits for lane 0. */
 __global__ void barrierNotForAll(float* y) {
   if (threadIdx.x == 0) __syncthreads();
   y[threadIdx.x] = warpSum(1.0f);
@@ -70,10 +70,10 @@ __global__ void readNeighbour(float* y, bool meets, bool stays) {
   if (rank == 0 || !stays) y[at] = read;
 }
 
-/** What a warpgroup's product may do wrong. */
+/** Possible faults around a warpgroup's product. */
 enum class Slip { none, chunksInOrder, notShared, noFence, noWait, operandChanges, begin };
 
-/** y[16][64] = the first 16 depths of b's 64 rows: a is the unit matrix, 64 rows of which 16 count. */
+/** y[16][64] = the first 16 depths of b's 64 rows: a is the identity, in 64 rows of which 16 are used. */
 __global__ void multiplyByOne(float* y, const float16* b, Slip slip) {
   ONEHEAD_SHARED(std::byte, shared);
   const int thread = int(threadIdx.x), group = thread % 32 / 4, quad = thread % 4;
@@ -101,7 +101,7 @@ __global__ void multiplyByOne(float* y, const float16* b, Slip slip) {
     for (int i = 0; i < 4; ++i) y[(group + i / 2 * 8) * 64 + n * 8 + quad * 2 + i % 2] = d[n][i];
 }
 
-/** Whether the kernel above gives what it should, and nothing failed. */
+/** Whether the kernel above computes the right result without a failure. */
 bool multiplies(Slip slip) {
   Launcher launcher;
   cudaStreamCreateWithFlags(&launcher.stream, cudaStreamNonBlocking);
@@ -155,7 +155,7 @@ bool anyNaN(const std::vector<float>& values) {
   return false;
 }
 
-/** How a capture ends during which another thread calls this. */
+/** How a capture ends if another thread makes this call meanwhile. */
 template <class Call>
 cudaError_t captureBeside(Call call) {
   cudaStream_t stream = nullptr;
@@ -207,12 +207,12 @@ int main() {
   expect(anyNaN(run(rotateWithoutBarrier, shared).y), "a missing barrier shows as NaN");
   expect(anyNaN(run(copyAndWait, shared, x.data(), false).y), "a missing wait for copies shows as NaN");
   expect(anyNaN(run(readUnwritten, shared).y), "shared memory begins as NaN");
-  expect(run(barrierNotForAll, 0).failed, "threads that wait for each other forever are a failure, not a hang");
-  expect(run(writeBehind, 0, threads).failed, "a write behind an allocation is a failure");
+  expect(run(barrierNotForAll, 0).failed, "a deadlock is a failure, not a hang");
+  expect(run(writeBehind, 0, threads).failed, "a write after an allocation is a failure");
   expect(run(writeBehind, 0, -1).failed, "a write before an allocation is a failure");
-  expect(run(writeBehindShared, shared).failed, "a write behind shared memory is a failure");
-  expect(run(loadGlobalFromShared, shared).failed, "an instruction for global memory on shared memory is a failure");
-  expect(run(loadMisaligned, 0).failed, "16 bytes from an address that is no multiple of 16 are a failure");
+  expect(run(writeBehindShared, shared).failed, "a write after shared memory is a failure");
+  expect(run(loadGlobalFromShared, shared).failed, "a global-memory instruction on shared memory is a failure");
+  expect(run(loadMisaligned, 0).failed, "a misaligned 16-byte load is a failure");
 
   const Result neighbour = runCluster(2, readNeighbour, shared, true, true);
   expect(!neighbour.failed && neighbour.y[3] == threads + 3, "blocks of a cluster read each other's shared memory");

@@ -68,7 +68,7 @@ describe('one attention call', () => {
         key: new Float32Array(160),
         value: new Float32Array(160),
       },
-      'single key/value head',
+      'requires keyValueHeads to be 1, not 2',
     ],
     [{ repeats: 0 }, 'Expected repeats'],
     [{ device: 'tpu' }, "'tpu'"],

@@ -83,7 +83,7 @@ describe('a file that is cut short', () => {
     truncateSync(file, sound.length - 2);
     await expect(WhisperModel.open(checkpoint, { device: 'cpu' })).rejects.toMatchObject({
       code: 'MODEL_INVALID',
-      message: expect.stringContaining(`${file} ends before the weights that its header names`),
+      message: expect.stringContaining(`${file} ends before the weights in its header`),
     });
   });
 
