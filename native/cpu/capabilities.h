@@ -1,4 +1,4 @@
-// What the CPU backend computes.
+// What the CPU backend supports.
 #pragma once
 
 #include "../core/capabilities.h"

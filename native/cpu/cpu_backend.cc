@@ -57,7 +57,7 @@ class CpuBackend final : public Backend {
       return executable;
     } catch (const dnnl::error& error) {
       if (error.status == dnnl_out_of_memory)
-        throw Error("OUT_OF_MEMORY", "oneDNN could not get memory for a program; use a smaller model or batch.");
+        throw Error("OUT_OF_MEMORY", "oneDNN could not allocate memory for a program; use a smaller model or batch.");
       throw Error("DEVICE_FAILED", "oneDNN could not prepare a program: " + std::string(error.what()) + ".");
     }
   }
@@ -68,7 +68,7 @@ class CpuBackend final : public Backend {
 
   int threads_;
   const Kernels& kernels_;
-  std::unique_ptr<ThreadTeam> team_;  // that the device's thread leads
+  std::unique_ptr<ThreadTeam> team_;  // led by the device's thread
   std::shared_ptr<MemoryCounter> counter_ = std::make_shared<MemoryCounter>();
   SharedBuffer arena_{counter_};
   std::shared_ptr<Scratch> scratch_ = std::make_shared<Scratch>(Scratch{{}, counter_});
@@ -82,7 +82,7 @@ static const Kernels& kernelsNamed(const std::string& name) {
   const Kernels* found = kernels(name.c_str());
   if (!found)
     throw Error("INVALID_ARGUMENT", "This CPU has no kernels named '" + name.substr(0, 100) +
-                                        "'; run `onehead doctor` to see which it has.");
+                                        "'; run `onehead doctor` to list those that it has.");
   return *found;
 }
 
@@ -98,7 +98,7 @@ int defaultThreads() {
   std::set<std::string> cores;
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
     if (!CPU_ISSET(cpu, &allowed)) continue;
-    // The hardware threads of one core name the same siblings.
+    // Hardware threads of one core have the same list of siblings.
     std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
     std::string siblings;
     cores.insert(std::getline(file, siblings) ? siblings : "cpu" + std::to_string(cpu));

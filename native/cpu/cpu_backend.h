@@ -1,4 +1,4 @@
-// The CPU as a backend: our kernels for what is bound by memory, oneDNN for the big products.
+// The CPU backend: our kernels for memory-bound operations, oneDNN for large products.
 #pragma once
 
 #include <memory>
@@ -10,16 +10,16 @@
 namespace onehead::cpu {
 
 struct CpuOptions {
-  int threads = 0;      // 0: the cores that this process may use
-  std::string kernels;  // an instruction set by name, or empty for the best
+  int threads = 0;      // 0: one for each core that this process may use
+  std::string kernels;  // name of an instruction set; empty for the best one
 };
 
-/** Throws Error INVALID_ARGUMENT for options that this CPU cannot serve. */
+/** Throws Error INVALID_ARGUMENT if this CPU does not support the options. */
 std::shared_ptr<Backend> makeCpuBackend(const CpuOptions& options);
-/** The kernels of devices that name none: those that ONEHEAD_CPU_KERNELS names in the environment, or the CPU's best.
- * Throws Error INVALID_ARGUMENT where the CPU has none of that name. */
+/** The kernels of devices whose options name none: those that the environment variable ONEHEAD_CPU_KERNELS names, or
+ * the best. Throws Error INVALID_ARGUMENT if this CPU does not have them. */
 const Kernels& defaultKernels();
-/** Cores that this process may run on, hardware threads of one core counted once. */
+/** The number of cores that this process may run on, not counting hardware threads. */
 int defaultThreads();
 
 }  // namespace onehead::cpu

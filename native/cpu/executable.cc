@@ -21,11 +21,11 @@ double microsecondsSince(Clock::time_point& last) {
   return elapsed;
 }
 
-/** Bytes behind a poisoned program's scratch memory, and what stands in them. */
+/** Guard bytes after a poisoned program's scratch memory. */
 constexpr size_t guardBytes = 256;
 constexpr std::byte guard{0xa5};
 
-/** The thread that leads the team, between rounds. */
+/** The team between rounds: the leader alone. */
 struct LeaderAlone final : Team {
   void barrier() const override {}
 };
@@ -40,7 +40,7 @@ void CpuExecutable::add(std::unique_ptr<Step> step, size_t operation) {
 
 size_t CpuExecutable::scratchOf(size_t entry) const {
   size_t bytes = 0;
-  for (const Entry& other : entries_)  // the steps of an operation hand on what lies there
+  for (const Entry& other : entries_)  // the steps of an operation pass data on in the scratch memory
     if (other.operation == entries_[entry].operation) bytes = std::max(bytes, other.step->scratchBytes());
   return bytes;
 }
@@ -58,8 +58,8 @@ void CpuExecutable::checkScratch(size_t entry) const {
   const std::byte* const end = scratch_->buffer.data() + bytes;
   if (bytes == 0 || std::all_of(end, end + guardBytes, [](std::byte value) { return value == guard; })) return;
   throw Error("DEVICE_FAILED", "Program '" + plan_.name + "': " + plan_.operations[entries_[entry].operation].name +
-                                   " wrote behind the " + std::to_string(bytes) +
-                                   " bytes of scratch memory that it had asked for.");
+                                   " wrote beyond the " + std::to_string(bytes) +
+                                   " bytes of scratch memory that it requested.");
 }
 
 void CpuExecutable::replay(double* microseconds, const std::atomic<bool>& cancelled) {

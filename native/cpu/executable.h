@@ -1,4 +1,4 @@
-// A prepared CPU program: its steps, its arena, and their replay.
+// A prepared CPU program: its steps, its arena, and replaying them.
 #pragma once
 
 #include <memory>
@@ -10,7 +10,7 @@
 
 namespace onehead::cpu {
 
-/** Memory that the steps of all programs of one device share: they run one after another. */
+/** Scratch memory that the steps of all programs of a device share, since they run one after another. */
 struct Scratch {
   Buffer buffer;
   std::shared_ptr<MemoryCounter> counter;
@@ -25,7 +25,7 @@ class CpuExecutable final : public Executable {
  public:
   CpuExecutable(Plan plan, std::shared_ptr<Buffer> arena, std::shared_ptr<Scratch> scratch, ThreadTeam& team)
       : plan_(std::move(plan)), arena_(std::move(arena)), scratch_(std::move(scratch)), team_(team) {}
-  /** Adds a step of the operation with this index. */
+  /** Adds a step of the operation with this index. Steps run in the order in which they were added. */
   void add(std::unique_ptr<Step> step, size_t operation);
   std::byte* arena() const { return arena_->data(); }
   const Plan& plan() const { return plan_; }
@@ -37,19 +37,19 @@ class CpuExecutable final : public Executable {
     std::unique_ptr<Step> step;
     size_t operation;
   };
-  /** Bytes of scratch memory that the operation of this entry asked for. */
+  /** Scratch memory that the operation of this entry requested, in bytes. */
   size_t scratchOf(size_t entry) const;
-  /** Of a poisoned program: fills an operation's scratch memory with NaN, and puts a guard behind it. */
+  /** For poisoned programs: fills an operation's scratch memory with NaN, and puts guard bytes after it. */
   void poisonScratch(size_t entry);
-  /** Throws Error DEVICE_FAILED where the operation wrote behind the scratch memory that it had asked for. */
+  /** Throws Error DEVICE_FAILED if the operation wrote beyond the scratch memory that it requested. */
   void checkScratch(size_t entry) const;
-  /** `microseconds`: of each entry, added up; null when they are not wanted. */
+  /** Adds each entry's time to `microseconds`, unless it is null. */
   void replay(double* microseconds, const std::atomic<bool>& cancelled);
-  /** Tells what the entries took by operation and by stage. */
+  /** Reports the entries' times by operation and by stage. */
   void report(const std::vector<double>& microseconds, RunResult& result) const;
 
   Plan plan_;
-  std::shared_ptr<Buffer> arena_;  // shared with other programs: temporaries live in one run
+  std::shared_ptr<Buffer> arena_;  // shared with other programs, since temporaries live during one run only
   std::shared_ptr<Scratch> scratch_;
   std::vector<Entry> entries_;
   ThreadTeam& team_;

@@ -1,8 +1,8 @@
-// The CPU kernels' face: plain pointers in, plain pointers out. They know no tensor, no program and no framework.
+// The interface of the CPU kernels, which take plain pointers: they know neither tensors nor programs.
 //
 // Every kernel is compiled once for each instruction set (portable, AVX2, AVX-512, each with and without VNNI, AVX-512
-// with bfloat16 products) and chosen at run time. A kernel is called by every thread of a Team with the same arguments
-// and divides the work itself.
+// with bfloat16 products), which is chosen at run time. Every thread of a Team calls a kernel with the same arguments,
+// and the kernel divides the work.
 #pragma once
 
 #include <cstddef>
@@ -24,23 +24,24 @@ class Team {
   virtual void barrier() const = 0;
 };
 
-/** One thread's contiguous share [begin, end) of `count` pieces. */
+/** A thread's contiguous share [begin, end) of `count` units of work. */
 struct Share {
   int64_t begin, end;
-  // Always inlined: the linker must not share one instruction set's copy with the others.
+  // Always inlined, since the linker must not share one instruction set's copy with the others.
   [[gnu::always_inline]] Share(int64_t count, const Team& team)
       : begin(count * team.thread / team.threads), end(count * (team.thread + 1) / team.threads) {}
 };
 
-/** Weights of 8 bits lie in panels of so many rows. */
+/** Rows of a panel of an int8 weight. */
 constexpr int64_t int8PanelRows = 16;
 
 /**
  * y[m, n] = activation(sum over k of norm(x)[m, k] * w[n, k] + bias[n]) + residual[m, n].
  *
- * linearRows, for few rows m: the product of a decode step, bound by reading w once; w is row-major [columns, depth].
- * linearBytes, for any number of rows: w[n, k] = scales[n] * q[n, k], with q of 8 bits in panels of bytePanel rows,
- * the last filled up with zeros: [columns / bytePanel][depth / 4][bytePanel][4], and `scales` has whole panels too.
+ * linearRows, for few rows m: the product of a decode step, where reading w is the bound; w is row-major [columns,
+ * depth].
+ * linearBytes, for any number of rows: w[n, k] = scales[n] * q[n, k], with int8 q in panels of bytePanel rows,
+ * [columns / bytePanel][depth / 4][bytePanel][4]. The last panel and `scales` are padded with zeros.
  */
 struct LinearArguments {
   int64_t rows, columns, depth;  // m, n, k
@@ -49,8 +50,8 @@ struct LinearArguments {
   int64_t xStride;  // elements between rows
   const void* w;
   DType weightType;
-  const float* scales;      // null where the weight is not of 8 bits
-  bool quantized;           // of 8 bits: each row of x becomes whole numbers too; else w is widened to float32
+  const float* scales;      // null unless the weight is int8
+  bool quantized;           // int8 weights only: rows of x become int8 too; otherwise w is widened to float32
   const float* bias;        // [columns] or null
   const float* normWeight;  // [depth]: layer norm of x before the product, or null
   const float* normBias;    // [depth]
@@ -59,40 +60,39 @@ struct LinearArguments {
   const float* residual;  // [rows, columns] float32 or null; may be y itself
   void* y;                // [rows, columns]
   DType yType;
-  void* scratch;  // as the kernel wants it, 64-byte aligned, shared by the team
+  void* scratch;  // 64-byte aligned, shared by the team; see the kernel's Scratch function
 };
-/** Bytes of the panels of a weight. */
+/** Bytes of an int8 weight in panels. */
 [[gnu::always_inline]] constexpr int64_t int8PanelBytes(int64_t columns, int64_t depth) {
   return (columns + int8PanelRows - 1) / int8PanelRows * int8PanelRows * ((depth + 3) / 4 * 4);
 }
-/** Where element k of row n lies in panels of rows of this depth. */
+/** The index of element k of row n in panels of rows of this depth. */
 [[gnu::always_inline]] constexpr int64_t int8PanelIndex(int64_t n, int64_t k, int64_t depth) {
   return (n / int8PanelRows * ((depth + 3) / 4) + k / 4) * (4 * int8PanelRows) + n % int8PanelRows * 4 + k % 4;
 }
 
-// Kernels that take `rows` and `pool` work on rows of a pool of state; see native/operations/operations.h. `rows`
-// [batch] is null where entry b works on row b, and `pool` is the number of rows then too.
+// Kernels that take `rows` and `pool` work on rows of a pool of state; see operations/operations.h. `rows` [batch] is
+// null if entry b has row b; then `pool` is the number of entries.
 
 /**
- * weights = softmax(scores * scale) over the last dimension of a score matrix that a product left in memory. Causal and
- * start as in AttentionArguments: the weights of keys that a query does not see are zero, and their scores are not
- * read.
+ * weights = softmax(scores * scale) over the last dimension of a score matrix in memory. Causal and start as in
+ * AttentionArguments: the weights of masked keys are zero, and their scores are not read.
  */
 struct SoftmaxArguments {
   int64_t batch, queries, heads, keys;
   float* scores;  // [batch, queries, heads, keys]; overwritten
-  void* weights;  // of the same shape; may be the scores themselves where it is float32
+  void* weights;  // of the same shape; may be `scores` if it is float32
   DType weightType;
   bool causal;
   const int32_t* start;  // [batch] or null
   float scale;
 };
 
-/** Quantizes rows into a cache of 8 bits: y[begin[b] + t, g] = x[b, t, g] / scales[begin[b] + t, g], as far as that is
- * in y; nothing where begin[b] is negative. */
+/** Quantizes rows into an int8 cache: y[begin[b] + t, g] = x[b, t, g] / scales[begin[b] + t, g], for positions within
+ * y. If begin[b] is negative, nothing is written. */
 struct ScatterHeadsArguments {
-  int64_t batch, rows, positions;   // of x, of each of its sequences, of y
-  int64_t heads, headSize, stride;  // stride: elements from one row of x to the next
+  int64_t batch, rows, positions;   // of x; of each sequence of x; of y
+  int64_t heads, headSize, stride;  // stride: elements between rows of x
   const void* x;
   DType xType;
   const int32_t* begin;
@@ -101,27 +101,27 @@ struct ScatterHeadsArguments {
 };
 
 /**
- * The weights of Silero's voice detector as its kernel reads them. Products are in panels of 64 columns:
- * [columns / 64, depth, 64], the depth of a convolution being [3 positions, channels].
+ * The weights of Silero's voice detector. Products are in panels of 64 columns: [columns / 64, depth, 64]; the depth of
+ * a convolution is [3 positions, channels].
  */
 struct VoiceWeights {
   static constexpr int64_t panel = 64;
-  const float *window, *cosines, *sines;   // [256]: Hann's window; cos and -sin of 2 pi i / 256
+  const float *window, *cosines, *sines;   // [256]: Hann window; cos and -sin of 2 pi i / 256
   const float *convolution[4], *bias[4];   // 129 to 128 channels, 128 to 64, 64 to 64, 64 to 128
-  const float *input, *hidden, *gateBias;  // 128 to 512: the input, forget, cell and output gates of an LSTM
+  const float *input, *hidden, *gateBias;  // 128 to 512: input, forget, cell and output gates of an LSTM
   const float* output;                     // [128]
   float outputBias;
 };
 
-/** The probability of speech in the next frames of several recordings, whose state is kept. Called by one thread. */
+/** The probability of speech in the next frames of several recordings, whose state is kept. Runs in one thread. */
 struct VoiceActivity {
   static constexpr int64_t context = 64, frame = 512, cells = 128, block = 24, spectrum = 144;
   const VoiceWeights* weights;
   int64_t sequences;
-  const float* const* samples;  // of each recording: `context` samples before its frames, and its frames
-  const int64_t* frames;        // of each, 1 at least and no more than of the one before
-  float *hidden, *cell;         // [sequences, cells]: the state, zeros at first; overwritten
-  float* const* probabilities;  // of each: one for each frame
+  const float* const* samples;  // of each recording: `context` samples before its frames, then its frames
+  const int64_t* frames;        // of each recording, at least 1, in descending order
+  float *hidden, *cell;         // [sequences, cells]: the state, zero at first; overwritten
+  float* const* probabilities;  // of each recording: one per frame
   void* scratch;                // scratchFloats(sequences) floats
 
   static constexpr int64_t scratchFloats(int64_t sequences) {
@@ -130,7 +130,7 @@ struct VoiceActivity {
   }
 };
 
-/** A kernel, called by every thread of the team, and the bytes of scratch memory that it wants; null: none. */
+/** A kernel, called by every thread of the team, and its scratch memory in bytes (null if it needs none). */
 template <class Arguments>
 struct Kernel {
   void (*run)(const Arguments&, const Team&);
@@ -138,10 +138,10 @@ struct Kernel {
 };
 
 /**
- * Every kernel, by what it takes (a type whose name ends in Arguments) and its name. Its file defines the function of
- * that name and, for `withScratch`, `size_t <name>Scratch(const <type>Arguments&, int threads)`. The declarations, the
- * struct below and each instruction set's table are made from this list. Kernels of operations that are one are in
- * native/operations/kernels.h.
+ * Every kernel, by its arguments (a type whose name ends in Arguments) and its name. The kernel's file defines a
+ * function of that name and, for `withScratch`, `size_t <name>Scratch(const <type>Arguments&, int threads)`. This list
+ * generates the declarations, the struct below and each instruction set's table. native/operations/kernels.h lists the
+ * kernels of operations that have only one.
  */
 // clang-format off
 #define ONEHEAD_CPU_KERNELS(kernel, withScratch) \
@@ -156,10 +156,10 @@ struct Kernel {
 // clang-format on
 
 /**
- * What one thread calls by itself:
- *  - quantizeRow: q = x / scale, rounded; gives the scale, the largest magnitude / 127. The same on every instruction
- *    set.
- *  - convert: elements to float32 or bfloat16, from these or float16, which checkpoints have and kernels have not.
+ * Functions that a single thread calls:
+ *  - quantizeRow: q = x / scale, rounded; returns the scale, largest magnitude / 127. The same on every instruction
+ * set.
+ *  - convert: converts float32, bfloat16 or float16 (which only checkpoints have) to float32 or bfloat16.
  */
 // clang-format off
 #define ONEHEAD_CPU_FUNCTIONS(function) \
@@ -179,10 +179,10 @@ struct Kernels {
 #undef ONEHEAD_MEMBER
 };
 
-/** The best kernels that this CPU can run, or those named (null when this CPU or this build cannot). */
+/** The best kernels that this CPU supports, or those with the given name (null if CPU or build do not have them). */
 const Kernels* kernels();
 const Kernels* kernels(const char* name);
-/** True when the CPU multiplies bfloat16 natively (AVX512-BF16 or AMX). */
+/** Whether the CPU has bfloat16 products (AVX512-BF16 or AMX). */
 bool multipliesBfloat16();
 
 }  // namespace onehead::cpu

@@ -13,11 +13,11 @@ namespace onehead::cpu {
 namespace {
 
 constexpr size_t hugePage = size_t(2) << 20;
-/** From this size on memory comes straight from the system, is zero already, and goes back at once when freed. */
+/** From this size on, memory is mapped: it is zero, and returned to the system as soon as it is freed. */
 constexpr size_t largeBytes = size_t(1) << 20;
 
 [[noreturn]] void outOfMemory(size_t bytes) {
-  throw Error("OUT_OF_MEMORY", "The CPU device could not get " + std::to_string(bytes >> 20) +
+  throw Error("OUT_OF_MEMORY", "The CPU device could not allocate " + std::to_string(bytes >> 20) +
                                    " MiB of memory; use a smaller model, a smaller batch or dtype 'bfloat16'.");
 }
 
@@ -28,7 +28,7 @@ Buffer::Buffer(size_t bytes, std::shared_ptr<MemoryCounter> counter) : bytes_(by
   if (bytes >= largeBytes) {
     void* mapped = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapped == MAP_FAILED) outOfMemory(bytes);
-    // Huge pages: a decode step streams through all weights, and 4 KiB pages would cost a page walk for each.
+    // Huge pages: a decode step reads all weights, and each 4 KiB page would cost a page walk.
     if (bytes >= hugePage) ::madvise(mapped, bytes, MADV_HUGEPAGE);
     data_ = static_cast<std::byte*>(mapped);
   } else {

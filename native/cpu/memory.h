@@ -1,4 +1,4 @@
-// Host memory of the CPU backend: aligned, zeroed, counted, on huge pages where it is large.
+// Host memory of the CPU backend: aligned, zeroed, counted, in huge pages if large.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,7 @@
 
 namespace onehead::cpu {
 
-/** Memory of zeros, aligned to a page when large, to a cache line otherwise. */
+/** Zeroed memory, aligned to a page if large, otherwise to a cache line. */
 class Buffer {
  public:
   Buffer() = default;
@@ -34,14 +34,14 @@ class Buffer {
   std::shared_ptr<MemoryCounter> counter_;
 };
 
-/** Memory that programs of one device share, since they run one after another. What a program has taken stays where it
- * is while that program lives; a program that needs more gets a larger one, which those after it take too. */
+/** Memory that the programs of a device share, since they run one after another. A program keeps the buffer that it
+ * got. If a program needs more, it gets a larger buffer, which later programs get too. */
 class SharedBuffer {
  public:
   explicit SharedBuffer(std::shared_ptr<MemoryCounter> counter) : counter_(std::move(counter)) {}
   std::shared_ptr<Buffer> atLeast(size_t bytes) {
     if (!buffer_ || bytes > buffer_->bytes()) {
-      if (buffer_.use_count() == 1) buffer_.reset();  // before there is a second one
+      if (buffer_.use_count() == 1) buffer_.reset();  // free it before allocating the next
       buffer_ = std::make_shared<Buffer>(bytes, counter_);
     }
     return buffer_;

@@ -10,7 +10,7 @@ namespace {
 
 using Body = void (*)(void*);
 
-/** The runtime's own functions; null where this process has no such runtime. */
+/** The runtime's own functions; null if the process has no OpenMP runtime. */
 struct Runtime {
   void (*parallel)(Body, void*, unsigned, unsigned);
   void (*barrier)();
@@ -43,10 +43,10 @@ const Runtime& runtime() {
   return found;
 }
 
-/** Set where oneDNN's question how many threads there are comes here. */
+/** Set when oneDNN's query of the number of threads arrives here. */
 thread_local bool asked = false;
 
-/** The team that the calling thread's regions run on; null where they are the runtime's. */
+/** The team on which the calling thread's regions run; null if they run in the runtime. */
 ThreadTeam* team() {
   ThreadTeam* led = ThreadTeam::led();
   return led && led->ownsThreads() ? led : nullptr;
@@ -79,7 +79,7 @@ void setThreads(int threads) {
 
 }  // namespace onehead::cpu
 
-// The runtime's functions that oneDNN 2 and 3 call, under the names that compilers and omp.h give them.
+// The OpenMP functions that oneDNN 2 and 3 call, under the names that GCC and omp.h use.
 #define ONEHEAD_FOR_ONEDNN extern "C" __attribute__((visibility("default")))
 
 using onehead::cpu::runtime;
@@ -88,7 +88,7 @@ using onehead::cpu::Team;
 using onehead::cpu::ThreadTeam;
 
 ONEHEAD_FOR_ONEDNN void GOMP_parallel(void (*body)(void*), void* data, unsigned threads, unsigned flags) {
-  if (ThreadTeam::part()) return ThreadTeam::runAlone([&] { body(data); });  // a region in a region
+  if (ThreadTeam::part()) return ThreadTeam::runAlone([&] { body(data); });  // a nested region
   if (ThreadTeam* ours = team())
     return ours->run([&](const Team&) { body(data); }, threads ? int(threads) : ours->threads());
   if (runtime().parallel) return runtime().parallel(body, data, threads, flags);

@@ -1,14 +1,14 @@
-// oneDNN on a team of ours.
+// Runs oneDNN on our team of threads.
 //
-// oneDNN is built to run on OpenMP's threads, and OpenMP's runtime has one pool for each thread that computes, which
-// spins for milliseconds after each parallel region: beside another process on the same cores, everything takes twenty
-// times as long. So the addon defines the few functions of the runtime that oneDNN calls. The dynamic linker finds them
-// before the runtime's, since the addon is what Node.js loads and oneDNN comes as its dependency; nothing else in the
-// process sees them. On a thread that leads a ThreadTeam or works in one they run on that team, and on every other
-// thread they hand on to the runtime.
+// oneDNN is compiled for OpenMP, whose runtime keeps a pool of threads for each thread that opens parallel regions.
+// These threads spin for milliseconds after each region: with another process on the same cores, everything takes
+// twenty times as long. So the addon defines those functions of the runtime that oneDNN calls. The dynamic linker finds
+// them before the runtime's, since Node.js loads the addon, and oneDNN as its dependency; nothing else in the process
+// sees them. On a thread that leads a ThreadTeam or works in one, they run on that team; on other threads they call the
+// runtime.
 //
-// Where oneDNN was in the process before this addon (another addon's, or preloaded), it keeps the runtime. Then our
-// kernels run on the runtime's threads as well, since two pools would take the cores from one another.
+// If oneDNN was loaded before this addon (by another addon, or preloaded), it keeps using the runtime. Then our kernels
+// use the runtime's threads as well, since two pools would compete for the cores.
 #pragma once
 
 #include <dnnl.hpp>
@@ -16,11 +16,11 @@
 
 namespace onehead::cpu::openmp {
 
-/** Whether oneDNN runs on the teams of the threads that call it, or on no runtime of OpenMP's that is known here. */
+/** Whether oneDNN runs on the team of the thread that calls it, or uses no OpenMP runtime known here. */
 bool takesOver(const dnnl::engine& engine);
-/** A parallel region of the runtime: calls body(thread, threads) on each thread. */
+/** Opens a parallel region of the runtime, which calls body(thread, threads) on each thread. */
 void parallel(int threads, const std::function<void(int thread, int threads)>& body);
-/** For the calling thread, as omp_set_num_threads. */
+/** omp_set_num_threads for the calling thread. */
 void setThreads(int threads);
 
 }  // namespace onehead::cpu::openmp

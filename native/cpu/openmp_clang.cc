@@ -1,6 +1,5 @@
-// The functions that clang calls for OpenMP's constructs, where GCC calls others: for a oneDNN that clang compiled and
-// that is part of the addon, as in packed addons. They lead to those of openmp.cc, and nothing outside the addon sees
-// them.
+// The OpenMP functions that clang generates calls to, where GCC uses others: for a oneDNN that was compiled by clang
+// and linked into the addon, as in packages. They forward to openmp.cc, and are visible only inside the addon.
 #include <array>
 #include <cstdarg>
 #include <cstdint>
@@ -14,12 +13,12 @@ int omp_get_thread_num();
 
 namespace {
 
-/** More than any region of oneDNN's has: what it uses of its surroundings, an address each. */
+/** More than any region of oneDNN has: the addresses of captured variables. */
 constexpr std::size_t maxArguments = 16;
 
 using Function = void (*)();
 
-/** A parallel region: a function that clang made of it, and its arguments. */
+/** A parallel region: the function that clang outlined, and its arguments. */
 struct Region {
   Function function;
   std::size_t count;
@@ -28,7 +27,7 @@ struct Region {
 
 using Caller = void (*)(const Region& region, std::int32_t* thread);
 
-/** Calls a region's function with as many arguments as there are indices, behind the two that it always has. */
+/** Calls a region's function with as many arguments as there are indices, after the two that it always has. */
 template <std::size_t... index>
 constexpr Caller callerOf(std::index_sequence<index...>) {
   return [](const Region& region, std::int32_t* thread) {
@@ -45,7 +44,7 @@ constexpr std::array<Caller, sizeof...(count)> callersOf(std::index_sequence<cou
 
 constexpr auto callers = callersOf(std::make_index_sequence<maxArguments + 1>());
 
-/** Of the calling thread's next region; 0 where it does not say. */
+/** Number of threads of the calling thread's next region; 0 if not specified. */
 thread_local unsigned wanted = 0;
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Kernels that only move rows about or call another kernel: the same for every instruction set. Each is called by every
-// thread of a team, as those of kernels.h are.
+// Kernels that only move rows or call another kernel, compiled once for all instruction sets. Like those of kernels.h,
+// every thread of a team calls them.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +9,7 @@
 
 namespace onehead::cpu {
 
-/** Rounds float32 rows to the weight's type at the start of the scratch memory. */
+/** Converts float32 rows to the weight's type, at the start of the scratch memory. */
 struct CastRows {
   int64_t rows, width;
   const float* x;
@@ -26,7 +26,7 @@ inline void castRows(const CastRows& cast, const Team& team) {
                (share.end - share.begin) * cast.width);
 }
 
-/** A layer norm into the start of the scratch memory. */
+/** Layer norm to the start of the scratch memory. */
 struct NormRows {
   LayerNormArguments norm;
   void* scratch;
@@ -39,7 +39,7 @@ inline void normRows(const NormRows& rows, const Team& team) {
   rows.kernel.run(norm, team);
 }
 
-/** Plain bytes from one tensor to another. */
+/** Copies bytes. */
 struct CopyBytes {
   int64_t bytes;
   const std::byte* from;
@@ -53,10 +53,10 @@ inline void copyBytes(const CopyBytes& copy, const Team& team) {
   if (begin < end) std::memcpy(copy.to + begin, copy.from + begin, size_t(end - begin));
 }
 
-/** y[begin[b] + t] = x[b, t], as far as that is in y. */
+/** y[begin[b] + t] = x[b, t] for positions within y; nothing if begin[b] is negative. */
 struct ScatterBytes {
-  int64_t batch, rows, positions;  // of x, of each of its sequences, of y
-  int64_t rowBytes, strideBytes;   // of a row of x, and from one to the next
+  int64_t batch, rows, positions;  // of x; of each sequence of x; of y
+  int64_t rowBytes, strideBytes;   // of a row of x; between rows of x
   const std::byte* x;
   const int32_t* begin;
   std::byte* y;
@@ -71,10 +71,10 @@ inline void scatterBytes(const ScatterBytes& scatter, const Team& team) {
   }
 }
 
-/** The same into another type. */
+/** The same with conversion to another floating type. */
 struct ScatterConverted {
-  int64_t batch, rows, positions;  // of x, of each of its sequences, of y
-  int64_t width, stride;           // elements of a row of x, and from one to the next
+  int64_t batch, rows, positions;  // of x; of each sequence of x; of y
+  int64_t width, stride;           // elements of a row of x; between rows of x
   const std::byte* x;
   DType xType;
   const int32_t* begin;

@@ -1,5 +1,5 @@
-// From the recorded operations to the steps that compute them. An operation that is one kernel is in
-// native/operations/kernels.h; the others' families make their steps in native/operations/<family>/cpu_steps.cc.
+// Turns recorded operations into steps. Operations with a single kernel are listed in native/operations/kernels.h; for
+// the others, native/operations/<family>/cpu_steps.cc makes the steps.
 #pragma once
 
 #include <dnnl.hpp>
@@ -11,7 +11,7 @@
 
 namespace onehead::cpu {
 
-/** Makes the steps of one program; what families work with. */
+/** Makes the steps of one program. */
 class Preparation final : public Addresses {
  public:
   Preparation(CpuExecutable& executable, const Kernels& kernels, int threads, dnnl::engine& engine,
@@ -25,7 +25,7 @@ class Preparation final : public Addresses {
   std::byte* at(const Tensor& tensor) const override;
   const void* weight(const Tensor& tensor) const override;
 
-  /** Adds a step of the operation that is being prepared; `part` names a stage of it that traces tell apart. */
+  /** Adds a step of the operation that is being prepared. `part` is the name of its stage in traces. */
   void add(std::unique_ptr<Step> step, const char* part = "");
   /** Adds a function that every thread of the team calls. */
   template <class Arguments>
@@ -33,7 +33,7 @@ class Preparation final : public Addresses {
     add(std::make_unique<KernelStep<Arguments>>(arguments, function, scratchBytes));
   }
 
-  /** Adds a kernel with the scratch memory that it wants. */
+  /** Adds a kernel with its scratch memory. */
   template <class Arguments>
   void kernel(const Arguments& arguments, const Kernel<Arguments>& kernel, const char* part = "") {
     const size_t bytes = kernel.scratchBytes ? kernel.scratchBytes(arguments, threads) : 0;

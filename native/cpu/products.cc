@@ -32,7 +32,7 @@ memory::dims stridesOf(const memory::desc& description) {
 #endif
 }
 
-/** Whether oneDNN multiplies bfloat16 here: version 2 does with AVX-512 only. */
+/** Whether oneDNN supports bfloat16 on this CPU; version 2 does with AVX-512 only. */
 bool onednnMultipliesBfloat16(const dnnl::engine& engine) {
   static const bool multiplies = [&] {
     const memory::desc square({16, 16}, memory::data_type::bf16, Tag::ab);
@@ -46,7 +46,7 @@ bool onednnMultipliesBfloat16(const dnnl::engine& engine) {
   return multiplies;
 }
 
-/** The type that products of elements of `type` are computed in. */
+/** The type in which products of elements of `type` are computed. */
 memory::data_type computedType(memory::data_type type, const dnnl::engine& engine) {
   return type == memory::data_type::bf16 && !onednnMultipliesBfloat16(engine) ? memory::data_type::f32 : type;
 }
@@ -54,8 +54,8 @@ memory::desc computed(const memory::desc& plain, const dnnl::engine& engine) {
   return {shapeOf(plain), computedType(typeOf(plain), engine), stridesOf(plain)};
 }
 
-/** A primitive with its arguments; oneDNN divides it over the team. Operands that it cannot take as they are are
- * widened to float32 in the scratch memory, and the result is narrowed. */
+/** A primitive with its arguments, which oneDNN divides over the team. If oneDNN does not support the operands' type,
+ * they are widened to float32 in scratch memory, and the result is narrowed. */
 class ProductStep final : public Step {
  public:
   ProductStep(dnnl::primitive primitive, const memory::desc& scratchpad, const dnnl::engine& engine,
@@ -66,7 +66,7 @@ class ProductStep final : public Step {
         stream_(std::move(stream)),
         scratchBegin_(scratchBegin) {}
 
-  /** One execution, a batch item for instance: arguments that are ready, and operands in plain memory. */
+  /** Adds an execution, such as one batch item, with arguments that are complete and operands in plain memory. */
   void add(std::unordered_map<int, memory> arguments, const std::vector<std::pair<int, Operand>>& operands) {
     Execution execution{std::move(arguments), {}};
     execution.arguments[DNNL_ARG_SCRATCHPAD] = scratchpad_;
@@ -95,7 +95,7 @@ class ProductStep final : public Step {
   bool collective() const override { return false; }
   void run(const Team&) override {
     for (const Execution& execution : executions_) {
-      // The result too: between its rows may lie what is not of it.
+      // The output is widened too, since there may be other data between its rows.
       for (const Bound& bound : execution.operands)
         if (bound.span) convert(bound.data, DType::bfloat16, bound.staged, DType::float32, bound.span);
       primitive_.execute(stream_, execution.arguments);
@@ -110,7 +110,7 @@ class ProductStep final : public Step {
   struct Bound {
     int argument;
     Operand operand;
-    int64_t span;  // elements from the first to the last; 0 where the operand is taken as it is
+    int64_t span;  // elements from the first to the last; 0 if the operand is not widened
     size_t stagedOffset;
     std::byte *data, *staged = nullptr;
   };
@@ -153,7 +153,7 @@ void appendGelu(dnnl::post_ops& operations) {
 #endif
 }
 
-/** `inPlace`: the result is added to what is there, before it is overwritten. */
+/** `inPlace`: the result is added to the output's previous contents. */
 dnnl::primitive_attr attributes(Activation activation, const memory::desc* residual, bool inPlace = false) {
   dnnl::post_ops operations;
   if (activation == Activation::gelu) appendGelu(operations);
@@ -173,8 +173,8 @@ int residualArgument(Activation activation) {
 
 CpuStorage& storageOf(const Tensor& tensor) { return static_cast<CpuStorage&>(*tensor.storage); }
 
-/** A weight that a decode step streams row by row stays as it is, and so does one that may change; any other takes the
- * layout that oneDNN likes best. */
+/** Whether a weight is packed into the layout that oneDNN prefers. A weight that a decode step reads row by row is not,
+ * nor is one that may change. */
 bool packs(const Tensor& weight) {
   return weight.offset == 0 && weight.bytes() == storageOf(weight).bytes && !storageOf(weight).isPlain();
 }

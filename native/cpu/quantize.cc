@@ -9,7 +9,7 @@ namespace onehead::cpu {
 
 namespace {
 
-/** Elements that are read and quantized at once: while they are in the cache, and no second copy of a weight. */
+/** Elements that are read and quantized at once: they stay in cache, and there is no second copy of the weight. */
 constexpr int64_t pieceElements = int64_t(1) << 16;
 
 class Quantizer {
@@ -20,11 +20,11 @@ class Quantizer {
   void add(const Source::Part& part) {
     const int64_t rows = part.elements / columns_;
     if (!part.file) {
-      next_ += rows;  // zeros, which the memory is made of
+      next_ += rows;  // zeros, as the memory is already
       return;
     }
     const bool isRowwiseInt8 = part.encoding == Encoding::int8 && part.scales.each == columns_;
-    // Encoded elements are read from multiples of decodingStep on.
+    // Encoded elements can only be read from multiples of decodingStep on.
     const int64_t unit = decodingStep / std::gcd(decodingStep, columns_);
     const int64_t step = std::max(unit, pieceElements / columns_ / unit * unit);
     for (int64_t done = 0; done < rows; done += step) {
@@ -64,8 +64,8 @@ class Quantizer {
     }
   }
 
-  /** The rounding, a step over the root of 12, against what a usual element of the row is: its median magnitude
-   * as that of a normal distribution. An outlier makes steps large and leaves the median as it is. */
+  /** The rounding error (a step / sqrt(12)) relative to a typical element of the row, which is estimated by the median
+   * magnitude as that of a normal distribution. An outlier makes steps large but leaves the median unchanged. */
   double roundingError(const int8_t* row) const {
     int64_t counts[128] = {};
     for (int64_t k = 0; k < columns_; ++k) ++counts[std::abs(int(row[k]))];
@@ -84,9 +84,9 @@ class Quantizer {
   const Kernels& kernels_;
   int8_t* const panels_;
   float* const scales_;
-  int64_t next_ = 0;  // the row that comes next
+  int64_t next_ = 0;  // next row
   double squaredErrors_ = 0;
-  int64_t quantizedRows_ = 0;  // rows that were quantized here, but for those of zeros
+  int64_t quantizedRows_ = 0;  // rows that were quantized here, except rows of zeros
   std::vector<int8_t> row_, bytes_;
   std::vector<std::byte> piece_;
   std::vector<float> floats_;

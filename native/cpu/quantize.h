@@ -1,4 +1,4 @@
-// Weights of 8 bits: from any source to the panels that linearBytes multiplies.
+// Quantizes weights to int8, in the panels that linearBytes reads.
 #pragma once
 
 #include "../core/backend.h"

@@ -1,4 +1,4 @@
-# The CPU kernels: one source, compiled once for each instruction set.
+# The CPU kernels: the same sources, compiled once for each instruction set.
 #
 # onehead_cpu_kernels(<target>) adds them to a target.
 include(CheckCXXCompilerFlag)
@@ -9,13 +9,13 @@ file(GLOB ONEHEAD_CPU_KERNELS CONFIGURE_DEPENDS ${ONEHEAD_CPU_DIRECTORY}/kernels
      ${ONEHEAD_NATIVE_DIRECTORY}/operations/*/cpu/*.cc)
 list(FILTER ONEHEAD_CPU_KERNELS EXCLUDE REGEX dispatch)
 
-# Sums may be fused into multiply-adds, but NaN and infinity keep their meaning: no -ffast-math.
+# Multiply-adds may be fused, but NaN and infinity keep their meaning: no -ffast-math.
 set(ONEHEAD_CPU_FLAGS -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math -fno-exceptions -fno-rtti -Wall -Wextra
   -Wno-maybe-uninitialized)  # GCC 12 warns about its own avx512fintrin.h (bug 105593)
 set(ONEHEAD_CPU_OBJECTS)
 set(ONEHEAD_CPU_DEFINITIONS)
 
-# name: as users see it; isa: the namespace; variant: the table's symbol; then compiler flags
+# name: as in ONEHEAD_CPU_KERNELS; isa: the namespace; variant: the table's symbol; then compiler flags
 function(onehead_cpu_instruction_set name isa variant)
   string(REPLACE ";" " " joined "${ARGN}")
   if(ARGN)
@@ -37,7 +37,7 @@ function(onehead_cpu_instruction_set name isa variant)
 endfunction()
 
 onehead_cpu_instruction_set(portable portable portableVariant)
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$" AND NOT ONEHEAD_EMULATION)  # whose CPU backend is not used
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$" AND NOT ONEHEAD_EMULATION)  # emulation uses no CPU device
   set(ONEHEAD_AVX2 -mavx2 -mfma -mf16c)
   set(ONEHEAD_AVX512 ${ONEHEAD_AVX2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512)
   onehead_cpu_instruction_set(avx2 avx2 avx2Variant ${ONEHEAD_AVX2})

@@ -12,15 +12,15 @@ namespace onehead::cpu {
 class Step {
  public:
   virtual ~Step() = default;
-  /** Bytes of the scratch memory that all steps of a device share, one after the other. */
+  /** Bytes of scratch memory; steps of a device share it, one after another. */
   virtual size_t scratchBytes() const { return 0; }
-  /** Called before a replay: the scratch memory may have moved. */
+  /** Called before a replay, since the scratch memory may have moved. */
   virtual void bind(std::byte* /*scratch*/) {}
-  /** True when every thread of the team calls `run`; false when the one that leads it does, and the step opens rounds
-   * of its own (oneDNN). */
+  /** True if every thread of the team calls `run`; false if only the leader does, and the step opens its own rounds
+   * (oneDNN). */
   virtual bool collective() const = 0;
   virtual void run(const Team& team) = 0;
-  /** The stage of its operation that this step is, for traces; empty when there are no stages. */
+  /** Name of its stage in traces; empty if the operation has no stages. */
   const char* part = "";
 };
 

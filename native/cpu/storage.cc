@@ -8,8 +8,8 @@ namespace onehead::cpu {
 
 DType computedType(DType dtype, const std::string& operation) {
   if (dtype != DType::float32 && dtype != DType::bfloat16)
-    throw Error("NOT_SUPPORTED", operation + ": the CPU device computes in float32 and bfloat16, not in " +
-                                     std::string(nameOf(dtype)) + "; load the model with one of those as dtype.");
+    throw Error("NOT_SUPPORTED", operation + ": the CPU device supports float32 and bfloat16, not " +
+                                     std::string(nameOf(dtype)) + "; load the model with one of these as dtype.");
   return dtype;
 }
 
@@ -34,7 +34,7 @@ dnnl::memory::dims shapeOf(const dnnl::memory::desc& description) {
 
 namespace {
 
-/** What is read at once, small enough to be checked and converted while it is in the cache. */
+/** Elements that are read at once, few enough to be checked and converted in cache. */
 constexpr int64_t pieceElements = int64_t(1) << 17;
 
 }  // namespace
@@ -84,12 +84,12 @@ Buffer CpuStorage::assemble(DType dtype) {
     }
     to += size_t(part.elements) * elementBytes;
   }
-  source_.parts.clear();  // the file is closed with its last user
+  source_.parts.clear();  // closes the file if this was its last user
   return buffer;
 }
 
 std::byte* CpuStorage::plain() {
-  if (panels_) throw Error("NOT_SUPPORTED", "A weight of 8 bits serves linear and embed alone, and cannot be written.");
+  if (panels_) throw Error("NOT_SUPPORTED", "An int8 weight can only be used by linear and embed, and not be written.");
   if (plain_ || bytes == 0) return plain_.data();
   if (packed_.empty()) {
     plain_ = assemble(dtype_);

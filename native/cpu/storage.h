@@ -1,4 +1,4 @@
-// CPU storage: plain memory, or a constant that takes the layout its programs ask for.
+// CPU storage: plain memory, or a constant in the layouts that programs need.
 #pragma once
 
 #include <dnnl.hpp>
@@ -10,38 +10,38 @@
 
 namespace onehead::cpu {
 
-/** The dtype, as one that the CPU computes in. Throws Error NOT_SUPPORTED where it does not. */
+/** Returns the type if the CPU computes in it. Throws Error NOT_SUPPORTED otherwise. */
 DType computedType(DType dtype, const std::string& operation);
-/** oneDNN's type of a dtype. */
+/** oneDNN's name of the type. */
 dnnl::memory::data_type dnnlType(DType dtype);
 dnnl::memory::data_type typeOf(const dnnl::memory::desc& description);
 dnnl::memory::dims shapeOf(const dnnl::memory::desc& description);
 
 class CpuStorage final : public Storage {
  public:
-  /** Mutable memory of zeros. */
+  /** Mutable memory, zeroed. */
   CpuStorage(size_t bytes, std::shared_ptr<MemoryCounter> counter);
-  /** A constant that is read from its source when a program first needs it. */
+  /** A constant, read from its source when a program first needs it. */
   CpuStorage(Source source, DType dtype, const Shape& shape, const Kernels& kernels,
              std::shared_ptr<MemoryCounter> counter);
 
-  /** A weight of 8 bits, in panels as linearBytes takes them. */
+  /** An int8 weight, in the panels that linearBytes reads. */
   CpuStorage(int64_t rows, int64_t columns, std::shared_ptr<MemoryCounter> counter);
   bool isQuantizedWeight() const override { return bool(panels_); }
   int8_t* panels() { return reinterpret_cast<int8_t*>(panels_.data()); }
-  /** The row-major elements of panels. */
+  /** The elements of the panels, row-major. */
   std::vector<std::byte> unpacked() const;
 
-  /** Row-major elements; made from the source or from a packed form when not there yet. */
+  /** Row-major elements; made from the source or from a packed layout if they do not exist yet. */
   std::byte* plain();
   /**
-   * A constant that is not plain in the layout that a oneDNN primitive wants. `like` describes the plain elements, as
-   * the primitive's logical dimensions see them, in its type: the constant's, or float32. No plain form is kept.
+   * A constant that is not plain, in the layout that a oneDNN primitive wants. `like` describes the row-major elements
+   * with the primitive's dimensions, in its type: the constant's, or float32. Row-major elements are not kept.
    */
   dnnl::memory packed(const dnnl::memory::desc& wanted, const dnnl::memory::desc& like, const dnnl::engine& engine,
                       dnnl::stream& stream);
-  /** True for mutable memory, and when a program reads a constant's row-major elements already, so that another layout
-   * would be a second copy. */
+  /** True for mutable memory, and if a program reads a constant's row-major elements: another layout would then be a
+   * second copy. */
   bool isPlain() const { return bool(plain_); }
 
  private:

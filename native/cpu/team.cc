@@ -49,7 +49,7 @@ void Barrier::wait(int threads) {
   waitPoint_.wait([&] { return generation_.load() != generation; });
 }
 
-/** A part of a round, while a thread runs it. */
+/** A part of a round while a thread runs it. */
 class ThreadTeam::Part final : public Team {
  public:
   Part(int index, int count, Barrier* barrier) : barrier_(barrier), outer_(partOfCaller) {
@@ -80,9 +80,9 @@ ThreadTeam::ThreadTeam(int threads, Threads whose) : threads_(threads), whose_(w
     } catch (const std::system_error&) {
       const size_t started = workers_.size() + 1;
       close();
-      throw Error("DEVICE_FAILED", "The system gave the CPU device " + std::to_string(started) + " of " +
+      throw Error("DEVICE_FAILED", "The CPU device could only start " + std::to_string(started) + " of " +
                                        std::to_string(threads_) +
-                                       " threads; pass fewer `threads`, or raise the limit of processes.");
+                                       " threads; pass a smaller number as `threads`, or raise the process limit.");
     }
   } else {
     openmp::setThreads(threads_);
@@ -112,7 +112,7 @@ void ThreadTeam::open(Call call, const void* data, int parts) {
   call_ = call;
   data_ = data;
   done_.store(0);
-  // The first part is the leader's, so that it tends to find in its core's cache what it left there.
+  // The leader takes the first part, so that it tends to find what it left in its core's cache.
   ticket_.store(ticketOf(++round_, parts, 1));
   idle_.wake();
   call_(data_, Part(0, parts, &barrier_));
@@ -121,7 +121,7 @@ void ThreadTeam::open(Call call, const void* data, int parts) {
 
 int ThreadTeam::runParts() {
   for (int ran = 0;; ++ran) {
-    // Looked at before it is counted up, so that it goes beyond the parts by no more than the number of threads.
+    // Checked before incrementing, so that it exceeds the number of parts by at most the number of threads.
     uint64_t ticket = ticket_.load();
     if (nextOf(ticket) >= partsOf(ticket)) return ran;
     ticket = ticket_.fetch_add(1);
@@ -136,7 +136,7 @@ void ThreadTeam::workUntilClosed() {
   while (!closing_.load()) {
     const uint32_t round = roundOf(ticket_.load());
     if (const int ran = runParts()) {
-      // The round that the parts belong to stays open until they are counted.
+      // The round stays open until its parts are counted.
       if (finish(ran, partsOf(ticket_.load()))) leader_.wake();
     } else {
       idle_.wait([&] { return roundOf(ticket_.load()) != round || closing_.load(); });

@@ -1,10 +1,10 @@
-// The threads that one CPU device computes with: one team for our kernels and for oneDNN (openmp.cc).
+// The threads of a CPU device: one team for our kernels and for oneDNN (openmp.cc).
 //
-// Work is done in rounds. The thread that leads the team opens a round of several parts; every thread takes the next
-// part that nobody has taken, and the leader returns when all are done. A thread that does not run at the moment
-// (asleep, or kept from its core by another process) holds nobody up: the others take its part. (Where a
-// kernel has a barrier inside, its parts run side by side, and those that wait there sleep.) Threads without work
-// spin for some microseconds, since the next round is near, and then sleep, so that other processes get the core.
+// Work is done in rounds. The leading thread opens a round with several parts. Every thread takes the next free part,
+// and the leader returns when all are done. A thread that is not running (asleep, or descheduled in favour of another
+// process) does not delay the others: they take its parts. (If a kernel has a barrier, its parts run concurrently, and
+// threads that wait at the barrier sleep eventually.) Threads without work spin for some microseconds, since the next
+// round is usually near, and then sleep, so that other processes can use the core.
 #pragma once
 
 #include <atomic>
@@ -17,14 +17,14 @@
 
 namespace onehead::cpu {
 
-/** Lets the core know that this thread spins. */
+/** Tells the core that this thread is spinning. */
 void pauseSpinning();
 
-/** Where threads wait for a condition: they spin, then sleep. */
+/** Lets threads wait for a condition: they spin, then sleep. */
 class WaitPoint {
  public:
-  /** Returns once `ready()` is true. It reads what others write before they call `wake`, with sequential consistency on
-   * both sides. */
+  /** Returns once `ready()` is true. `ready` must read variables that others write before they call `wake`; both with
+   * sequential consistency. */
   template <class Ready>
   void wait(const Ready& ready) {
     if (spins(ready)) return;
@@ -43,8 +43,8 @@ class WaitPoint {
 
  private:
   using Clock = std::chrono::steady_clock;
-  /** About what it takes to put a thread to sleep and to wake it: so neither spinning nor sleeping costs more than
-   * twice the better choice. */
+  /** About as long as putting a thread to sleep and waking it takes. So the cost is at most twice that of the better
+   * choice. */
   static constexpr std::chrono::microseconds spinning{50};
 
   template <class Ready>
@@ -65,7 +65,7 @@ class WaitPoint {
   std::atomic<int> calls_ = 0;
 };
 
-/** A meeting point for the threads that run one round's parts. */
+/** A barrier for the threads that run one round's parts. */
 class Barrier {
  public:
   void wait(int threads);
@@ -78,11 +78,11 @@ class Barrier {
 
 class ThreadTeam {
  public:
-  /** Whose threads they are: our own, or those of OpenMP's runtime, where oneDNN's cannot be led to ours (openmp.h). */
+  /** Our own threads, or OpenMP's if oneDNN cannot be made to use ours (openmp.h). */
   enum class Threads { own, openmp };
 
-  /** The calling thread leads: it alone calls `run`. Throws Error DEVICE_FAILED where the system gives too few threads.
-   */
+  /** The calling thread becomes the leader: only it may call `run`. Throws Error DEVICE_FAILED if the system has too
+   * few threads. */
   ThreadTeam(int threads, Threads whose);
   ~ThreadTeam();
   ThreadTeam(const ThreadTeam&) = delete;
@@ -93,11 +93,11 @@ class ThreadTeam {
 
   /** The team that the calling thread leads; null on other threads. */
   static ThreadTeam* led();
-  /** The part of a round that the calling thread runs now; null outside of rounds. */
+  /** The part that the calling thread is running; null outside rounds. */
   static const Team* part();
 
-  /** Calls work(const Team&) for each part of 0 to parts - 1, `threads()` of them unless fewer are given, and returns
-   * when all have returned. `work` throws nothing and opens no round itself. */
+  /** Calls work(const Team&) for each part 0 ... parts - 1 (by default `threads()` parts), and returns when all have
+   * returned. `work` must not throw, and must not open a round. */
   template <class Work>
   void run(const Work& work, int parts) {
     open([](const void* data, const Team& team) { (*static_cast<const Work*>(data))(team); }, &work, parts);
@@ -106,7 +106,7 @@ class ThreadTeam {
   void run(const Work& work) {
     run(work, threads_);
   }
-  /** Calls work() as the only part of a round of its own, on any thread. */
+  /** Calls work() as the only part of its own round, on any thread. */
   template <class Work>
   static void runAlone(const Work& work) {
     callAlone([](const void* data, const Team&) { (*static_cast<const Work*>(data))(); }, &work);
@@ -119,21 +119,21 @@ class ThreadTeam {
   static void callAlone(Call call, const void* data);
   void open(Call call, const void* data, int parts);
   void workUntilClosed();
-  /** Takes parts of the open round and runs them until none is left to take; returns their number. */
+  /** Takes and runs parts of the open round until none is left; returns how many it ran. */
   int runParts();
-  /** Counts parts that were run; true when they were the round's last. */
+  /** Counts finished parts; returns true if the round is complete. */
   bool finish(int ran, int parts);
   void close();
 
   const int threads_;
   const Threads whose_;
-  // What the open round does: written before it opens, and read by those who took a part of it.
+  // The open round: written before it opens, read by threads that took a part.
   Call call_ = nullptr;
   const void* data_ = nullptr;
   uint32_t round_ = 0;
   Barrier barrier_;
-  /** The open round: its number (32 bits), its parts (16), and the next to be taken (16), which may go beyond the
-   * parts. */
+  /** The open round: its number (32 bits), its number of parts (16), and the next part to take (16), which may exceed
+   * the number of parts. */
   alignas(64) std::atomic<uint64_t> ticket_ = 0;
   alignas(64) std::atomic<int> done_ = 0;
   std::atomic<bool> closing_ = false;

@@ -12,12 +12,12 @@ namespace {
 constexpr size_t cellCount = VoiceActivity::cells, contextSamples = VoiceActivity::context,
                  frameSamples = VoiceActivity::frame;
 constexpr size_t partSamples = 256, tapCount = 3;
-/** Inputs and outputs of the convolutions. */
+/** Input and output channels of the convolutions. */
 constexpr size_t channelCounts[][2] = {{129, 128}, {128, 64}, {64, 64}, {64, 128}};
-/** Louder than any sound; keeps what is no audio from overflowing. */
+/** Louder than any sound; prevents overflow from data that is not audio. */
 constexpr float loudest = 1000;
 
-/** [columns, depth] to [columns / 64, depth, 64]; `taps` of the depth are the fastest there, and the slowest here. */
+/** [columns, inputs, taps] to [columns / 64, taps, inputs, 64]. */
 void pack(const float* from, size_t columns, size_t inputs, size_t taps, float* to) {
   constexpr size_t panel = VoiceWeights::panel;
   for (size_t begin = 0; begin < columns; begin += panel)
@@ -82,7 +82,7 @@ VoiceModel::VoiceModel(const float* weights, const Kernels& kernels) : kernel_(k
 }
 
 void VoiceModel::run(std::vector<Stream>& streams) const {
-  // The longest first, so that those which still have frames are the first ones at every step.
+  // Longest first, so that at every step the streams that still have frames are the first ones.
   std::vector<size_t> order(streams.size());
   std::iota(order.begin(), order.end(), size_t(0));
   std::stable_sort(order.begin(), order.end(),

@@ -1,4 +1,4 @@
-// Silero's voice detector: its weights laid out for the kernel, and runs over recordings. Knows no JavaScript.
+// Silero's voice detector: lays out its weights for the kernel, and runs it on recordings.
 #pragma once
 
 #include <cstdint>
@@ -8,30 +8,30 @@
 
 namespace onehead::cpu {
 
-/** Usable by several threads at once. */
+/** Thread-safe. */
 class VoiceModel {
  public:
-  /** One recording's next frames. */
+  /** The next frames of one recording. */
   struct Stream {
-    /** `stateSize` numbers: the samples before, then the cell's state; zeros at first, then as the last run left it. */
+    /** `stateSize` numbers: the previous samples, then the cell's state. Zero at first, then updated by each run. */
     std::vector<float> state;
-    /** Whole frames, one at least. */
+    /** Whole frames, at least one. */
     std::vector<float> samples;
-    /** The result: one for each frame. */
+    /** Output: one probability per frame. */
     std::vector<float> probabilities;
   };
   static constexpr size_t stateSize = VoiceActivity::context + 2 * VoiceActivity::cells;
   static constexpr size_t frame = VoiceActivity::frame;
-  /** Numbers that the weights are. */
+  /** The number of weights. */
   static size_t weightsSize();
 
   /**
-   * `weights`, one after the other: weight [outputs, inputs, 3] and bias of each of the four convolutions; weight_ih
-   * [512, 128], weight_hh [512, 128], bias_ih and bias_hh of the cell; weight [128] and bias [1] of the output.
+   * `weights` in this order: weight [outputs, inputs, 3] and bias of each of the four convolutions; weight_ih [512,
+   * 128], weight_hh [512, 128], bias_ih and bias_hh of the cell; weight [128] and bias [1] of the output.
    */
   VoiceModel(const float* weights, const Kernels& kernels);
 
-  /** Samples that are no finite numbers count as silence. */
+  /** Samples that are not finite count as silence. */
   void run(std::vector<Stream>& streams) const;
 
  private:

@@ -1,7 +1,7 @@
-// Products of whole numbers of 8 bits, exact on every instruction set: the sums are whole numbers of 32 bits.
+// int8 products, exact on every instruction set: sums are 32-bit integers.
 //
-// Weights lie in panels of 16 rows: for each 4 columns a line of 64 bytes, 4 of each row, so that a vector's lanes are
-// outputs and no lanes are summed. A row of x is broadcast, 4 elements at a time.
+// Weights are in panels of 16 rows, 4 columns per 64-byte line ([row][4]). So the lanes of a vector are outputs, and no
+// sum over lanes is needed. A row of x is broadcast, 4 elements at a time.
 #pragma once
 
 #include "dot.h"
@@ -9,9 +9,9 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-constexpr int panelVectors = int8PanelRows / vectorWidth;  // of a line of a panel
+constexpr int panelVectors = int8PanelRows / vectorWidth;  // vectors per line of a panel
 
-/** sums + the products of the lower and of the upper 16 bits of each lane. */
+/** sums + products of the lower and of the upper 16 bits of each lane. */
 static inline I addPairs(I sums, I x, I y) {
 #if defined(__AVX512VNNI__)
   return (I)_mm512_dpwssd_epi32((__m512i)sums, (__m512i)x, (__m512i)y);
@@ -29,9 +29,9 @@ static inline I addPairs(I sums, I x, I y) {
 }
 
 #if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
-/** vpdpbusd: unsigned by signed. Weights are shifted by 128, and sums begin with what that adds. */
+/** vpdpbusd multiplies unsigned by signed. Weights are offset by 128, and sums start with what that adds. */
 struct Bytes {
-  static constexpr int wordsPerGroup = 1;  // of x, for 4 elements
+  static constexpr int wordsPerGroup = 1;  // words of x per 4 elements
   static constexpr bool shifted = true;
   struct Stored {
     I line;
@@ -51,7 +51,7 @@ struct Bytes {
   static inline void write(int32_t* x, const int8_t* four) { __builtin_memcpy(x, four, 4); }
 };
 #else
-/** Even and odd elements as 16 bits, multiplied in pairs. */
+/** Even and odd elements widened to 16 bits and multiplied in pairs. */
 struct Bytes {
   static constexpr int wordsPerGroup = 2;
   static constexpr bool shifted = false;
@@ -74,7 +74,8 @@ struct Bytes {
 };
 #endif
 
-/** The nearest whole numbers, ties to even. Never fused with what made x: all instruction sets give the same. */
+/** Rounds to the nearest integer, ties to even. Never fused with the computation of x, so all instruction sets agree.
+ */
 static inline I nearest(F x) {
 #if defined(__AVX512F__)
   return (I)_mm512_cvtps_epi32((__m512)x);
@@ -90,8 +91,8 @@ static inline I nearest(F x) {
 }
 
 /**
- * q = x / scale, rounded, with scale = the largest magnitude / `most`, which it gives. A row that is not finite has the
- * scale NaN, so that whatever is made of it is NaN too. q may begin where x does.
+ * q = x / scale, rounded, with scale = largest magnitude / `most`, which is returned. If the row is not finite, the
+ * scale is NaN, so that everything computed from it is NaN too. q may alias x.
  */
 template <typename X, typename Q>
 static inline float quantizeRow(const X* x, int64_t count, Q* q, float most = 127.0f) {
@@ -110,7 +111,7 @@ static inline float quantizeRow(const X* x, int64_t count, Q* q, float most = 12
     return finite * 0.0f;
   }
   const float scale = maxLane(top) / most;
-  if (!(scale >= 0x1p-120f)) {  // a smaller one has no reciprocal; next to nothing is nothing
+  if (!(scale >= 0x1p-120f)) {  // a smaller scale has no finite reciprocal: the row counts as zero
     __builtin_memset(q, 0, size_t(count) * sizeof(Q));
     return 0.0f;
   }
@@ -126,7 +127,7 @@ static inline float quantizeRow(const X* x, int64_t count, Q* q, float most = 12
   return scale;
 }
 
-/** 2 vectorWidth whole numbers of 8 bits as 16 bits each, in order. */
+/** 2 vectorWidth int8, widened to 16 bits in order. */
 static inline I widenBytes(const Int8* p) {
 #if defined(__AVX512BW__)
   return (I)_mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i*)p));
@@ -140,15 +141,15 @@ static inline I widenBytes(const Int8* p) {
   return (I) __builtin_convertvector(bytes, S);
 #endif
 }
-/** The same of `count` of them, and zeros behind. */
+/** The first `count` of them; the others are zero. */
 static inline I widenBytesPart(const Int8* p, int64_t count) {
   Int8 bytes[2 * vectorWidth] = {};
   for (int64_t i = 0; i < count; ++i) bytes[i] = p[i];
   return widenBytes(bytes);
 }
 
-/** Elements of a head of a cache, without its scale, by whole numbers of 16 bits: half the instructions that widening
- * to float32 takes. */
+/** Heads of an int8 cache without their scales, multiplied as 16-bit integers: half the instructions of widening to
+ * float32. */
 template <>
 struct Dot<Int8> {
   static constexpr int stepSize = 2 * vectorWidth;
@@ -164,7 +165,7 @@ struct Dot<Int8> {
     __builtin_memcpy(&pairs, x, sizeof pairs);
     return addPairs(sums, w.pairs, pairs);
   }
-  /** Writes x, padded with zeros to whole steps; gives its scale. Sums of `count` products fit 32 bits. */
+  /** Writes x, padded with zeros to whole steps, and returns its scale. Sums of `count` products do not overflow. */
   template <typename X>
   static inline float prepare(int16_t* prepared, const X* x, int64_t count) {
     for (int64_t i = count; i < roundUp(count, stepSize); ++i) prepared[i] = 0;

@@ -1,4 +1,4 @@
-// Conversion of checkpoint weights, and the rounding that everything else agrees with: nearest even, NaN stays NaN.
+// Conversion of checkpoint weights. Rounds as everything else does: nearest, ties to even, and NaN stays NaN.
 #include "family.h"
 #include "vector.h"
 
@@ -9,7 +9,7 @@ float fromHalf(uint16_t half) {
   const uint32_t sign = uint32_t(half & 0x8000) << 16;
   const uint32_t magnitude = half & 0x7fff;
   if (magnitude >= 0x7c00) return asFloat(sign | 0x7f800000 | (magnitude & 0x3ff) << 13);
-  // 2^112 moves the exponent's bias from 15 to 127 and normalises subnormals on the way.
+  // Multiplying by 2^112 moves the exponent's bias from 15 to 127, and normalizes subnormals.
   return asFloat(sign | asBits(asFloat(magnitude << 13) * 0x1p112f));
 }
 
@@ -68,7 +68,7 @@ void convert(const void* from, DType fromType, void* to, DType toType, int64_t c
     case DType::int32:
     case DType::uint8:
     case DType::int8:
-      __builtin_unreachable();  // never given: see kernels.h
+      __builtin_unreachable();  // never passed: see kernels.h
   }
 }
 

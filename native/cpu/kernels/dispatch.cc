@@ -1,4 +1,4 @@
-// The choice of an instruction set at run time. Compiled with the baseline flags only.
+// Chooses an instruction set at run time. Compiled with baseline flags only.
 #include <string.h>
 
 #include "../kernels.h"
@@ -9,7 +9,7 @@
 
 namespace onehead::cpu {
 
-// The tables that table.cc defines for each instruction set.
+// Defined by table.cc for each instruction set.
 extern const Kernels portableVariant;
 extern const Kernels avx2Variant;
 extern const Kernels avx2VnniVariant;
@@ -22,7 +22,7 @@ namespace {
 #if defined(__x86_64__)
 
 /**
- * What the CPU has and the operating system saves the registers of, read from the CPU itself: compilers' own
+ * Instruction sets that the CPU has and the operating system saves the registers of. Read with CPUID, since
  * __builtin_cpu_supports needs a library that not every compiler links into an addon.
  */
 class Features {
@@ -48,7 +48,7 @@ class Features {
  private:
   static bool bit(unsigned word, int index) { return (word >> index & 1) != 0; }
 
-  /** XCR0: which registers the operating system saves. */
+  /** XCR0: the registers that the operating system saves. */
   static unsigned savedRegisters() {
     unsigned low, high;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
@@ -83,7 +83,7 @@ struct Candidate {
   bool (*supported)();
 };
 
-// The best first.
+// Best first.
 const Candidate candidates[] = {
 #if defined(ONEHEAD_HAVE_AVX512_BF16)
     {&avx512Bf16Variant, hasAvx512Bf16},

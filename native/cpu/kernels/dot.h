@@ -1,7 +1,7 @@
-// Dot products of rows in storage with prepared rows: how each storage format is multiplied on each instruction set.
+// Dot products of stored rows with prepared rows, for each storage type and instruction set.
 //
-// Dot<T>::stepSize elements make one step. prepare() writes a row of x in the form that step() wants, padded with zeros
-// to whole steps, so that only the stored row (which must not be read past its end) needs a tail.
+// Dot<T>::stepSize elements make one step. Preparing a row of x writes it in the form that step() takes, padded with
+// zeros to whole steps. So only the stored row, which must not be read beyond its end, needs special treatment.
 #pragma once
 
 #include "vector.h"
@@ -12,7 +12,7 @@ namespace {
 template <typename T>
 struct Dot;
 
-/** Stored rows that are widened to float32. */
+/** For stored rows that are widened to float32. */
 template <typename T>
 struct WidenedDot {
   static constexpr int stepSize = vectorWidth;
@@ -25,7 +25,7 @@ struct WidenedDot {
   static inline Stored read(const T* w) { return {load(w)}; }
   static inline Stored readPart(const T* w, int64_t count) { return {loadPart(w, count)}; }
   static inline F step(Stored w, const float* x, F sums) { return fused(w.value, load(x), sums); }
-  /** Where element i of a row lies in its prepared form. */
+  /** The index of element i of a row in its prepared form. */
   static inline int64_t place(int64_t i) { return i; }
   static inline void write(float* x, float value) { *x = value; }
 };
@@ -52,7 +52,7 @@ struct Dot<Bf16> {
   static inline void write(Bf16* x, float value) { put(x, value); }
 };
 #else
-// Two bfloat16 in a word: a shift gives the even one as float32, a mask the odd one. x is split the same way.
+// Two bfloat16 in a word: a shift widens the even one, a mask the odd one. x is split in the same way.
 template <>
 struct Dot<Bf16> {
   static constexpr int stepSize = 2 * vectorWidth;
@@ -73,7 +73,7 @@ struct Dot<Bf16> {
 };
 #endif
 
-/** Prepares one row; `map(i)` gives its elements as vectors at i and `mapOne(i)` singly. */
+/** Prepares one row. `map(i)` returns the elements at i as a vector, `mapOne(i)` a single one. */
 template <typename T, typename Map, typename MapOne>
 static inline void prepareRow(typename Dot<T>::Prepared* prepared, int64_t depth, Map map, MapOne mapOne) {
   constexpr int stepSize = Dot<T>::stepSize;

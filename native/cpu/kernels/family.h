@@ -1,4 +1,4 @@
-// The kernels of one instruction set, as the list in kernels.h names them; each is defined in the file of its name.
+// Declares the kernels of one instruction set, from the list in kernels.h. Each is defined in the file of its name.
 #pragma once
 
 #include "../kernels.h"

@@ -1,7 +1,7 @@
-// The real Fourier transform of vectorWidth signals at once, one in each lane: powers of the spectrum.
+// Power spectrum of vectorWidth real signals at once, one per lane.
 //
-// An even size N is packed as N / 2 complex numbers and transformed by Stockham's self-sorting mixed-radix algorithm,
-// with short forms for the radices 2, 3, 4 and 5 (400 = 2 * 4 * 2 * 5 * 5) and a plain sum for other primes.
+// An even size N is packed as N / 2 complex numbers and transformed with Stockham's self-sorting mixed-radix algorithm,
+// with special butterflies for radices 2, 3, 4 and 5 (400 = 2 * 4 * 2 * 5 * 5), and a plain sum for other primes.
 #pragma once
 
 #include "vector.h"
@@ -70,7 +70,7 @@ static inline void butterfly5(const Complex* x, int64_t step, Complex (&y)[5]) {
   y[4] = p - r;
 }
 
-/** One stage: `count` is what is left to transform, `stride` how many interleaved transforms there are. */
+/** One stage: `count` is the remaining size, `stride` the number of interleaved transforms. */
 template <int64_t radix, void (*butterfly)(const Complex*, int64_t, Complex (&)[radix])>
 static void stage(const Complex* x, Complex* y, int64_t count, int64_t stride, const Roots& roots) {
   const int64_t parts = count / radix;
@@ -101,7 +101,7 @@ static void generalStage(const Complex* x, Complex* y, int64_t count, int64_t st
   }
 }
 
-/** Transforms the `count` numbers at a, with b as room; returns which of the two has the answer. */
+/** Transforms `count` numbers in a, with b as a second buffer; returns the one that holds the result. */
 static Complex* transform(Complex* a, Complex* b, int64_t count, const Roots& roots) {
   int64_t left = count, stride = 1;
   while (left > 1) {
@@ -130,7 +130,7 @@ static Complex* transform(Complex* a, Complex* b, int64_t count, const Roots& ro
   return a;
 }
 
-/** power[k] = |X_k|^2 for k = 0 ... size / 2, of the signals in a: a[n] = (x_2n, x_2n+1). */
+/** power[k] = |X_k|^2 for k = 0 ... size / 2, of the signals packed in a: a[n] = (x_2n, x_2n+1). */
 static void spectrumPower(Complex* a, Complex* b, int64_t size, const Roots& roots, F* power) {
   const int64_t half = size / 2;
   const Complex* z = transform(a, b, half, roots);

@@ -1,4 +1,4 @@
-// Elementary functions on vectors. The polynomials are minimax fits of the relative error given beside them.
+// Elementary functions on vectors. The polynomials are minimax fits with the stated errors.
 #pragma once
 
 #include "vector.h"
@@ -9,8 +9,8 @@ namespace {
 constexpr float log2E = 1.44269504088896341f;
 
 /**
- * 2^x for x <= 127; below about 2^-126 the answer is zero or at most 2^-126. Relative error 1e-7, or 8e-5 when `Coarse`
- * (enough where the answer becomes a bfloat16). NaN stays NaN.
+ * 2^x for x <= 127; below about 2^-126 the result is zero or at most 2^-126. Relative error 1e-7, or 8e-5 if `Coarse`
+ * (enough if the result becomes bfloat16). NaN stays NaN.
  */
 template <bool Coarse = false>
 static inline F exp2(F x) {
@@ -47,7 +47,7 @@ static inline F exp2(F x) {
 /** e^x for x <= 0, relative error 2e-7. */
 static inline F expNegative(F x) {
   x = max(splat(-87.0f), x);
-  // r = x log2(e) - n in two steps, so that the product's rounding error does not grow with x.
+  // x log2(e) in two parts, so that its rounding error does not grow with x.
   const F high = x * splat(log2E);
   const F low = fused(x, splat(log2E), -high) + x * splat(1.92596299e-8f);
   return exp2(high) * (low * splat(0.693147181f) + splat(1.0f));
@@ -85,7 +85,7 @@ static inline F log10Positive(F x) {
   return (p * t + n) * splat(0.301029995663981f);
 }
 
-/** What the softmax of numbers is made of: exp(x - top) / total. */
+/** The parts of a softmax: exp(x - top) / total. */
 struct SoftmaxParts {
   float top, total;
 };

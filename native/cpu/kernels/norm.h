@@ -1,4 +1,4 @@
-// Mean and variance of one row, for layerNorm and for linearRows.
+// Mean and variance of a row, for layer norms.
 #pragma once
 
 #include "vector.h"

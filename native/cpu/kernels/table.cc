@@ -1,4 +1,4 @@
-// One instruction set's table. ONEHEAD_VARIANT and ONEHEAD_NAME come from sources.cmake, as ONEHEAD_ISA does.
+// The table of one instruction set. sources.cmake defines ONEHEAD_VARIANT, ONEHEAD_NAME and ONEHEAD_ISA.
 #include "family.h"
 
 namespace onehead::cpu {

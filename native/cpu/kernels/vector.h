@@ -1,9 +1,9 @@
-// One vector type for every instruction set: 16 floats with AVX-512, 8 with AVX2, else 4 (SSE2, NEON, or what the
-// compiler makes of it). Arithmetic is written with the compiler's vector operators; this file adds what they lack.
+// One vector type for every instruction set: 16 floats with AVX-512, 8 with AVX2, otherwise 4 (SSE2, NEON, or whatever
+// the compiler generates). Arithmetic uses the compiler's vector operators; this file adds what they lack.
 //
-// Everything lives in a namespace named by the instruction set and has internal linkage, because the linker keeps one
-// copy of an inline function: an AVX-512 copy must never serve the portable kernels. For the same reason these files
-// use no templates or inline functions of the standard library.
+// Everything is in a namespace named after the instruction set and has internal linkage, since the linker keeps one
+// copy of an inline function: an AVX-512 copy must never be used by the portable kernels. For the same reason these
+// files use no templates or inline functions of the standard library.
 #pragma once
 
 #include <stddef.h>
@@ -37,7 +37,7 @@ constexpr int vectorWidth = 8;
 constexpr int vectorWidth = 4;
 #endif
 #if defined(__AVX512BF16__)
-constexpr bool pairsBfloat16 = true;  // bfloat16 is multiplied in pairs by vdpbf16ps
+constexpr bool pairsBfloat16 = true;  // vdpbf16ps multiplies bfloat16 in pairs
 #else
 constexpr bool pairsBfloat16 = false;
 #endif
@@ -56,7 +56,7 @@ struct Bf16 {
   uint16_t bits;
 };
 
-/** A whole number of 8 bits in memory, of a cache whose scales lie elsewhere. */
+/** int8 in memory, of a cache whose scales are elsewhere. */
 struct Int8 {
   int8_t value;
 };
@@ -78,7 +78,7 @@ static inline uint32_t asBits(float value) {
   return bits;
 }
 
-/** float32 -> bfloat16, nearest even; a NaN stays one. */
+/** float32 to bfloat16, nearest even; NaN stays NaN. */
 static inline uint16_t roundToBf16(float value) {
   const uint32_t bits = asBits(value);
   if (value != value) return uint16_t(bits >> 16 | 0x40);
@@ -162,7 +162,7 @@ static inline F loadPart(const Int8* p, int64_t count) {
   for (int i = 0; i < count; ++i) value[i] = float(p[i].value);
   return value;
 }
-/** 2 vectorWidth bfloat16 as words, of which the first `count` are read and the others zero. */
+/** 2 vectorWidth bfloat16 as words; the first `count` are read, the others are zero. */
 static inline U loadWordsPart(const Bf16* p, int64_t count) {
 #if defined(__AVX512BW__)
   return (U)_mm512_maskz_loadu_epi16(__mmask32((uint64_t(1) << count) - 1), p);
@@ -181,7 +181,7 @@ static inline void storePart(T* p, F value, int64_t count) {
   for (int i = 0; i < count; ++i) p[i] = all[i];
 }
 
-/** The larger; where b is NaN the answer is NaN. */
+/** The maximum; NaN if b is NaN. */
 static inline F max(F a, F b) {
 #if defined(__AVX512F__)
   return (F)_mm512_max_ps((__m512)a, (__m512)b);
@@ -201,8 +201,8 @@ static inline F min(F a, F b) {
 #endif
 }
 
-/** Sums of lanes in pairs of vectors: groups of `half` lanes of x, then of y, alternate. Four of them reduce a square.
- */
+/** Adds pairs of lanes of two vectors: groups of `half` lanes of x, then of y, alternate. Repeated, it sums the lanes
+ * of a square of vectors. */
 #define ONEHEAD_LANE(l, h) \
   ((l) / (2 * (h)) * 2 * (h) + (l) % (2 * (h)) + ((l) % (2 * (h)) < (h) ? 0 : vectorWidth - (h)))
 #define ONEHEAD_LANES4(l, h, o) \
@@ -235,7 +235,7 @@ static inline F foldAll(const F* rows) {
 /** Lane i is the sum of the lanes of rows[i]; rows has vectorWidth vectors. */
 static inline F sumRows(const F* rows) { return foldAll<vectorWidth / 2, vectorWidth>(rows); }
 
-/** Exchanges rows and lanes of a square of vectorWidth vectors. */
+/** Transposes a square of vectorWidth vectors. */
 template <int half = vectorWidth / 2>
 static inline void transposeSquare(F* rows) {
   ONEHEAD_UNROLL(16)
@@ -259,7 +259,7 @@ static inline float sum(F value) {
   return total;
 #endif
 }
-/** The largest lane, taking NaN for the smallest. */
+/** The largest lane; NaN counts as the smallest. */
 static inline float maxLane(F value) {
   float best = -infinity;
 #if defined(__AVX512F__)
@@ -270,7 +270,7 @@ static inline float maxLane(F value) {
   return best;
 }
 
-/** sums + x * y, or with Pairs the sum of two products of bfloat16 in each lane. */
+/** sums + x * y, or with Pairs two bfloat16 products in each lane. */
 template <bool Pairs>
 static inline F multiplyAdd(F x, F y, F sums) {
 #if defined(__AVX512BF16__)
@@ -279,7 +279,7 @@ static inline F multiplyAdd(F x, F y, F sums) {
   return x * y + sums;
 }
 
-/** x * y + z, rounded once where the CPU can. */
+/** x * y + z, with a single rounding if the CPU supports it. */
 static inline F fused(F x, F y, F z) {
 #if defined(__AVX512F__)
   return (F)_mm512_fmadd_ps((__m512)x, (__m512)y, (__m512)z);

