@@ -90,18 +90,18 @@ void VoiceModel::run(std::vector<Stream>& streams) const {
   const size_t count = streams.size();
   if (count == 0) return;
   std::vector<float> hidden(count * cellCount), cell(count * cellCount);
-  std::vector<std::vector<float>> whole(count);
+  std::vector<std::vector<float>> input(count);
   std::vector<const float*> samples(count);
   std::vector<int64_t> frames(count);
   std::vector<float*> probabilities(count);
   for (size_t i = 0; i < count; ++i) {
     Stream& stream = streams[order[i]];
     const size_t length = stream.samples.size();
-    whole[i].reserve(contextSamples + length);
-    whole[i].assign(stream.state.begin(), stream.state.begin() + contextSamples);
-    whole[i].insert(whole[i].end(), stream.samples.begin(), stream.samples.end());
-    for (float& sample : whole[i]) sample = std::isfinite(sample) ? std::clamp(sample, -loudest, loudest) : 0.0f;
-    samples[i] = whole[i].data();
+    input[i].reserve(contextSamples + length);
+    input[i].assign(stream.state.begin(), stream.state.begin() + contextSamples);
+    input[i].insert(input[i].end(), stream.samples.begin(), stream.samples.end());
+    for (float& sample : input[i]) sample = std::isfinite(sample) ? std::clamp(sample, -loudest, loudest) : 0.0f;
+    samples[i] = input[i].data();
     frames[i] = int64_t(length / frameSamples);
     stream.probabilities.resize(length / frameSamples);
     probabilities[i] = stream.probabilities.data();
@@ -114,7 +114,7 @@ void VoiceModel::run(std::vector<Stream>& streams) const {
            scratch.data()});
   for (size_t i = 0; i < count; ++i) {
     Stream& stream = streams[order[i]];
-    std::copy(whole[i].end() - contextSamples, whole[i].end(), stream.state.begin());
+    std::copy(input[i].end() - contextSamples, input[i].end(), stream.state.begin());
     std::copy_n(hidden.begin() + i * cellCount, cellCount, stream.state.begin() + contextSamples);
     std::copy_n(cell.begin() + i * cellCount, cellCount, stream.state.begin() + contextSamples + cellCount);
   }

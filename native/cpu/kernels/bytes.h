@@ -84,18 +84,18 @@ static inline I nearest(F x) {
 #elif defined(__SSE2__)
   return (I)_mm_cvtps_epi32((__m128)x);
 #else
-  I whole;
-  for (int i = 0; i < vectorWidth; ++i) whole[i] = int32_t(__builtin_rintf(x[i]));
-  return whole;
+  I rounded;
+  for (int i = 0; i < vectorWidth; ++i) rounded[i] = int32_t(__builtin_rintf(x[i]));
+  return rounded;
 #endif
 }
 
 /**
- * q = x / scale, rounded, with scale = largest magnitude / `most`, which is returned. If the row is not finite, the
- * scale is NaN, so that everything computed from it is NaN too. q may alias x.
+ * q = x / scale, rounded, with scale = largest magnitude / `maxInteger`, which is returned. If the row is not finite,
+ * the scale is NaN, so that everything computed from it is NaN too. q may alias x.
  */
 template <typename X, typename Q>
-static inline float quantizeRow(const X* x, int64_t count, Q* q, float most = 127.0f) {
+static inline float quantizeRow(const X* x, int64_t count, Q* q, float maxInteger = 127.0f) {
   typedef Q B __attribute__((vector_size(vectorWidth * sizeof(Q))));
   F top = {}, check = {};
   auto look = [&](F value) __attribute__((always_inline)) {
@@ -110,7 +110,7 @@ static inline float quantizeRow(const X* x, int64_t count, Q* q, float most = 12
     __builtin_memset(q, 0, size_t(count) * sizeof(Q));
     return finite * 0.0f;
   }
-  const float scale = maxLane(top) / most;
+  const float scale = maxLane(top) / maxInteger;
   if (!(scale >= 0x1p-120f)) {  // a smaller scale has no finite reciprocal: the row counts as zero
     __builtin_memset(q, 0, size_t(count) * sizeof(Q));
     return 0.0f;

@@ -26,7 +26,7 @@ struct WidenedDot {
   static inline Stored readPart(const T* w, int64_t count) { return {loadPart(w, count)}; }
   static inline F step(Stored w, const float* x, F sums) { return fused(w.value, load(x), sums); }
   /** The index of element i of a row in its prepared form. */
-  static inline int64_t place(int64_t i) { return i; }
+  static inline int64_t preparedIndex(int64_t i) { return i; }
   static inline void write(float* x, float value) { *x = value; }
 };
 
@@ -48,7 +48,7 @@ struct Dot<Bf16> {
   static inline F step(Stored w, const Bf16* x, F sums) {
     return (F)_mm512_dpbf16_ps((__m512)sums, (__m512bh)w.pairs, (__m512bh)_mm512_loadu_si512(x));
   }
-  static inline int64_t place(int64_t i) { return i; }
+  static inline int64_t preparedIndex(int64_t i) { return i; }
   static inline void write(Bf16* x, float value) { put(x, value); }
 };
 #else
@@ -68,7 +68,9 @@ struct Dot<Bf16> {
   static inline F step(Stored w, const float* x, F sums) {
     return fused(w.odd, load(x + vectorWidth), fused(w.even, load(x), sums));
   }
-  static inline int64_t place(int64_t i) { return i / stepSize * stepSize + i % 2 * vectorWidth + i % stepSize / 2; }
+  static inline int64_t preparedIndex(int64_t i) {
+    return i / stepSize * stepSize + i % 2 * vectorWidth + i % stepSize / 2;
+  }
   static inline void write(float* x, float value) { *x = value; }
 };
 #endif
@@ -92,8 +94,8 @@ static inline void prepareRow(typename Dot<T>::Prepared* prepared, int64_t depth
     }
   }
   const int64_t padded = roundUp(depth, stepSize);
-  for (; i < depth; ++i) Dot<T>::write(prepared + Dot<T>::place(i), mapOne(i));
-  for (; i < padded; ++i) Dot<T>::write(prepared + Dot<T>::place(i), 0.0f);
+  for (; i < depth; ++i) Dot<T>::write(prepared + Dot<T>::preparedIndex(i), mapOne(i));
+  for (; i < padded; ++i) Dot<T>::write(prepared + Dot<T>::preparedIndex(i), 0.0f);
 }
 
 template <typename T, typename Source>

@@ -16,13 +16,13 @@ template <bool Coarse = false>
 static inline F exp2(F x) {
   x = max(splat(-126.0f), x);
 #if defined(__AVX512F__)
-  const F whole = (F)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const F integer = (F)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 #else
   const F shift = splat(0x1.8p23f);  // adding it leaves the nearest integer in the low bits
   const F shifted = x + shift;
-  const F whole = shifted - shift;
+  const F integer = shifted - shift;
 #endif
-  const F r = x - whole;
+  const F r = x - integer;
   F p;
   if constexpr (Coarse) {
     p = splat(0.0551716685295105f);
@@ -38,7 +38,7 @@ static inline F exp2(F x) {
     p = p * r + splat(1.0f);
   }
 #if defined(__AVX512F__)
-  return (F)_mm512_scalef_ps((__m512)p, (__m512)whole);
+  return (F)_mm512_scalef_ps((__m512)p, (__m512)integer);
 #else
   return (F)((I)p + ((I)shifted << 23));
 #endif

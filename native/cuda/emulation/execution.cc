@@ -115,17 +115,17 @@ void Executor::noteArrival(const void* to, size_t bytes) {
 }
 
 uint16_t Executor::readShared16(uint32_t offset) {
-  Block& own = block();
-  if (own.shared + offset + 2 > own.memory.data() + own.memory.size()) {
+  Block& local = block();
+  if (local.shared + offset + 2 > local.memory.data() + local.memory.size()) {
     invalidAccess_ = true;
     return 0;
   }
-  if (!own.arrivals.empty()) {
-    const Arrival& arrival = own.arrivals[offset / 16];
+  if (!local.arrivals.empty()) {
+    const Arrival& arrival = local.arrivals[offset / 16];
     invalidAccess_ |= arrival.fiber >= 0 && fibers_[size_t(arrival.fiber)].shared == arrival.shared;
   }
   uint16_t half;
-  std::memcpy(&half, own.shared + offset, sizeof half);
+  std::memcpy(&half, local.shared + offset, sizeof half);
   return half;
 }
 
@@ -236,8 +236,8 @@ void Executor::run(dim3 index, int cluster, dim3 grid, dim3 threads, size_t shar
     groups_[g].products.clear();
   }
   for (int i = 0; i < cluster * count; ++i) {
-    const int place = i / count * threadsOfBlock_ + i % count;
-    Fiber& fiber = fibers_[size_t(place)];
+    const int fiberIndex = i / count * threadsOfBlock_ + i % count;
+    Fiber& fiber = fibers_[size_t(fiberIndex)];
     fiber.done = false;
     fiber.generation = nullptr;
     fiber.pending.clear();
@@ -249,7 +249,7 @@ void Executor::run(dim3 index, int cluster, dim3 grid, dim3 threads, size_t shar
     const unsigned at = unsigned(i % count);
     fiber.index = dim3(at % threads.x, at / threads.x % threads.y, at / threads.x / threads.y);
     // As if `entry` had been called and had switched away at once: six saved registers below its return address.
-    void** top = reinterpret_cast<void**>(stacks_ + stackBytes * size_t(place + 1));
+    void** top = reinterpret_cast<void**>(stacks_ + stackBytes * size_t(fiberIndex + 1));
     *--top = nullptr;  // keeps the stack aligned as a call would
     *--top = reinterpret_cast<void*>(&Executor::entry);
     top -= 6;
@@ -285,13 +285,13 @@ std::string runGrid(dim3 grid, int cluster, dim3 threads, size_t sharedBytes, co
   // OpenMP keeps its threads, and each keeps its executor. A small grid is faster on one thread.
 #pragma omp parallel for schedule(dynamic) num_threads(blocks < 8 ? 1 : std::min(4, omp_get_num_procs()))
   for (int64_t i = 0; i < clusters; ++i) {
-    static thread_local std::unique_ptr<Executor> own;
+    static thread_local std::unique_ptr<Executor> local;
     if (failed) continue;
     const int64_t block = i * cluster;
     try {
-      if (!own) own = std::make_unique<Executor>();
+      if (!local) local = std::make_unique<Executor>();
       dim3 index(unsigned(block % grid.x), unsigned(block / grid.x % grid.y), unsigned(block / grid.x / grid.y));
-      own->run(index, cluster, grid, threads, sharedBytes, body);
+      local->run(index, cluster, grid, threads, sharedBytes, body);
     } catch (const std::exception& error) {
       std::lock_guard lock(mutex);
       failure = error.what();

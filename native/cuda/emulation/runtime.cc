@@ -200,10 +200,10 @@ cudaError_t cudaMalloc(void** memory, size_t bytes) {
   disturbCaptures();
   std::lock_guard lock(mutex);
   if (bytes > deviceMemory() || allocated + bytes > deviceMemory()) return remember(cudaErrorMemoryAllocation);
-  size_t whole = (bytes + 2 * canaryBytes + 255) / 256 * 256;
-  auto* base = static_cast<std::byte*>(std::aligned_alloc(256, whole));
+  size_t padded = (bytes + 2 * canaryBytes + 255) / 256 * 256;
+  auto* base = static_cast<std::byte*>(std::aligned_alloc(256, padded));
   if (!base) return remember(cudaErrorMemoryAllocation);
-  std::memset(base, int(canary), whole);
+  std::memset(base, int(canary), padded);
   *memory = base + canaryBytes;
   allocations[*memory] = bytes;
   allocated += bytes;
@@ -214,11 +214,11 @@ cudaError_t cudaFree(void* memory) {
   std::lock_guard lock(mutex);
   auto found = allocations.find(memory);
   if (found == allocations.end()) return remember(cudaErrorInvalidValue);
-  const bool whole = intact(static_cast<std::byte*>(memory), found->second);
+  const bool intactGuards = intact(static_cast<std::byte*>(memory), found->second);
   allocated -= found->second;
   allocations.erase(found);
   std::free(static_cast<std::byte*>(memory) - canaryBytes);
-  return remember(whole ? cudaSuccess : cudaErrorIllegalAddress);
+  return remember(intactGuards ? cudaSuccess : cudaErrorIllegalAddress);
 }
 cudaError_t cudaMallocFromPoolAsync(void** memory, size_t bytes, cudaMemPool_t, cudaStream_t) {
   return cudaMalloc(memory, bytes);

@@ -88,10 +88,10 @@ __device__ inline void widenScaled(const uint2& bytes, float scale, uint4 (&to)[
                         high[0] * scale, high[1] * scale, high[2] * scale, high[3] * scale};
 #pragma unroll
   for (int part = 0; part < 8 / vectorSize<T>; ++part) {
-    float some[vectorSize<T>];
+    float elements[vectorSize<T>];
 #pragma unroll
-    for (int i = 0; i < vectorSize<T>; ++i) some[i] = all[part * vectorSize<T> + i];
-    to[part] = pack<T>(some);
+    for (int i = 0; i < vectorSize<T>; ++i) elements[i] = all[part * vectorSize<T> + i];
+    to[part] = pack<T>(elements);
   }
 }
 

@@ -185,32 +185,32 @@ __device__ inline void clusterBarrier() {
 #endif
 }
 
-/** Loads from the shared memory of the block with this rank, at the offset that `own` has in this block's. */
-__device__ inline float loadFromRank(const float* own, int rank) {
+/** Loads from the shared memory of the block with this rank, at the offset that `local` has in this block's. */
+__device__ inline float loadFromRank(const float* local, int rank) {
 #if defined(__CUDACC__)
   float value = 0;
 #if __CUDA_ARCH__ >= 900
   uint32_t address;
-  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(sharedAddress(own)), "r"(rank));
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(sharedAddress(local)), "r"(rank));
   asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(value) : "r"(address) : "memory");
 #endif
   return value;
 #else
-  return *reinterpret_cast<const float*>(emulation::executor().inBlock(rank, own));
+  return *reinterpret_cast<const float*>(emulation::executor().inBlock(rank, local));
 #endif
 }
 
-/** Stores to the shared memory of the block with this rank, at the offset that `own` has in this block's. A cluster
+/** Stores to the shared memory of the block with this rank, at the offset that `local` has in this block's. A cluster
  * barrier before ensures that all blocks have started; one after makes the stores visible. */
-__device__ inline void storeToRank(float* own, int rank, float value) {
+__device__ inline void storeToRank(float* local, int rank, float value) {
 #if defined(__CUDACC__)
 #if __CUDA_ARCH__ >= 900
   uint32_t address;
-  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(sharedAddress(own)), "r"(rank));
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(sharedAddress(local)), "r"(rank));
   asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(address), "f"(value) : "memory");
 #endif
 #else
-  *reinterpret_cast<float*>(const_cast<std::byte*>(emulation::executor().inBlock(rank, own))) = value;
+  *reinterpret_cast<float*>(const_cast<std::byte*>(emulation::executor().inBlock(rank, local))) = value;
 #endif
 }
 

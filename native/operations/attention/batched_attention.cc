@@ -44,8 +44,8 @@ void copyRows(const CopyRows& a, const Team& team) {
   Share share(a.batch * a.count, team);
   for (int64_t i = share.begin; i < share.end; ++i) {
     int64_t b = i / a.count, row = i % a.count;
-    int64_t place = row + (a.start ? std::clamp<int64_t>(a.start[b], 0, a.capacity) : 0);
-    if (place < a.capacity) std::memcpy(a.to.at(b, place), a.from.at(b, row), a.width);
+    int64_t position = row + (a.start ? std::clamp<int64_t>(a.start[b], 0, a.capacity) : 0);
+    if (position < a.capacity) std::memcpy(a.to.at(b, position), a.from.at(b, row), a.width);
   }
 }
 
@@ -240,9 +240,9 @@ class BatchedAttention {
 
   /** Reserves scratch memory; returns its offset. */
   size_t reserve(int64_t bytes) {
-    size_t place = scratchEnd_;
+    size_t offset = scratchEnd_;
     scratchEnd_ += aligned(size_t(bytes));
-    return place;
+    return offset;
   }
   template <class Arguments>
   void kernel(const char* part, const Arguments& arguments, void (*function)(const Arguments&, const Team&)) {

@@ -108,9 +108,9 @@ bool tryCublasLt(Preparation& p, const Linear& o, const void* x, size_t begin) {
   if (arguments.residual && (o.activation != Activation::none || o.y.dtype != DType::float32)) return false;
   if (o.bias) {
     // cuBLASLt takes a bias in the output's type only.
-    const bool whole = o.bias->storage && o.bias->offset == 0;
+    const bool convertible = o.bias->storage && o.bias->offset == 0;
     arguments.bias = o.y.dtype == DType::float32 ? p.at(*o.bias)
-                     : whole                     ? static_cast<CudaStorage&>(*o.bias->storage).as(o.y.dtype)
+                     : convertible               ? static_cast<CudaStorage&>(*o.bias->storage).as(o.y.dtype)
                                                  : nullptr;
     if (!arguments.bias) return false;
   }

@@ -89,8 +89,8 @@ ScatterRows scatterRows(const Arguments& arguments) {
   if (arguments.has("scales")) {
     arguments.floating(x, "x");
     const Tensor& given = arguments.typed(arguments.tensor("scales"), "scales", DType::float32);
-    const bool whole = !given.shape.empty() && given.contiguous() && given.columns() > 0;
-    if (!whole || given.rows() != to.rows() || to.columns() % given.columns())
+    const bool validRows = !given.shape.empty() && given.contiguous() && given.columns() > 0;
+    if (!validRows || given.rows() != to.rows() || to.columns() % given.columns())
       arguments.refuse("INVALID_SHAPE", "scales",
                        "[positions, heads] for " + std::to_string(to.rows()) +
                            " positions, with a number of heads that divides " + std::to_string(to.columns()),

@@ -28,11 +28,11 @@ __global__ void __launch_bounds__(threads) addWeightsKernel(const __grid_constan
   const float* scores = a.scores + from * a.heads * a.keys;
   const int lane = int(threadIdx.x) % 32;
   for (int head = int(threadIdx.x) / 32; head < heads; head += threads / 32) {
-    const float* own = scores + head * a.keys;
+    const float* headScores = scores + head * a.keys;
     float top = -infinity, total = 0;
-    for (int n = lane; n < keys; n += 32) top = fmaxf(top, own[n]);
+    for (int n = lane; n < keys; n += 32) top = fmaxf(top, headScores[n]);
     top = warpMax(top);
-    for (int n = lane; n < keys; n += 32) total += expf(own[n] - top);
+    for (int n = lane; n < keys; n += 32) total += expf(headScores[n] - top);
     total = warpSum(total);
     if (lane == 0) {
       found[2 * head] = top;

@@ -12,7 +12,7 @@ namespace {
 
 /** Scratch memory, in floats: the matrix, then for each thread packed keys or values, queries, weights and sums. */
 struct Layout {
-  int64_t tiles, tileSize, matrix, queries, weights, sums, own;
+  int64_t tiles, tileSize, matrix, queries, weights, sums, perThread;
 
   Layout(const AttentionArguments& a, bool pairs) {
     const PackedSize size(a.headSize, a.keys, pairs);
@@ -22,7 +22,7 @@ struct Layout {
     queries = roundUp(max(size.keyWords(), size.valueWords(pairs)), 16);
     weights = queries + size.depth * queryTile;
     sums = weights + keyTile * queryTile;
-    own = roundUp(sums + size.columns * queryTile, 16);
+    perThread = roundUp(sums + size.columns * queryTile, 16);
   }
 };
 
@@ -32,7 +32,7 @@ class Baseline {
   Baseline(const AttentionArguments& arguments, const Team& team)
       : a_(arguments), team_(team), layout_(arguments, Pairs) {
     matrix_ = static_cast<float*>(a_.scratch);
-    packed_ = matrix_ + layout_.matrix + team.thread * layout_.own;
+    packed_ = matrix_ + layout_.matrix + team.thread * layout_.perThread;
   }
 
   void run() {
@@ -54,7 +54,7 @@ class Baseline {
       if (pass == AttentionStage::scores)
         scores(unit, &source);
       else if (pass == AttentionStage::softmax)
-        soften(unit);
+        computeWeights(unit);
       else
         values(unit, &source);
     }
@@ -105,7 +105,7 @@ class Baseline {
     }
   }
 
-  void soften(const Unit& unit) {
+  void computeWeights(const Unit& unit) {
     const F factor = splat(a_.scale * log2E);
     for (int c = 0; c < maxVectors; ++c) {
       float* column = unit.matrix + c * vectorWidth;
@@ -162,7 +162,7 @@ class Baseline {
 
 size_t attentionBaselineScratch(const AttentionArguments& a, int threads) {
   const Layout layout(a, pairsBfloat16 && a.type == DType::bfloat16);
-  return size_t(layout.matrix + threads * layout.own) * sizeof(float);
+  return size_t(layout.matrix + threads * layout.perThread) * sizeof(float);
 }
 
 void attentionBaseline(const AttentionArguments& a, const Team& team) {

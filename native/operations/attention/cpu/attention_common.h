@@ -65,10 +65,10 @@ static inline float* scoresOf(const AttentionArguments& a, int64_t b, int64_t qu
   const int64_t row = stateRow(a, b);
   if (row < 0) return nullptr;
   const int64_t to = a.scoreRow ? a.scoreRow[row] : b * a.queries + query;
-  const int64_t place = a.scorePosition[row * a.queries + query], column = a.scoreHeads[head];
+  const int64_t position = a.scorePosition[row * a.queries + query], column = a.scoreHeads[head];
   if (to < 0 || to >= a.scoreSequences) return nullptr;
-  if (place < 0 || place >= a.scoreRows || column < 0 || column >= a.scoreWidth) return nullptr;
-  return a.scores + ((to * a.scoreRows + place) * a.scoreWidth + column) * a.scoreKeys;
+  if (position < 0 || position >= a.scoreRows || column < 0 || column >= a.scoreWidth) return nullptr;
+  return a.scores + ((to * a.scoreRows + position) * a.scoreWidth + column) * a.scoreKeys;
 }
 
 template <typename T>

@@ -208,7 +208,7 @@ class Decoder {
       store(combined + d, sums * splat(1.0f / total));
     }
     V* y = outputOf<V>(a_) + (pass.entry * layout_.rows + row) * a_.headSize;
-    for (int64_t d = 0; d < a_.headSize; ++d) put(y + d, combined[Values<T>::place(d)]);
+    for (int64_t d = 0; d < a_.headSize; ++d) put(y + d, combined[Values<T>::sumIndex(d)]);
   }
 
   static constexpr int maxHeadSize = 1024;

@@ -2,7 +2,7 @@
 // attention_decode_block.h.
 //
 // Values<T>::positionsTogether positions are read at once, stepSize elements of each. The sums are in the order that is
-// cheapest to compute: element i is at place(i).
+// cheapest to compute: element i is at sumIndex(i).
 #pragma once
 
 #include "cpu/kernels/bytes.h"
@@ -24,7 +24,7 @@ struct Values {
   static void add(const Stored& values, const float* weights, int64_t p, F* sums) {
     sums[0] = fused(splat(weights[p]), values.vectors[0], sums[0]);
   }
-  static int64_t place(int64_t i) { return i; }
+  static int64_t sumIndex(int64_t i) { return i; }
 };
 
 /** The even elements, then the odd ones: a shift and a mask widen them. */
@@ -44,7 +44,7 @@ struct Values<Bf16> {
     const F weight = splat(weights[p]);
     for (int c = 0; c < 2; ++c) sums[c] = fused(weight, values.vectors[c], sums[c]);
   }
-  static int64_t place(int64_t i) { return i / stepSize * stepSize + i % 2 * vectorWidth + i % stepSize / 2; }
+  static int64_t sumIndex(int64_t i) { return i / stepSize * stepSize + i % 2 * vectorWidth + i % stepSize / 2; }
 };
 
 /** Interleaves the 16-bit elements of x and y, within each 128 bits: the lower halves, then the upper ones. */
@@ -90,7 +90,7 @@ struct Values<Int8> {
       for (int c = 0; c < 2; ++c) sums[c] = addPairs(sums[c], values.pairs[i][c], splatInteger(two));
     }
   }
-  static int64_t place(int64_t i) {
+  static int64_t sumIndex(int64_t i) {
     const int64_t in = i % stepSize;
     return i - in + in % 8 / 4 * vectorWidth + in / 8 * 4 + in % 4;
   }

@@ -14,7 +14,7 @@ constexpr float lowestScore = -1e30f;  // below any score, but finite, so that d
 
 /** Offsets in a thread's scratch memory, in floats. */
 struct Layout {
-  int64_t keys, values, queries, scores, sums, all;
+  int64_t keys, values, queries, scores, sums, perThread;
 
   Layout(const AttentionArguments& a, bool pairs) {
     const PackedSize size(a.headSize, a.keys, pairs);
@@ -23,7 +23,7 @@ struct Layout {
     queries = values + roundUp(size.valueWords(pairs), 16);
     scores = queries + size.depth * queryTile;
     sums = scores + keyTile * queryTile;
-    all = roundUp(sums + size.columns * queryTile, 16);
+    perThread = roundUp(sums + size.columns * queryTile, 16);
   }
 };
 
@@ -33,12 +33,12 @@ class Streaming {
  public:
   Streaming(const AttentionArguments& arguments, const Team& team) : a_(arguments), team_(team) {
     const Layout layout(a_, Pairs);
-    float* own = static_cast<float*>(a_.scratch) + team.thread * layout.all;
-    keys_ = own + layout.keys;
-    values_ = own + layout.values;
-    queries_ = own + layout.queries;
-    scores_ = own + layout.scores;
-    sums_ = own + layout.sums;
+    float* threadScratch = static_cast<float*>(a_.scratch) + team.thread * layout.perThread;
+    keys_ = threadScratch + layout.keys;
+    values_ = threadScratch + layout.values;
+    queries_ = threadScratch + layout.queries;
+    scores_ = threadScratch + layout.scores;
+    sums_ = threadScratch + layout.sums;
   }
 
   void run() {
@@ -117,7 +117,7 @@ class Streaming {
       scoreTile<Pairs, Vectors, Pairs ? Size / 2 : Size>(keys_, queries_, size, key, seen, key + keyTile > fewest,
                                                          scores_, highest);
       writeScores(a_, b, head, first, rows, key, scores_);
-      soften<Vectors>(highest, maxima, totals, old);
+      computeWeights<Vectors>(highest, maxima, totals, old);
       const float* values = values_ + (Pairs ? key / 2 : key) * size.columns;
       valueTile<Pairs, Vectors>(values, scores_, size, old, sums_);
     }
@@ -129,7 +129,7 @@ class Streaming {
 
   /** Replaces the tile's scores by weights relative to the new maxima; `old` rescales the earlier sums. */
   template <int Vectors>
-  void soften(const F* highest, F* maxima, F* totals, F* old) {
+  void computeWeights(const F* highest, F* maxima, F* totals, F* old) {
     const F factor = splat(a_.scale * log2E);
     F lowered[Vectors];
     for (int c = 0; c < Vectors; ++c) {
@@ -166,7 +166,7 @@ class Streaming {
 
 size_t attentionStreamingScratch(const AttentionArguments& a, int threads) {
   const bool pairs = pairsBfloat16 && a.type == DType::bfloat16;
-  return size_t(Layout(a, pairs).all) * size_t(threads) * sizeof(float);
+  return size_t(Layout(a, pairs).perThread) * size_t(threads) * sizeof(float);
 }
 
 void attentionStreaming(const AttentionArguments& a, const Team& team) {

@@ -55,12 +55,12 @@ constexpr int maxRangeGroup = 16;
  * examining one. Neighbours on both sides of a multiple of 32 are not joined.
  */
 __device__ inline int rangeGroupSize(const AttentionArguments& a, int64_t b) {
-  const int lane = int(threadIdx.x) % 32, own = int(b % 32);
-  const int64_t other = b - own + lane;
+  const int lane = int(threadIdx.x) % 32, ownLane = int(b % 32);
+  const int64_t other = b - ownLane + lane;
   const Entry entry = other < a.batch ? entryOfRange(a, other) : Entry();
-  const int first = __shfl_sync(allLanes, entry.first, own), keys = __shfl_sync(allLanes, entry.keys, own);
+  const int first = __shfl_sync(allLanes, entry.first, ownLane), keys = __shfl_sync(allLanes, entry.keys, ownLane);
   const unsigned same = __ballot_sync(allLanes, entry.first == first && entry.keys == keys);
-  const unsigned before = own ? same << (32 - own) : 0, after = same >> own;
+  const unsigned before = ownLane ? same << (32 - ownLane) : 0, after = same >> ownLane;
   if (__clz(int(~before)) % maxRangeGroup) return 0;
   return after == ~0u ? maxRangeGroup : min(__ffs(int(~after)) - 1, maxRangeGroup);
 }

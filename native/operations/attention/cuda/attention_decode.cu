@@ -93,10 +93,11 @@ struct CacheVector<int8_t> {
 #pragma unroll
     for (int i = 0; i < elements; ++i) extent.look(from[i]);
     const RowScale row = scaleOf(warpExtent<Lanes>(extent));
-    int whole[elements];
+    int rounded[elements];
 #pragma unroll
-    for (int i = 0; i < elements; ++i) whole[i] = quantized(from[i], row);
-    raw = {packBytes(whole[0], whole[1], whole[2], whole[3]), packBytes(whole[4], whole[5], whole[6], whole[7])};
+    for (int i = 0; i < elements; ++i) rounded[i] = quantized(from[i], row);
+    raw = {packBytes(rounded[0], rounded[1], rounded[2], rounded[3]),
+           packBytes(rounded[4], rounded[5], rounded[6], rounded[7])};
     scale = row.scale;
   }
 };
@@ -147,9 +148,9 @@ __device__ inline void joinSplits(T* y, const float* parts, int splits, int size
   }
   __syncthreads();
   if (thread >= size) return;
-  float whole = 0;
-  for (int g = 0; g < groups; ++g) whole += shared[g * size + thread];
-  y[thread] = fromFloat<T>(whole);
+  float total = 0;
+  for (int g = 0; g < groups; ++g) total += shared[g * size + thread];
+  y[thread] = fromFloat<T>(total);
 }
 
 /** Resident blocks per multiprocessor that the kernel is compiled for: six leave 80 registers. Before compute

@@ -315,12 +315,12 @@ __global__ void __launch_bounds__(Warps * 32, 1)
   if (!isLastBlock(counter, splits, reinterpret_cast<int*>(shared))) return;
   __syncthreads();  // all threads have read the flag
   const float* parts = static_cast<const float*>(a.scratch) + (firstRow + row0) * splitsOfGrid * part;
-  joinSplits<T, S::threads>(parts, splitsOfGrid, splits, size, lastRow - row0 + 1, reinterpret_cast<float*>(shared),
-                            [&](int row) {
-                              const int whole = row0 + row, head = int(keyHead) * headsPerGroup + whole % headsPerGroup;
-                              return static_cast<T*>(const_cast<void*>(a.y.data)) + b * a.y.batchStride +
-                                     whole / headsPerGroup * a.y.rowStride + head * size;
-                            });
+  joinSplits<T, S::threads>(
+      parts, splitsOfGrid, splits, size, lastRow - row0 + 1, reinterpret_cast<float*>(shared), [&](int row) {
+        const int groupRow = row0 + row, head = int(keyHead) * headsPerGroup + groupRow % headsPerGroup;
+        return static_cast<T*>(const_cast<void*>(a.y.data)) + b * a.y.batchStride +
+               groupRow / headsPerGroup * a.y.rowStride + head * size;
+      });
   if (thread == 0) *counter = 0;
 }
 

@@ -62,9 +62,9 @@ __host__ __device__ inline Vectors vectorsOf(const DecoderLayerArguments& o) {
 }
 
 /** Writes an element of a vector to every block of the cluster. Called by whole warps. */
-__device__ inline void storeToAll(float* own, float value) {
+__device__ inline void storeToAll(float* local, float value) {
   const int lane = int(threadIdx.x) % 32;
-  if (lane < cluster) storeToRank(own, lane, value);
+  if (lane < cluster) storeToRank(local, lane, value);
 }
 
 /** The norm of x, rounded to T. Every warp computes mean and squares for itself. */
@@ -176,13 +176,13 @@ __device__ inline void attend(Stream<T>& stream, const AttentionArguments& a, co
     }
     if (!active) continue;
     combineGroups<lanes>(running);
-    float* own = parts + rank * part;
+    float* local = parts + rank * part;
     if (lane < lanes && holdsElements)
 #pragma unroll
-      for (int i = 0; i < vector; ++i) storeToRank(own + chunk + i, head, running.values[i]);
+      for (int i = 0; i < vector; ++i) storeToRank(local + chunk + i, head, running.values[i]);
     if (lane > 0) continue;
-    storeToRank(own + size, head, running.maximum);
-    storeToRank(own + size + 1, head, running.sum);
+    storeToRank(local + size, head, running.maximum);
+    storeToRank(local + size + 1, head, running.sum);
   }
   clusterBarrier();
   if (rank < int(a.heads)) {
@@ -221,9 +221,9 @@ __global__ void __launch_bounds__(threads, 1) decoderLayerKernel(const __grid_co
   for (int i = 0; i < layerProducts; ++i) {
     const FewRowsArguments& m = o.products[i];
     const int count = warps * columnsPerWarp(m);
-    for (int place = thread; place < count; place += threads) {
-      const int column = rank * count + place;
-      next[place] = m.epilogue.bias && column < int(m.columns) ? m.epilogue.bias[column] : 0.0f;
+    for (int index = thread; index < count; index += threads) {
+      const int column = rank * count + index;
+      next[index] = m.epilogue.bias && column < int(m.columns) ? m.epilogue.bias[column] : 0.0f;
     }
     biases[i] = next;
     next += count;
@@ -256,11 +256,11 @@ __global__ void __launch_bounds__(threads, 1) decoderLayerKernel(const __grid_co
   clusterBarrier();
   const Entry& entry = stream.self;
   if (rank == cluster - 1 && entry.keys > 0 && entry.start < o.self.keys)  // append the new row to the cache
-    for (int place = thread; place < 2 * width; place += threads) {
-      const AttentionView& to = place < width ? o.self.k : o.self.v;
+    for (int index = thread; index < 2 * width; index += threads) {
+      const AttentionView& to = index < width ? o.self.k : o.self.v;
       static_cast<T*>(
-          const_cast<void*>(to.data))[entry.keyRow * to.batchStride + entry.start * to.rowStride + place % width] =
-          fromFloat<T>(projected[width + place]);
+          const_cast<void*>(to.data))[entry.keyRow * to.batchStride + entry.start * to.rowStride + index % width] =
+          fromFloat<T>(projected[width + index]);
     }
   attend(stream, o.self, entry, true, projected, parts, attended);
   multiply(layerOut, attended, addToX);

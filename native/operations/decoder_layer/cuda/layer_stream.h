@@ -100,8 +100,8 @@ struct Stream {
     const int count = columnsPerWarp(m), at = (inner_ * 32 + int(threadIdx.x) % 32) * vectorSize<T>;
 #pragma unroll
     for (int u = 0; u < chunksPerStep; ++u) {
-      const int place = outer_ * chunksPerStep + u, column = firstColumn(m) + place;
-      if (place < count && column < int(m.columns) && at < int(m.depth))
+      const int index = outer_ * chunksPerStep + u, column = firstColumn(m) + index;
+      if (index < count && column < int(m.columns) && at < int(m.depth))
         copyAsync16(to + u * threads, static_cast<const T*>(m.weight) + column * m.depth + at, 16);
     }
   }

@@ -77,9 +77,9 @@ struct ChoiceScratch {
   float* logSum;
 
   __host__ __device__ static size_t bytes(int64_t blocks, int64_t count) {
-    const size_t whole =
+    const size_t unpadded =
         size_t(blocks) * 2 * sizeof(Summary) + size_t(blocks * 2 + 1) * size_t(count) * sizeof(Ranked) + 16;
-    return (whole + 15) / 16 * 16;
+    return (unpadded + 15) / 16 * 16;
   }
   __device__ ChoiceScratch(void* scratch, int64_t b, int64_t blocks, int64_t count) {
     auto* base = static_cast<unsigned char*>(scratch) + size_t(b) * bytes(blocks, count);
@@ -115,14 +115,14 @@ struct Sampler {
 };
 
 /** Combines the lanes' summaries; every lane gets the result. */
-__device__ inline Summary combineWarp(const Summary& own, bool sampling) {
-  Summary all = own;
+__device__ inline Summary combineWarp(const Summary& summary, bool sampling) {
+  Summary all = summary;
 #pragma unroll
   for (int mask = 16; mask > 0; mask /= 2) {
     const float highest = __shfl_xor_sync(allLanes, all.highest, mask);
     all.raise(highest, __shfl_xor_sync(allLanes, all.token, mask));
   }
-  all.sum = warpSum(own.sumAbout(all.highest));
+  all.sum = warpSum(summary.sumAbout(all.highest));
   if (!sampling) {
     all.sampleHighest();
     return all;
@@ -137,8 +137,8 @@ __device__ inline Summary combineWarp(const Summary& own, bool sampling) {
 }
 
 /** Combines the block's summaries; every thread gets the result. */
-__device__ inline Summary combineSummaries(const Summary& own, bool sampling, ChoiceShared& shared) {
-  const Summary warp = combineWarp(own, sampling);
+__device__ inline Summary combineSummaries(const Summary& summary, bool sampling, ChoiceShared& shared) {
+  const Summary warp = combineWarp(summary, sampling);
   const int lane = int(threadIdx.x) % 32;
   __syncthreads();
   if (lane == 0) shared.summaries[threadIdx.x / 32] = warp;
@@ -288,17 +288,17 @@ __device__ inline bool summarizeVocabulary(const NextTokenArguments& n, int64_t 
     if (!allowed || !(logits.values[i] > -infinity)) logits.values[i] = -infinity;  // NaN is not chosen either
   }
   auto summarize = [&](bool ofTimestamps) {
-    Summary own;
+    Summary summary;
     auto counts = [&](int i) {
       return logits.values[i] > -infinity && isTimestamp(n, ThreadLogits::tokenOf(i)) == ofTimestamps;
     };
 #pragma unroll
     for (int i = 0; i < logitsPerThread; ++i)
-      if (counts(i)) sampler.offer(own, logits.values[i], ThreadLogits::tokenOf(i));
+      if (counts(i)) sampler.offer(summary, logits.values[i], ThreadLogits::tokenOf(i));
 #pragma unroll
     for (int i = 0; i < logitsPerThread; ++i)
-      if (counts(i)) own.sum += expf(logits.values[i] - own.highest);
-    return combineSummaries(own, sampling, shared);
+      if (counts(i)) summary.sum += expf(logits.values[i] - summary.highest);
+    return combineSummaries(summary, sampling, shared);
   };
   // Most blocks have only text or only timestamps.
   Summary text, timestamps;

@@ -11,13 +11,13 @@ namespace {
  * */
 template <typename Y>
 inline void finishVector(const LinearArguments& a, F value, int64_t row, int64_t column, int64_t count) {
-  const bool whole = count == vectorWidth;
+  const bool fullVector = count == vectorWidth;
   const float* residual = a.residual ? a.residual + row * a.columns + column : nullptr;
   Y* y = static_cast<Y*>(a.y) + row * a.columns + column;
-  if (a.bias) value += whole ? load(a.bias + column) : loadPart(a.bias + column, count);
+  if (a.bias) value += fullVector ? load(a.bias + column) : loadPart(a.bias + column, count);
   if (a.activation == Activation::gelu) value = gelu(value);
-  if (residual) value += whole ? load(residual) : loadPart(residual, count);
-  if (whole) {
+  if (residual) value += fullVector ? load(residual) : loadPart(residual, count);
+  if (fullVector) {
     store(y, value);
   } else {
     storePart(y, value, count);

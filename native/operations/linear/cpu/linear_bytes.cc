@@ -81,12 +81,15 @@ void prepareRow(const LinearArguments& a, const Rows<Widened>& to, int64_t at, c
   for (int64_t i = a.depth; i % 4 != 0; ++i) words[i] = 0;
 }
 
-/** Prepares rows [begin, end) of x at index `at` and following. `own` is scratch for one row as float32 and as int8. */
+/** Prepares rows [begin, end) of x at index `at` and following. `rowScratch` is scratch for one row as float32 and as
+ * int8. */
 template <typename Kind>
-void prepare(const LinearArguments& a, const Rows<Kind>& to, int64_t begin, int64_t end, int64_t at, float* own) {
-  int8_t* bytes = reinterpret_cast<int8_t*>(own + roundUp(a.depth, 16));
+void prepare(const LinearArguments& a, const Rows<Kind>& to, int64_t begin, int64_t end, int64_t at,
+             float* rowScratch) {
+  int8_t* bytes = reinterpret_cast<int8_t*>(rowScratch + roundUp(a.depth, 16));
   for (int64_t row = begin; row < end; ++row, ++at)
-    prepareRow(a, to, at, a.xType == DType::bfloat16 ? floatRow<Bf16>(a, row, own) : floatRow<float>(a, row, own),
+    prepareRow(a, to, at,
+               a.xType == DType::bfloat16 ? floatRow<Bf16>(a, row, rowScratch) : floatRow<float>(a, row, rowScratch),
                bytes);
 }
 
@@ -246,12 +249,12 @@ void linear(const LinearArguments& a, const Team& team) {
   if (a.rows >= manyRows) {
     // Each thread prepares its own block of rows.
     const int64_t wordsPerThread = rowWords<Kind>(blockRows, a.depth) + rowScratchWords(a.depth);
-    float* own = scratch + team.thread * wordsPerThread;
-    const Rows<Kind> x = rowsIn<Kind>(own, blockRows, a.depth);
+    float* rowScratch = scratch + team.thread * wordsPerThread;
+    const Rows<Kind> x = rowsIn<Kind>(rowScratch, blockRows, a.depth);
     const Share share(a.rows, team);
     for (int64_t row = share.begin; row < share.end; row += blockRows) {
       const int64_t count = min(blockRows, share.end - row);
-      prepare(a, x, row, row + count, 0, own + rowWords<Kind>(blockRows, a.depth));
+      prepare(a, x, row, row + count, 0, rowScratch + rowWords<Kind>(blockRows, a.depth));
       overPanels(a, x, row, count, 0, panels);
     }
     return;
@@ -261,9 +264,9 @@ void linear(const LinearArguments& a, const Team& team) {
   const int64_t words = rowWords<Kind>(a.rows, a.depth);
   if (words + rowScratchWords(a.depth) <= privateWords) {
     // Preparing a row or two in every thread is cheaper than a barrier.
-    alignas(64) float own[privateWords];
-    const Rows<Kind> x = rowsIn<Kind>(own, a.rows, a.depth);
-    prepare(a, x, 0, a.rows, 0, own + words);
+    alignas(64) float rowScratch[privateWords];
+    const Rows<Kind> x = rowsIn<Kind>(rowScratch, a.rows, a.depth);
+    prepare(a, x, 0, a.rows, 0, rowScratch + words);
     return overPanels(a, x, 0, a.rows, share.begin, share.end);
   }
   const Rows<Kind> x = rowsIn<Kind>(scratch, a.rows, a.depth);

@@ -163,8 +163,8 @@ template <typename T, typename X>
 void linear(const LinearArguments& a, const Team& team) {
   const int64_t stride = roundUp(a.depth, 2 * vectorWidth);
   if (a.rows * stride * int64_t(sizeof(Prepared<T>)) <= privateBytes) {
-    alignas(64) unsigned char own[privateBytes];
-    Prepared<T>* x = reinterpret_cast<Prepared<T>*>(own);
+    alignas(64) unsigned char rowScratch[privateBytes];
+    Prepared<T>* x = reinterpret_cast<Prepared<T>*>(rowScratch);
     prepare<T, X>(a, x, stride, 0, a.rows);
     return product<T>(a, x, stride, team);
   }

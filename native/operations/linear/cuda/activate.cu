@@ -22,11 +22,11 @@ __global__ void activateKernel(T* y, int64_t elements, Activation activation) {
   const int64_t vectors = elements / vector;
   for (int64_t at = firstElement(); at < vectors; at += elementStep()) {
     float values[vector];
-    auto* place = reinterpret_cast<uint4*>(y) + at;
-    unpack<T>(*place, values);
+    auto* address = reinterpret_cast<uint4*>(y) + at;
+    unpack<T>(*address, values);
 #pragma unroll
     for (int i = 0; i < vector; ++i) values[i] = activate(values[i], activation);
-    *place = pack<T>(values);
+    *address = pack<T>(values);
   }
   const int64_t rest = vectors * vector + firstElement();
   if (rest < elements) y[rest] = fromFloat<T>(activate(toFloat(y[rest]), activation));

@@ -38,21 +38,21 @@ __device__ inline float4 loadFour(const void* x, DType type, int64_t at, int64_t
 }
 
 /** Combined over the block; `scratch` holds two floats per warp. */
-__device__ inline Extent blockExtent(const Extent& own, float* scratch) {
+__device__ inline Extent blockExtent(const Extent& extent, float* scratch) {
   const int warp = int(threadIdx.x) / 32;
-  const Extent part = warpExtent(own);
+  const Extent part = warpExtent(extent);
   if (threadIdx.x % 32 == 0) {
     scratch[2 * warp] = part.largest;
     scratch[2 * warp + 1] = part.check;
   }
   __syncthreads();
-  Extent whole;
+  Extent combined;
   for (int i = 0; i < warps; ++i) {
-    whole.largest = fmaxf(whole.largest, scratch[2 * i]);
-    whole.check += scratch[2 * i + 1];
+    combined.largest = fmaxf(combined.largest, scratch[2 * i]);
+    combined.check += scratch[2 * i + 1];
   }
   __syncthreads();
-  return whole;
+  return combined;
 }
 
 /** Rows of up to Fours x 512 elements stay in registers. With Fours = 0, rows of any length are read up to four times.
@@ -139,8 +139,8 @@ __global__ void __launch_bounds__(threads, 6) quantizeRowsKernel(const __grid_co
     const float four[4] = {y.x, y.y, y.z, y.w};
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const int whole = k + i < width ? quantized(four[i], scale) : 0;
-      if (k + i < width) atomicAdd(counts + (whole < 0 ? -whole : whole), 1);
+      const int rounded = k + i < width ? quantized(four[i], scale) : 0;
+      if (k + i < width) atomicAdd(counts + (rounded < 0 ? -rounded : rounded), 1);
     }
   });
   __syncthreads();

@@ -136,8 +136,8 @@ __global__ void __launch_bounds__(threads, 2)
       if (column < l.columns && r < rows) sums[(warp * l.columns + column) * l.rows + r] = products[tile][i];
     }
   __syncthreads();
-  for (int place = thread; place < l.columns * rows * cluster; place += threads) {
-    const int to = place % cluster, r = place / cluster % rows, column = place / cluster / rows;
+  for (int index = thread; index < l.columns * rows * cluster; index += threads) {
+    const int to = index % cluster, r = index / cluster % rows, column = index / cluster / rows;
     float value = 0;
 #pragma unroll
     for (int i = 0; i < warps; ++i) value += sums[(i * l.columns + column) * l.rows + r];
@@ -208,8 +208,8 @@ __global__ void __launch_bounds__(threads, 2)
   combineGroups<lanes>(running);
   storePart<lanes>(warpParts + warp * part, running, lane, chunk, size);
   __syncthreads();
-  for (int place = thread; place < rows * size; place += threads) {
-    const int r = place / size, column = place % size;
+  for (int index = thread; index < rows * size; index += threads) {
+    const int r = index / size, column = index % size;
     const Joined joined = joinParts(warpParts + r * l.warpsPerRow * part, l.warpsPerRow, size, column);
     storeToRank(blockParts + rank * part + column, r, joined.value);
     if (column > 0) continue;

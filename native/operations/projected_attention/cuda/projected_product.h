@@ -40,15 +40,15 @@ __device__ inline void normRows(const FewRowsArguments& m, const Layout& l, int6
   const int row = warp / l.warpsPerRow, part = warp % l.warpsPerRow, float4Count = int(m.depth) / 4;
   const bool active = row < rows;
   const auto* from = static_cast<const float4*>(m.x) + (row0 + row) * float4Count;
-  auto place = [&](int i) { return (i * l.warpsPerRow + part) * 32 + lane; };
+  auto index = [&](int i) { return (i * l.warpsPerRow + part) * 32 + lane; };
   float4 values[N];
   float sum = 0;
   int count = 0;  // of the warp
 #pragma unroll
   for (int i = 0; i < N; ++i) {
-    const bool valid = active && place(i) < float4Count;
-    values[i] = valid ? from[place(i)] : make_float4(0, 0, 0, 0);
-    count += max(min(float4Count - (place(i) - lane), 32), 0);
+    const bool valid = active && index(i) < float4Count;
+    values[i] = valid ? from[index(i)] : make_float4(0, 0, 0, 0);
+    count += max(min(float4Count - (index(i) - lane), 32), 0);
   }
 #pragma unroll
   for (int i = 0; i < N; ++i) sum += (values[i].x + values[i].y) + (values[i].z + values[i].w);
@@ -58,7 +58,7 @@ __device__ inline void normRows(const FewRowsArguments& m, const Layout& l, int6
   for (int i = 0; i < N; ++i) {
     const float a = values[i].x - ownMean, b = values[i].y - ownMean, c = values[i].z - ownMean,
                 d = values[i].w - ownMean;
-    if (place(i) < float4Count) squares += (a * a + b * b) + (c * c + d * d);
+    if (index(i) < float4Count) squares += (a * a + b * b) + (c * c + d * d);
   }
   squares = warpSum(squares);
   if (lane == 0) moments[warp] = {ownMean, squares, float(4 * count)};
@@ -74,16 +74,16 @@ __device__ inline void normRows(const FewRowsArguments& m, const Layout& l, int6
   if (!active) return;
 #pragma unroll
   for (int i = 0; i < N; ++i) {
-    if (place(i) >= float4Count) continue;
+    if (index(i) >= float4Count) continue;
     float4 weight, bias;
     if constexpr (N == preloadedFloat4) {
       weight = norm[i][0];
       bias = norm[i][1];
     } else {
-      weight = reinterpret_cast<const float4*>(m.normWeight)[place(i)];
-      bias = reinterpret_cast<const float4*>(m.normBias)[place(i)];
+      weight = reinterpret_cast<const float4*>(m.normWeight)[index(i)];
+      bias = reinterpret_cast<const float4*>(m.normBias)[index(i)];
     }
-    auto* to = reinterpret_cast<Pair<T>*>(x + row * l.xStride + place(i) * 4 * int(sizeof(T)));
+    auto* to = reinterpret_cast<Pair<T>*>(x + row * l.xStride + index(i) * 4 * int(sizeof(T)));
     to[0] = makePair<T>(fmaf((values[i].x - mean) * factor, weight.x, bias.x),
                         fmaf((values[i].y - mean) * factor, weight.y, bias.y));
     to[1] = makePair<T>(fmaf((values[i].z - mean) * factor, weight.z, bias.z),
