@@ -102,8 +102,8 @@ class Backend {
   /** An int8 weight of a product. */
   struct Quantized {
     std::shared_ptr<Storage> data, scales;  // int8 [rows, columns], float32 [rows]
-    double error =
-        0;  // rounding error relative to typical elements, root mean square over rows; 0: nothing was rounded
+    /** Rounding error relative to typical elements, root mean square over rows; 0: nothing was rounded. */
+    double error = 0;
   };
   /** Quantizes a two-dimensional weight, with a scale for each row (largest magnitude / 127), or takes the int8
    * elements that the source has. Throws Error NOT_SUPPORTED if the backend has no int8 products. */

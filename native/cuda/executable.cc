@@ -40,7 +40,7 @@ CudaExecutable::CudaExecutable(Plan plan, std::shared_ptr<Context> context, std:
       arena_(std::move(arena)),
       ends_(*context_, replaysInFlight + 1, cudaEventBlockingSync | cudaEventDisableTiming),
       clock_(*context_, 2, cudaEventDefault) {
-  context_->stepLauncher(this);
+  context_->own(this);
 }
 
 void CudaExecutable::release() noexcept {

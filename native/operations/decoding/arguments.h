@@ -52,8 +52,8 @@ struct NextTokenArguments {
   int64_t top = 0;
   const int32_t* topCount = nullptr;  // [batch]
 
-  const int32_t* rows =
-      nullptr;  // [batch]; if given, everything above that is [batch ...] is [pool ...], except logits
+  /** [batch]. If given, everything above that is [batch ...] is [pool ...], except logits. */
+  const int32_t* rows = nullptr;
   int64_t pool = 0;
   const int32_t* beams = nullptr;  // [batch]
   int64_t suppressedStride = 0;    // elements between rows; 0: one for all rows

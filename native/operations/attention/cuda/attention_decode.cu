@@ -45,8 +45,8 @@ constexpr int rowsInFlight = 4;
 /** Blocks per multiprocessor that splitting aims at: more than the six that fit, so that none idles if splits are
  * uneven. Not tuned on a GPU. */
 constexpr int blocksPerMultiprocessor = 8;
-constexpr int minKeysPerSplit =
-    64;  // per split: the rows that a block has in flight, 4 warps x 4 rows x `rowsInFlight`
+/** The rows that a block has in flight: 4 warps x 4 rows x `rowsInFlight`. */
+constexpr int minKeysPerSplit = 64;
 
 /** Loads `Count` elements, a multiple of 16 bytes. */
 template <class T, int Count>

@@ -60,8 +60,8 @@ inline void panel(const T* w, const Prepared<T>* x, int64_t depth, int64_t xStri
   // A single row is bound by memory alone, which is fastest strictly in order (see History). With more rows of x,
   // several rows of w at once hide the latency of their loads.
   constexpr int columnsPerStep = Rows == 1 ? 1 : Rows == 8 ? 2 : 4;
-  constexpr int squareColumns =
-      Rows * columnsPerStep >= vectorWidth ? columnsPerStep : vectorWidth / Rows;  // columns of a square
+  // The columns of a square.
+  constexpr int squareColumns = Rows * columnsPerStep >= vectorWidth ? columnsPerStep : vectorWidth / Rows;
   const int64_t prefetchDistance = (Rows == 1 ? 0 : columnsPerStep * depth) + prefetchBytes / int64_t(sizeof(T));
   for (int c = 0; c < panelRows; c += squareColumns) {
     F all[Rows * squareColumns];
