@@ -90,7 +90,7 @@ Napi::Object ProgramBinding::make(Napi::Env env, Plan plan, std::shared_ptr<Shar
 }
 
 std::shared_ptr<ProgramBinding::State> ProgramBinding::use() const {
-  if (!state_) throw Error("DISPOSED", "run: this program was disposed of; record it again.");
+  if (!state_) throw Error("DISPOSED", "run: this program has been disposed; record it again.");
   return state_;
 }
 

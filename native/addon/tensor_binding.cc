@@ -52,7 +52,7 @@ TensorBinding& TensorBinding::of(const Napi::Value& value, const char* name) {
 
 const Tensor& TensorBinding::use(const std::string& operation, const std::string& argument) const {
   if (disposed_) {
-    Error error("DISPOSED", operation + ": " + argument + " was disposed of; use it before dispose().");
+    Error error("DISPOSED", operation + ": " + argument + " has been disposed; use it before dispose().");
     error.operation = operation;
     error.argument = argument;
     throw error;

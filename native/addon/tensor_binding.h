@@ -21,7 +21,7 @@ class TensorBinding final : public Napi::ObjectWrap<TensorBinding> {
   explicit TensorBinding(const Napi::CallbackInfo& info);
   ~TensorBinding() override;
 
-  /** The tensor. Throws Error DISPOSED, naming operation and argument, if it was disposed of. */
+  /** The tensor. Throws Error DISPOSED, naming operation and argument, if it has been disposed. */
   const Tensor& use(const std::string& operation, const std::string& argument) const;
   /** The same for an operation of a device. Throws Error INVALID_ARGUMENT if the tensor is another device's. */
   const Tensor& useOn(const std::shared_ptr<SharedDevice>& device, const std::string& operation,
