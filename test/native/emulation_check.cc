@@ -80,7 +80,7 @@ __global__ void multiplyByOne(float* y, const float16* b, Slip slip) {
   std::byte* tile = shared + (slip == Slip::begin ? 128 : 0);
   for (int place = thread; place < 64 * 8; place += 128) {
     const int row = place / 8, chunk = place % 8;
-    copyAsync16(tile + (slip == Slip::chunksInOrder ? place * 16 : chunkPlace(row, chunk)), b + row * 64 + chunk * 8,
+    copyAsync16(tile + (slip == Slip::chunksInOrder ? place * 16 : chunkOffset(row, chunk)), b + row * 64 + chunk * 8,
                 16);
   }
   commitCopies();
