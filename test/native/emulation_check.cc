@@ -1,5 +1,5 @@
-// Tests of the emulation itself. Each kernel here has a fault that a GPU may tolerate today and not tomorrow, and the
-// emulation must detect it. The first kernels are correct, to check that it reports nothing where nothing is wrong.
+// Tests of the emulation itself. Most kernels here have a bug that a GPU may or may not expose, and the emulation must
+// detect it. The others are correct, and the emulation must report nothing.
 #include <cmath>
 #include <cstdio>
 #include <thread>
@@ -38,13 +38,13 @@ __global__ void copyAndWait(float* y, const float* x, bool waits) {
   __syncthreads();
   y[threadIdx.x] = shared[threadIdx.x];
 }
-__global__ void writeBehind(float* y, int at) { y[at] = 1; }
-__global__ void writeBehindShared(float* y) {
+__global__ void writeOutOfBounds(float* y, int at) { y[at] = 1; }
+__global__ void writePastShared(float* y) {
   ONEHEAD_SHARED(float, shared);
   shared[threads] = 1;
   y[threadIdx.x] = 0;
 }
-__global__ void sumOfWarp(float* y) { y[threadIdx.x] = warpSum(float(threadIdx.x)); }
+__global__ void sumWarp(float* y) { y[threadIdx.x] = warpSum(float(threadIdx.x)); }
 __global__ void readUnwritten(float* y) {
   ONEHEAD_SHARED(float, shared);
   y[threadIdx.x] = shared[threadIdx.x];
@@ -59,56 +59,55 @@ __global__ void loadGlobalFromShared(float* y) {
 __global__ void loadMisaligned(float* y) { y[threadIdx.x] = float(loadConstant16(y + 1).x); }
 
 /** Each block of a cluster reads what its neighbour wrote. */
-__global__ void readNeighbour(float* y, bool meets, bool stays) {
+__global__ void readNeighbour(float* y, bool hasBarrier, bool waitsForReader) {
   ONEHEAD_SHARED(float, shared);
   const int rank = rankOf(2), at = int(threadIdx.x);
   shared[at] = float(rank * threads + at);
-  if (meets) clusterBarrier();
-  if (!stays && rank == 0) return;
+  if (hasBarrier) clusterBarrier();
+  if (!waitsForReader && rank == 0) return;
   const float read = loadFromRank(shared + at, 1 - rank);
-  if (stays) clusterBarrier();
-  if (rank == 0 || !stays) y[at] = read;
+  if (waitsForReader) clusterBarrier();
+  if (rank == 0 || !waitsForReader) y[at] = read;
 }
 
-/** Possible faults around a warpgroup's product. */
-enum class Slip { none, chunksInOrder, notShared, noFence, noWait, operandChanges, begin };
+/** Possible bugs around a warpgroup's product. */
+enum class Bug { none, notSwizzled, noProxyFence, noOperandFence, noWait, operandChanges, misalignedTile };
 
-/** y[16][64] = the first 16 depths of b's 64 rows: a is the identity, in 64 rows of which 16 are used. */
-__global__ void multiplyByOne(float* y, const float16* b, Slip slip) {
+/** y[16, 64] = the transpose of b[64, 0 ... 15]: a is the identity, 16 of 64 rows. */
+__global__ void multiplyIdentity(float* y, const float16* b, Bug bug) {
   ONEHEAD_SHARED(std::byte, shared);
   const int thread = int(threadIdx.x), group = thread % 32 / 4, quad = thread % 4;
-  std::byte* tile = shared + (slip == Slip::begin ? 128 : 0);
-  for (int place = thread; place < 64 * 8; place += 128) {
-    const int row = place / 8, chunk = place % 8;
-    copyAsync16(tile + (slip == Slip::chunksInOrder ? place * 16 : chunkOffset(row, chunk)), b + row * 64 + chunk * 8,
-                16);
+  std::byte* tile = shared + (bug == Bug::misalignedTile ? 128 : 0);
+  for (int index = thread; index < 64 * 8; index += 128) {
+    const int row = index / 8, chunk = index % 8;
+    copyAsync16(tile + (bug == Bug::notSwizzled ? index * 16 : chunkOffset(row, chunk)), b + row * 64 + chunk * 8, 16);
   }
   commitCopies();
   waitForCopies<0>();
-  if (slip != Slip::notShared) shareWithMatrixUnit();
+  if (bug != Bug::noProxyFence) shareWithMatrixUnit();
   __syncthreads();
   uint32_t a[4] = {};
   const uint32_t one = makePair<float16>(quad * 2 == group, quad * 2 + 1 == group);
   if (thread < 32) a[0] = a[3] = one;
   float d[8][4];
-  if (slip != Slip::noFence) fenceOperands();
+  if (bug != Bug::noOperandFence) fenceOperands();
   multiplyGroup<float16, false>(d, a, describeOperand(tile), false);
   commitProducts();
-  if (slip == Slip::operandChanges) a[0] = 0;
-  if (slip != Slip::noWait) waitForProducts<0>();
+  if (bug == Bug::operandChanges) a[0] = 0;
+  if (bug != Bug::noWait) waitForProducts<0>();
   if (thread >= 32) return;
   for (int n = 0; n < 8; ++n)
     for (int i = 0; i < 4; ++i) y[(group + i / 2 * 8) * 64 + n * 8 + quad * 2 + i % 2] = d[n][i];
 }
 
 /** Whether the kernel above computes the right result without a failure. */
-bool multiplies(Slip slip) {
+bool multiplies(Bug bug) {
   Launcher launcher;
   cudaStreamCreateWithFlags(&launcher.stream, cudaStreamNonBlocking);
   std::vector<float16> b(64 * 64);
   for (size_t i = 0; i < b.size(); ++i) b[i] = fromFloat<float16>(float(i % 61));
   std::vector<float> y(16 * 64);
-  launch(launcher, multiplyByOne, dim3(1), dim3(128), 64 * operandRow + 1024, y.data(), b.data(), slip);
+  launch(launcher, multiplyIdentity, dim3(1), dim3(128), 64 * operandRow + 1024, y.data(), b.data(), bug);
   bool fine = cudaStreamSynchronize(launcher.stream) == cudaSuccess;
   for (size_t i = 0; i < y.size(); ++i) fine = fine && y[i] == float((i % 64 * 64 + i / 64) % 61);
   cudaStreamDestroy(launcher.stream);
@@ -122,8 +121,7 @@ void expect(bool fine, const char* what) {
   std::printf("%s %s\n", fine ? "ok  " : "FAIL", what);
 }
 
-/** What a kernel left in `count` floats, and whether the stream failed. Each has a stream of its own: failures stick.
- */
+/** What a kernel wrote, and whether its stream failed. Each run has a stream of its own, since failures are sticky. */
 struct Result {
   std::vector<float> y;
   bool failed;
@@ -155,9 +153,9 @@ bool anyNaN(const std::vector<float>& values) {
   return false;
 }
 
-/** How a capture ends if another thread makes this call meanwhile. */
+/** How a capture ends if another thread makes this call during it. */
 template <class Call>
-cudaError_t captureBeside(Call call) {
+cudaError_t captureDuring(Call call) {
   cudaStream_t stream = nullptr;
   cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
   cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed);
@@ -170,26 +168,26 @@ cudaError_t captureBeside(Call call) {
 }
 
 void checkCaptures() {
-  cudaStream_t other = nullptr, gone = nullptr;
+  cudaStream_t other = nullptr, destroyed = nullptr;
   cudaStreamCreateWithFlags(&other, cudaStreamNonBlocking);
-  cudaStreamCreateWithFlags(&gone, cudaStreamNonBlocking);
+  cudaStreamCreateWithFlags(&destroyed, cudaStreamNonBlocking);
   void *host = nullptr, *memory = nullptr;
   cudaHostAlloc(&host, 64, cudaHostAllocMapped);
   cudaMalloc(&memory, 64);
   cudaMemPoolProps properties{};
   cudaMemPool_t pool = nullptr;
   cudaMemPoolCreate(&pool, &properties);
-  expect(captureBeside([&] { cudaStreamSynchronize(other); }) == cudaSuccess,
-         "a wait for one stream spoils no capture");
-  auto spoils = [](const char* what, auto call) {
-    expect(captureBeside(call) == cudaErrorStreamCaptureInvalidated, what);
+  expect(captureDuring([&] { cudaStreamSynchronize(other); }) == cudaSuccess,
+         "waiting for a stream invalidates no capture");
+  auto invalidates = [](const char* what, auto call) {
+    expect(captureDuring(call) == cudaErrorStreamCaptureInvalidated, what);
   };
-  spoils("freeing pinned memory spoils captures of other threads", [&] { cudaFreeHost(host); });
-  spoils("freeing device memory spoils captures", [&] { cudaFree(memory); });
-  spoils("destroying a pool spoils captures", [&] { cudaMemPoolDestroy(pool); });
-  spoils("destroying a stream spoils captures", [&] { cudaStreamDestroy(gone); });
-  spoils("waiting for the device spoils captures", [] { cudaDeviceSynchronize(); });
-  expect(captureBeside([] {}) == cudaSuccess, "and the next capture is whole again");
+  invalidates("freeing pinned memory invalidates captures of other threads", [&] { cudaFreeHost(host); });
+  invalidates("freeing device memory invalidates captures", [&] { cudaFree(memory); });
+  invalidates("destroying a pool invalidates captures", [&] { cudaMemPoolDestroy(pool); });
+  invalidates("destroying a stream invalidates captures", [&] { cudaStreamDestroy(destroyed); });
+  invalidates("waiting for the device invalidates captures", [] { cudaDeviceSynchronize(); });
+  expect(captureDuring([] {}) == cudaSuccess, "the next capture is valid again");
   cudaStreamDestroy(other);
 }
 
@@ -199,34 +197,35 @@ int main() {
   constexpr size_t shared = threads * sizeof(float);
   std::vector<float> x(threads, 3.0f);
   const Result rotated = run(rotate, shared);
-  expect(!rotated.failed && rotated.y[0] == 1 && rotated.y[threads - 1] == 0, "a barrier shows what others wrote");
-  expect(run(sumOfWarp, 0).y[5] == 496, "a warp's shuffles add up");
+  expect(!rotated.failed && rotated.y[0] == 1 && rotated.y[threads - 1] == 0,
+         "after a barrier, a thread reads what others wrote");
+  expect(run(sumWarp, 0).y[5] == 496, "a warp sums with shuffles");
   const Result copied = run(copyAndWait, shared, x.data(), true);
-  expect(!copied.failed && copied.y[7] == 3, "asynchronous copies are there once waited for");
+  expect(!copied.failed && copied.y[7] == 3, "asynchronous copies are visible after the wait");
 
   expect(anyNaN(run(rotateWithoutBarrier, shared).y), "a missing barrier shows as NaN");
   expect(anyNaN(run(copyAndWait, shared, x.data(), false).y), "a missing wait for copies shows as NaN");
   expect(anyNaN(run(readUnwritten, shared).y), "shared memory begins as NaN");
   expect(run(barrierNotForAll, 0).failed, "a deadlock is a failure, not a hang");
-  expect(run(writeBehind, 0, threads).failed, "a write after an allocation is a failure");
-  expect(run(writeBehind, 0, -1).failed, "a write before an allocation is a failure");
-  expect(run(writeBehindShared, shared).failed, "a write after shared memory is a failure");
+  expect(run(writeOutOfBounds, 0, threads).failed, "a write after an allocation is a failure");
+  expect(run(writeOutOfBounds, 0, -1).failed, "a write before an allocation is a failure");
+  expect(run(writePastShared, shared).failed, "a write after shared memory is a failure");
   expect(run(loadGlobalFromShared, shared).failed, "a global-memory instruction on shared memory is a failure");
   expect(run(loadMisaligned, 0).failed, "a misaligned 16-byte load is a failure");
 
   const Result neighbour = runCluster(2, readNeighbour, shared, true, true);
   expect(!neighbour.failed && neighbour.y[3] == threads + 3, "blocks of a cluster read each other's shared memory");
-  expect(anyNaN(runCluster(2, readNeighbour, shared, false, true).y), "a missing barrier of a cluster shows as NaN");
+  expect(anyNaN(runCluster(2, readNeighbour, shared, false, true).y), "a missing cluster barrier shows as NaN");
   expect(runCluster(2, readNeighbour, shared, true, false).failed,
          "reading the shared memory of a block that has ended is a failure");
 
-  expect(multiplies(Slip::none), "a warpgroup multiplies what lies in shared memory");
-  expect(!multiplies(Slip::chunksInOrder), "an operand whose chunks are not exchanged gives something else");
-  expect(!multiplies(Slip::begin), "an operand that does not begin where its exchange does gives something else");
-  expect(!multiplies(Slip::notShared), "the matrix unit does not see copies that were not shown to it");
-  expect(!multiplies(Slip::noFence), "a product without a fence is a failure");
-  expect(!multiplies(Slip::noWait), "sums that were not waited for are NaN");
-  expect(!multiplies(Slip::operandChanges), "an operand that changes before the wait gives something else");
+  expect(multiplies(Bug::none), "a warpgroup multiplies a tile of shared memory");
+  expect(!multiplies(Bug::notSwizzled), "a tile that is not swizzled gives a wrong result");
+  expect(!multiplies(Bug::misalignedTile), "a tile that is not aligned to the swizzle gives a wrong result");
+  expect(!multiplies(Bug::noProxyFence), "without a proxy fence, tensor cores do not see copies");
+  expect(!multiplies(Bug::noOperandFence), "a product without an operand fence is a failure");
+  expect(!multiplies(Bug::noWait), "sums that were not waited for are NaN");
+  expect(!multiplies(Bug::operandChanges), "an operand that changes before the wait gives a wrong result");
   checkCaptures();
   return failures > 0;
 }
