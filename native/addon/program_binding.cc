@@ -124,7 +124,7 @@ Until untilOf(const Napi::Value& value) {
   if (when == "any") return Until::any;
   if (when == "another") return Until::another;
   throw Error::argumentError("INVALID_ARGUMENT", "run", "until.when", "'all', 'any' or 'another'",
-                             "'" + when.substr(0, 100) + "'");
+                             std::string("'").append(when, 0, 100) + "'");
 }
 
 }  // namespace
