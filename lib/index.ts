@@ -38,7 +38,7 @@ export type {
   OutputOptions,
   RowsOptions,
   Sampling,
-  WeightPlaces,
+  WeightIndices,
 } from './device/operations.js';
 export type {
   OperationTime,

@@ -142,7 +142,7 @@ function addonFinding(): { finding: Finding; loaded: boolean } {
     });
     const kernels = Device.information().cuda.compiled ? 'CPU and CUDA kernels' : 'CPU kernels only';
     const means = `It is ${opened.found.origin}, with ${kernels}, and is loaded: onehead can compute.`;
-    const todo = opened.passed.map(({ why, todo }) => `It was chosen since ${why}: ${todo}.`).join(' ');
+    const todo = opened.skipped.map(({ why, todo }) => `It was chosen since ${why}: ${todo}.`).join(' ');
     return { finding: { subject: 'addon', found: opened.found.file, means, todo }, loaded: true };
   } catch (error) {
     // Any error is reported as a finding, not thrown: that is the purpose of this command.

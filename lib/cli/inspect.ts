@@ -24,7 +24,7 @@ import {
   type PrecisionOptions,
   precisionText,
   precisionWith,
-  usualPrecision,
+  uniformPrecision,
 } from '../whisper/model/precision.js';
 import { loadOptions } from '../whisper/model/types.js';
 import { wordHeads } from '../whisper/model/word-heads.js';
@@ -63,9 +63,9 @@ function describe(
   };
   const capacity = cpuCapacityFor(counts);
   const onlyType = dtype && dtype !== 'auto' ? dtype : undefined;
-  const given = precision ? precisionWith(usualPrecision(onlyType ?? 'bfloat16'), precision) : null;
+  const given = precision ? precisionWith(uniformPrecision(onlyType ?? 'bfloat16'), precision) : null;
   const names = onlyType ? [onlyType] : (['float32', 'bfloat16', 'int8'] as const);
-  const types = new Map(given ? [[precisionText(given), given]] : names.map((name) => [name, usualPrecision(name)]));
+  const types = new Map(given ? [[precisionText(given), given]] : names.map((name) => [name, uniformPrecision(name)]));
   const words = wordHeads(config, generation);
   const plan = Object.fromEntries([...types].map(([name, type]) => [name, memoryPlan(config, words, type, capacity)]));
   const { encoder, decoder, embedding, total } = checkpointSizes(config, 2);
@@ -83,7 +83,7 @@ function describe(
     parameters: { encoder, decoder, embedding, total },
     /** Bytes of the weights, and of the caches for one window. */
     memory: Object.fromEntries(
-      (['float32', 'bfloat16', 'int8'] as const).map((name) => [name, memory(usualPrecision(name))]),
+      (['float32', 'bfloat16', 'int8'] as const).map((name) => [name, memory(uniformPrecision(name))]),
     ),
     /** Bytes that loading allocates for each precision, without the temporaries of programs. */
     plan: { ...capacity, ...plan } as Capacity & Record<string, MemoryPlan>,

@@ -1,4 +1,4 @@
-/** Finds and loads the native addon: a build of one's own, or the package that npm chose for this machine. */
+/** Finds and loads the native addon: the user's own build, or an installed package for this machine. */
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { OneheadError, shown } from '../errors.js';
@@ -7,53 +7,56 @@ import {
   architectureOf,
   isOlder,
   machine,
-  notBuilt,
-  ownBuild,
-  type Passed,
+  missingAddonMessage,
+  notBuiltMessage,
+  ownBuildAdvice,
   packages,
-  whyMissing,
+  type SkippedPackage,
 } from './missing-addon.js';
 
 export interface FoundAddon {
   file: string;
   /** 'ONEHEAD_ADDON', 'a build of this clone', or the package's name and version. */
   origin: string;
-  /** Of a package: the oldest glibc that it runs on. */
+  /** The oldest version of glibc that a package's addon supports. */
   glibc?: string;
 }
 
-/** Loads a file, or throws what the system says of it. */
+/** Loads a file, or throws the system's error. */
 type Load = (found: FoundAddon) => unknown;
 
-/** Why a file is not loaded: what the system says, except where that misleads. */
-function said(cause: unknown, file: string): string {
-  const made = architectureOf(file);
-  // glibc looks for another file then, and says that there is none.
-  if (made && made !== process.arch) return `it was built for ${made}, and this is ${process.arch}`;
+/** Returns why a file was not loaded: the first line of the system's message, unless that is misleading. */
+function loadFailure(cause: unknown, file: string): string {
+  const architecture = architectureOf(file);
+  // glibc ignores files of other architectures, and reports that there is no such file.
+  if (architecture && architecture !== process.arch) {
+    return `it was built for ${architecture}, and this is ${process.arch}`;
+  }
   return shown((cause instanceof Error ? cause.message : String(cause)).split('\n')[0], 200);
 }
 
-const unavailable = (sentence: string, cause?: unknown) => new OneheadError('ADDON_UNAVAILABLE', sentence, { cause });
+const unavailable = (message: string, cause?: unknown) => new OneheadError('ADDON_UNAVAILABLE', message, { cause });
 
 /**
- * The addon whose CUDA backend runs on the CPU, for tests. Throws OneheadError DEVICE_UNAVAILABLE when it was not
- * built.
+ * Loads the addon whose CUDA backend runs on the CPU, for tests. Throws OneheadError DEVICE_UNAVAILABLE if it has not
+ * been built.
  */
 export function loadEmulatedAddon(): unknown {
   const file = join(packageRoot(), 'build', 'emulated', 'Release', 'onehead.node');
   if (existsSync(file)) return requireFromPackage(file);
   throw new OneheadError(
     'DEVICE_UNAVAILABLE',
-    `The emulated CUDA device is for onehead's own tests and is not part of the package; build ${file} with \`npm run build:emulated\`, or use 'cpu'.`,
+    `The emulated CUDA device is for onehead's own tests and not part of the package; build ${file} with ` +
+      "`npm run build:emulated`, or use 'cpu'.",
   );
 }
 
-/** An addon of the user's own: the one that ONEHEAD_ADDON names, else what a clone was built into. */
+/** Returns the user's own addon: the file that ONEHEAD_ADDON names, or the build of a clone. */
 function ownAddon(): FoundAddon | null {
   const named = process.env.ONEHEAD_ADDON;
   if (named) return { file: resolve(named), origin: 'ONEHEAD_ADDON' };
   const files = ['Release', 'Debug'].map((kind) => join(packageRoot(), 'build', kind, 'onehead.node'));
-  const file = files.find((one) => existsSync(one));
+  const file = files.find(existsSync);
   return file ? { file, origin: 'a build of this clone' } : null;
 }
 
@@ -64,18 +67,18 @@ interface Manifest {
 
 const manifestOf = (file: string) => JSON.parse(readFileSync(file, 'utf8')) as Manifest;
 
-interface Installed {
+interface InstalledPackage {
   name: string;
   version: string;
-  /** What it is for: 'linux-x64'. */
+  /** The platform and architecture that it is built for, such as 'linux-x64'. */
   system: string;
-  /** The oldest glibc that it runs on. */
+  /** The oldest version of glibc that it supports. */
   glibc?: string;
   file: string;
 }
 
-/** The packages with addons that are installed, the ones to be preferred first. */
-function installedPackages(): Installed[] {
+/** Returns the installed packages with addons, in order of preference. */
+function installedPackages(): InstalledPackage[] {
   return packages.flatMap(({ name, system }) => {
     try {
       const file = resolveFromPackage(`@onehead/${name}/package.json`);
@@ -88,71 +91,75 @@ function installedPackages(): Installed[] {
   });
 }
 
-/** Why a package's addon cannot be loaded, and what to do. */
-function whyNot({ name, glibc, file }: Installed, cause: unknown): Passed {
-  const here = machine();
-  if (!isOlder(here.glibc, glibc)) {
-    return { why: `${name} cannot be loaded: ${said(cause, file)}`, todo: `reinstall it, or ${ownBuild}` };
+/** Returns why a package's addon was not loaded, and what to do. */
+function skippedPackage({ name, glibc, file }: InstalledPackage, cause: unknown): SkippedPackage {
+  const system = machine();
+  if (!isOlder(system.glibc, glibc)) {
+    const why = `${name} cannot be loaded: ${loadFailure(cause, file)}`;
+    return { why, todo: `reinstall it, or ${ownBuildAdvice}` };
   }
-  const why = `${name} needs glibc ${glibc} or newer, and this system has ${here.glibc}`;
-  return { why, todo: `use a newer system or image, or ${ownBuild}` };
+  const why = `${name} needs glibc ${glibc} or newer, and this system has ${system.glibc}`;
+  return { why, todo: `use a newer system or image, or ${ownBuildAdvice}` };
 }
 
-interface Opened {
+interface OpenedAddon {
   addon: unknown;
   found: FoundAddon;
-  /** Packages that would have been taken before it. */
-  passed: Passed[];
+  /** Packages that have precedence but were not loaded. */
+  skipped: SkippedPackage[];
 }
 
-function openOwn(own: FoundAddon, load: Load): Opened {
+function openOwn(own: FoundAddon, load: Load): OpenedAddon {
   try {
-    return { addon: load(own), found: own, passed: [] };
+    return { addon: load(own), found: own, skipped: [] };
   } catch (cause) {
     const todo =
       own.origin === 'ONEHEAD_ADDON'
-        ? 'ONEHEAD_ADDON names it: name another, or unset that'
+        ? 'set the environment variable ONEHEAD_ADDON to another file, or unset it'
         : 'rebuild it on this machine with `npm run build:native`';
-    throw unavailable(`onehead's addon ${own.file} cannot be loaded: ${said(cause, own.file)}; ${todo}.`, cause);
+    const file = shown(own.file, 200);
+    throw unavailable(`onehead's addon ${file} cannot be loaded: ${loadFailure(cause, own.file)}; ${todo}.`, cause);
   }
 }
 
 /**
- * The addon, loaded, and where it was found. Throws OneheadError ADDON_UNAVAILABLE, which says what is missing and what
- * to do.
+ * Finds and loads the addon. Throws OneheadError ADDON_UNAVAILABLE; the message says what is missing and what to do.
  */
-export function openAddon(load: Load = ({ file }) => requireFromPackage(file)): Opened {
+export function openAddon(load: Load = ({ file }) => requireFromPackage(file)): OpenedAddon {
   const own = ownAddon();
   if (own) return openOwn(own, load);
   const { version } = manifestOf(join(packageRoot(), 'package.json'));
   const installed = installedPackages();
-  const passed: Passed[] = [];
+  const skipped: SkippedPackage[] = [];
   let failure: unknown;
-  for (const one of installed.filter(({ system }) => system === `${process.platform}-${process.arch}`)) {
-    const { name, file, glibc } = one;
-    if (one.version !== version) {
-      const why = `${name} has version ${one.version}, and onehead ${version}`;
-      passed.push({ why, todo: `run \`npm install ${name}@${version}\`` });
+  for (const candidate of installed.filter(({ system }) => system === `${process.platform}-${process.arch}`)) {
+    const { name, file, glibc } = candidate;
+    if (candidate.version !== version) {
+      const why = `${name} has version ${candidate.version}, and onehead ${version}`;
+      skipped.push({ why, todo: `run \`npm install ${name}@${version}\`` });
       continue;
     }
     const found = { file, origin: `${name} ${version}`, glibc };
     try {
-      return { addon: load(found), found, passed };
+      return { addon: load(found), found, skipped };
     } catch (cause) {
       failure = cause;
-      passed.push(whyNot(one, cause));
+      skipped.push(skippedPackage(candidate, cause));
     }
   }
-  if (installed.length === 0 && existsSync(join(packageRoot(), 'CMakeLists.txt'))) throw unavailable(notBuilt);
+  if (installed.length === 0 && existsSync(join(packageRoot(), 'CMakeLists.txt'))) throw unavailable(notBuiltMessage);
   const systems = installed.map(({ system }) => system);
-  throw unavailable(whyMissing(machine(), version, systems, passed), failure);
+  throw unavailable(missingAddonMessage(machine(), version, systems, skipped), failure);
 }
 
-/** The addon's exports. Throws OneheadError ADDON_UNAVAILABLE with what was found and what to do. */
+/**
+ * Loads the addon, with a warning if a package that has precedence was skipped. Throws OneheadError ADDON_UNAVAILABLE;
+ * the message says what is missing and what to do.
+ */
 export function loadAddon(): unknown {
-  const { addon, found, passed } = openAddon();
-  if (passed.length > 0) {
-    const reasons = passed.map(({ why, todo }) => `${why}; ${todo}`);
+  const { addon, found, skipped } = openAddon();
+  if (skipped.length > 0) {
+    const reasons = skipped.map(({ why, todo }) => `${why}; ${todo}`);
     process.emitWarning(`onehead uses ${found.origin}, since ${reasons.join('. ')}.`, { code: 'ONEHEAD_ADDON' });
   }
   return addon;

@@ -1,5 +1,6 @@
+import { refuse } from '../checks.js';
 import type { ElementType } from '../element-types.js';
-import { OneheadError } from '../errors.js';
+import { type OneheadError, shown } from '../errors.js';
 import {
   type Information,
   type MemoryFigures,
@@ -20,44 +21,45 @@ export interface DeviceOptions {
   /** CPU threads; by default the cores that this process may use. */
   threads?: number;
   /**
-   * The CPU's instruction set by name ('portable', 'avx2', 'avx2-vnni', 'avx512', 'avx512-vnni', 'avx512-bf16'); by
-   * default what ONEHEAD_CPU_KERNELS in the environment says, else the best.
+   * The CPU's instruction set ('portable', 'avx2', 'avx2-vnni', 'avx512', 'avx512-vnni', 'avx512-bf16'). Default: the
+   * environment variable ONEHEAD_CPU_KERNELS, otherwise the best that the CPU has.
    */
   kernels?: string;
-  /** CUDA: large products by NVIDIA's cuBLASLt where it is found (the default), or always by onehead's own kernel. */
+  /** CUDA: true (the default) uses NVIDIA's cuBLASLt for large products if it is found, false onehead's own kernel. */
   cublasLt?: boolean;
 }
 
-/** A run of a constant's elements: from a file at a byte offset, or zeros. */
+/** A sequence of a constant's elements, from a file; zeros if there is no file. */
 export interface Part {
   elements: number;
   file?: WeightsFile;
+  /** Position of the first element in the file, in bytes. */
   offset?: number;
   dtype?: ElementType;
-  /** In place of a dtype: fewer bits by the name that native/core/encoding.cc has for them, such as 'q5_0'. */
+  /** Quantized encoding instead of a dtype, by its name in native/core/encoding.cc, such as 'q5_0'. */
   encoding?: string;
   /**
-   * Scales of int8 and int16: floating-point numbers from a byte offset on, one for each `each` elements. Integers are
-   * divided by it, or multiplied if it is a `factor`.
+   * Scales of int8 and int16 elements: floating-point numbers from the byte `offset` on, one for each `each` elements.
+   * Elements are divided by their scale, or multiplied if `factor` is true.
    */
   scales?: { offset: number; dtype: string; each: number; factor?: boolean };
-  /** The file's name in messages. */
+  /** The tensor's name in error messages. */
   name?: string;
 }
 
 export interface RecordOptions {
   /**
-   * Fills the temporaries with NaN before each run, so that a test sees what is read before it is written. On a CPU the
-   * scratch memory of kernels too, and a run fails with code DEVICE_FAILED where one writes behind what it asked for.
+   * For tests: fills temporaries with NaN before each run, so that reads of unwritten memory show. On a CPU also the
+   * scratch memory of kernels, and a run fails with code DEVICE_FAILED if a kernel writes beyond its scratch memory.
    */
   poison?: boolean;
 }
 
-/** A file from which `Device.load` takes weights without a copy in JavaScript. */
+/** A file from which `Device.load` reads weights without a copy in JavaScript. */
 export class WeightsFile {
   readonly path: string;
   readonly #native: NativeWeightsFile;
-  /** Handles of other addons than the usual one that use this file. */
+  /** Handles of the file in other addons, which the emulated device has. */
   readonly #others = new Map<NativeAddon, NativeWeightsFile>();
 
   constructor(path: string) {
@@ -76,12 +78,12 @@ export class WeightsFile {
     return file;
   }
 
-  /** Bytes. */
+  /** The size in bytes. */
   get size(): number {
     return this.#native.size;
   }
 
-  /** Weights that were loaded from the file, or wait to be, are not affected. */
+  /** Closes the file. Weights that were loaded from it, or are still to be read, are not affected. */
   close(): void {
     for (const file of [this.#native, ...this.#others.values()]) file.close();
   }
@@ -91,8 +93,8 @@ export class WeightsFile {
   }
 }
 
-/** The first GPU where it can be used, else the CPU. */
-function firstUsable<Opened>(open: (kind: string) => Opened): Opened {
+/** Opens the first GPU if it is usable, otherwise the CPU. */
+function openFirstUsable<Opened>(open: (kind: string) => Opened): Opened {
   try {
     return open('cuda');
   } catch (error) {
@@ -101,43 +103,42 @@ function firstUsable<Opened>(open: (kind: string) => Opened): Opened {
   }
 }
 
-/** A processor with its own thread: everything asked of it runs there, in order, and never on the event loop. */
+/** A CPU or GPU with its own thread, which runs all its jobs in order and outside the event loop. */
 export class Device {
+  /** Its name, such as 'cpu' or 'cuda:1'; 'auto' is resolved. */
   readonly kind: string;
-  /** Threads that it was given; undefined for its own choice. */
+  /** The option `threads`; undefined for the default. */
   readonly threads: number | undefined;
   readonly #addon: NativeAddon;
   readonly #native: NativeDevice;
   readonly #kernels: string | undefined;
 
   /**
-   * @param kind 'cpu', 'cuda' (the first GPU), 'cuda:<number>', or 'auto': a GPU that can be used, else the CPU. Throws
-   *   OneheadError DEVICE_UNAVAILABLE, with what to do, when this machine has no such device.
+   * @param kind 'cpu', 'cuda' (the first GPU), 'cuda:<number>', or 'auto': the first GPU if it is usable, otherwise the
+   *   CPU. Throws OneheadError DEVICE_UNAVAILABLE if this machine has no such device; the message says what to do.
    */
   constructor(kind = 'cpu', options: DeviceOptions = {}) {
     if (options.threads !== undefined && !(Number.isInteger(options.threads) && options.threads >= 1)) {
-      throw new OneheadError(
-        'INVALID_ARGUMENT',
-        `Expected threads to be a whole number of at least 1 but received ${options.threads}.`,
-        { argument: 'threads', expected: 'a whole number of at least 1', received: String(options.threads) },
-      );
+      refuse('threads', 'a whole number of at least 1', options.threads);
     }
     this.threads = options.threads;
     const kernels = options.kernels ?? (process.env.ONEHEAD_CPU_KERNELS || undefined);
     this.#kernels = kernels;
     const open = (name: string) => {
       const addon = nativeOf(name);
-      return { kind: name, addon, native: new addon.Device(name, { ...options, kernels }) };
+      // The addon quotes a wrong name in its error; `shown` limits its length.
+      return { kind: name, addon, native: new addon.Device(shown(name), { ...options, kernels }) };
     };
-    ({ kind: this.kind, addon: this.#addon, native: this.#native } = kind === 'auto' ? firstUsable(open) : open(kind));
+    const opened = kind === 'auto' ? openFirstUsable(open) : open(kind);
+    ({ kind: this.kind, addon: this.#addon, native: this.#native } = opened);
   }
 
-  /** Describes this machine as the addon sees it. It launches a kernel on every GPU, to know that it can. */
+  /** Describes this machine. Launches a kernel on every GPU to test it. Throws OneheadError ADDON_UNAVAILABLE. */
   static information(): Information {
     return native().information();
   }
 
-  /** Describes the CPU alone, without access to any GPU: kernels in use, oneDNN's version, and cores. */
+  /** Describes the CPU without accessing any GPU: kernels in use, oneDNN's version, and available cores. */
   static cpu(): { kernels: string; onednn: string; threads: number } {
     const addon = native();
     if (addon.cpuInformation) return addon.cpuInformation();
@@ -145,25 +146,29 @@ export class Device {
     return { kernels: cpu.kernels, onednn: onednn.version, threads };
   }
 
-  /** The storage type that this device has instructions for: whether they are the fastest is not measured here. */
+  /**
+   * The smallest floating type that the device can multiply directly: float16 on a GPU; bfloat16 on a CPU with
+   * instructions for it, otherwise float32. It is not necessarily the fastest.
+   */
   get defaultDtype(): 'float32' | 'float16' | 'bfloat16' {
     if (this.kind !== 'cpu') return 'float16';
     const chosen = this.#kernels === undefined || this.#kernels.endsWith('bf16');
     return chosen && native().multipliesBfloat16() ? 'bfloat16' : 'float32';
   }
 
-  /** A tensor of zeros, or of `data`. */
+  /** Allocates a tensor of zeros, or of `data`. Throws OneheadError OUT_OF_MEMORY or INVALID_ARGUMENT. */
   tensor(dtype: ElementType, shape: readonly number[], data?: TensorData): Tensor {
     const tensor = new Tensor(this.#native.createTensor(dtype, shape));
-    // Checked and copied before it returns; work submitted later finds the data there.
-    if (data) tensor.write(data).catch(() => {}); // fails only when the device is closed, which whoever uses it is told
+    // The write is checked and the data copied before `write` returns, and later jobs run after it. The promise rejects
+    // only if the device is closed; then any use of the tensor fails too.
+    if (data) tensor.write(data).catch(() => {});
     return tensor;
   }
 
   /**
-   * A constant made of parts of files and zeros, in order; the device lays it out as its programs want it. The files
-   * are read when a program that uses the constant is first prepared: that fails with code MODEL_INVALID where one was
-   * cut short, or an element is not finite.
+   * Creates a constant from concatenated parts. Its files are read, and its memory layout is chosen, when a program
+   * that uses it is first prepared. That fails with code MODEL_INVALID if a file is too short or an element is not
+   * finite.
    */
   async load(dtype: ElementType, shape: readonly number[], parts: readonly Part[]): Promise<Tensor> {
     const nativeParts: NativePart[] = parts.map((part) => ({ ...part, file: part.file?.of(this.#addon) }));
@@ -171,11 +176,13 @@ export class Device {
   }
 
   /**
-   * A product's weight [outputs, inputs] of 8 bits, each row under a scale: its largest magnitude / 127. Parts are as
-   * those of `load`, each of whole rows; int8 parts with a scale a row are taken as they are. The files are read now.
-   * `error` is what rounding loses of usual elements (a step / sqrt(12) against a row's median magnitude as that of a
-   * normal distribution, root mean square over rows); 0 where the parts were int8. Throws OneheadError MODEL_INVALID as
-   * `load`, NOT_SUPPORTED where the device multiplies none.
+   * Quantizes a weight [outputs, inputs] to 8 bits, with one scale for each row: its largest magnitude / 127. Parts are
+   * those of `load` and must be complete rows; int8 parts with one scale for each row are used unchanged. The files are
+   * read now.
+   *
+   * `error` is the root mean square over the rows of the relative rounding error: a step / sqrt(12), divided by the
+   * typical element (the median magnitude, scaled as for a normal distribution). It is 0 for int8 parts. Throws
+   * OneheadError MODEL_INVALID as `load` does, and NOT_SUPPORTED if the device has no products with 8-bit weights.
    */
   async quantize(
     shape: readonly number[],
@@ -186,14 +193,16 @@ export class Device {
     return { weight: { data: new Tensor(data), scales: new Tensor(scales), group: shape[1] }, error };
   }
 
-  /** Records a program: `body` calls operations, which are checked at once and run only when the program does. */
+  /** Records the operations that `body` calls. They are checked when they are called, and run when the program runs. */
   record(name: string, body: (operations: Operations) => void, { poison = false }: RecordOptions = {}): Program {
     const recorder = this.#native.createRecorder();
     body(new Operations(recorder));
     return new Program(name, recorder.finish(name, poison));
   }
 
-  /** Copies `count` elements between tensors of one type, from an element of `from` to an element of `to`. */
+  /**
+   * Copies `count` elements between tensors of the same type. By default all elements of `from` after `fromElement`.
+   */
   copy(
     from: Tensor,
     to: Tensor,
@@ -204,9 +213,8 @@ export class Device {
   }
 
   /**
-   * One piece of work for many small pieces of memory: all writes in order, then all reads, whose elements it gives in
-   * order, floating ones as float32. Arguments as those of `Tensor.write` and of its reads; an array may be changed as
-   * soon as this returns.
+   * Does many small writes and then many small reads in one job. Returns the data of the reads in order. Data to write
+   * is copied before this returns. See `Tensor.write` for the types.
    */
   transfer(pieces: TransferPieces): Promise<ReadData[]> {
     const { writes, reads } = nativePieces(pieces);
@@ -218,7 +226,7 @@ export class Device {
     return this.#native.memory();
   }
 
-  /** Ends the device's thread; what waits is rejected with code DISPOSED. Waits for the operation under way. */
+  /** Ends the device's thread after the current operation. Waiting jobs are rejected with code DISPOSED. */
   close(): void {
     this.#native.close();
   }

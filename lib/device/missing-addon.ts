@@ -1,9 +1,9 @@
-/** Why there is no addon for this machine, in one sentence. */
+/** The error message if there is no usable addon for this machine. */
 import { closeSync, openSync, readSync } from 'node:fs';
 
 /**
- * The packages with addons: '@onehead/' and the name. Of those for one system the first is taken: one with CUDA kernels
- * has those for the CPU too.
+ * The packages with addons, as names after '@onehead/'. If several are for one system, the first one that loads is
+ * used; the one with CUDA kernels also has the CPU kernels.
  */
 export const packages = [
   { name: 'linux-x64-cuda', system: 'linux-x64' },
@@ -11,83 +11,89 @@ export const packages = [
   { name: 'linux-arm64', system: 'linux-arm64' },
 ] as const;
 
-/** A package with an addon that was not taken: why, and what to do about that. */
-export interface Passed {
+/** A package whose addon was not loaded. */
+export interface SkippedPackage {
+  /** The reason, as part of a sentence. */
   why: string;
+  /** What the user can do, as part of a sentence. */
   todo: string;
 }
 
 export interface Machine {
-  /** As packages are named: 'linux-x64'. */
+  /** Platform and architecture, such as 'linux-x64'. */
   system: string;
-  /** Of Linux: its version, or null where the C library is another one (musl). */
+  /** On Linux the version of glibc, or null for another C library such as musl. */
   glibc?: string | null;
 }
 
-/** What this process runs on. */
+/** Describes the machine on which this process runs. */
 export function machine(): Machine {
   const system = `${process.platform}-${process.arch}`;
   if (process.platform !== 'linux') return { system };
   const { report } = process as { report: { excludeNetwork?: boolean; getReport(): unknown } };
-  report.excludeNetwork = true; // names of network interfaces are of no interest, and may take seconds
+  report.excludeNetwork = true; // looking up the names of network interfaces may take seconds
   const { header } = report.getReport() as { header: { glibcVersionRuntime?: string } };
   return { system, glibc: header.glibcVersionRuntime ?? null };
 }
 
-/** Whether a version of glibc is known to be older than another. */
+/** True if a version of glibc is older than another; false if either is unknown. */
 export function isOlder(version: string | null | undefined, than: string | undefined): boolean {
   return Boolean(version && than && version.localeCompare(than, 'en', { numeric: true }) < 0);
 }
 
-/** The CPU that a shared library is for, as Node.js names it; undefined where the file does not say. */
+/**
+ * Returns the architecture that a shared library was built for, by Node.js' name; undefined if the file is not ELF or
+ * not readable, or the architecture has no name here.
+ */
 export function architectureOf(file: string): string | undefined {
   const header = Buffer.alloc(20);
-  let opened: number | undefined;
+  let descriptor: number | undefined;
   try {
-    opened = openSync(file, 'r');
-    readSync(opened, header);
+    descriptor = openSync(file, 'r');
+    readSync(descriptor, header);
   } catch {
     return undefined;
   } finally {
-    if (opened !== undefined) closeSync(opened);
+    if (descriptor !== undefined) closeSync(descriptor);
   }
   const machines: Record<number, string> = { 3: 'ia32', 40: 'arm', 62: 'x64', 183: 'arm64', 243: 'riscv64' };
   return header.toString('latin1', 0, 4) === '\x7fELF' ? machines[header.readUInt16LE(18)] : undefined;
 }
 
-export const ownBuild =
-  'build the addon in a clone of its repository and name the file (build/Release/onehead.node) in ONEHEAD_ADDON';
+export const ownBuildAdvice =
+  "build the addon in a clone of onehead's repository and set ONEHEAD_ADDON to its file (build/Release/onehead.node)";
 
-/** In a clone of the repository. */
-export const notBuilt =
-  "onehead's addon was not built in this clone: run `npm run build:native` (on Debian or Ubuntu `sh scripts/setup.sh` installs what that takes).";
+export const notBuiltMessage =
+  "onehead's addon has not been built in this clone: run `npm run build:native` " +
+  '(on Debian or Ubuntu `sh scripts/setup.sh` installs what the build needs).';
 
 /**
- * The sentence for onehead of this version. `installed` are the systems of the packages that are there, `passed` those
- * of them that are for this machine.
+ * Returns the error message. `version` is onehead's, `installed` the systems of the installed packages, and `skipped`
+ * those packages for this machine that were not loaded.
  */
-export function whyMissing(
+export function missingAddonMessage(
   { system, glibc }: Machine,
   version: string,
   installed: readonly string[],
-  passed: readonly Passed[],
+  skipped: readonly SkippedPackage[],
 ): string {
   const systems = [...new Set(packages.map((one) => one.system as string))];
   if (!systems.includes(system)) {
-    return `onehead has no packed addon for ${system}, only for ${systems.join(' and ')} with glibc; ${ownBuild}.`;
+    return `onehead has no packed addon for ${system}, only for ${systems.join(' and ')} with glibc; ${ownBuildAdvice}.`;
   }
   if (glibc === null) {
     return (
-      'onehead has packed addons for Linux with glibc, and this one has another C library (musl, as in Alpine); use an image of Debian, ' +
-      `Ubuntu or the like (node:22-slim for one), or ${ownBuild}.`
+      'onehead has packed addons for Linux with glibc, but this system has another C library (musl, as in Alpine); ' +
+      `use a Debian or Ubuntu image such as node:22-slim, or ${ownBuildAdvice}.`
     );
   }
-  if (passed.length > 0) {
-    return `onehead cannot compute: ${passed.map(({ why }) => why).join('; ')}; ${passed.at(-1)?.todo}.`;
+  if (skipped.length > 0) {
+    return `onehead cannot load its addon: ${skipped.map(({ why }) => why).join('; ')}; ${skipped.at(-1)?.todo}.`;
   }
   const why =
     installed.length > 0
-      ? `node_modules was made for ${[...new Set(installed)].join(' and ')}, and this is ${system}`
-      : 'optional dependencies were left out (--omit=optional), or package-lock.json or node_modules was made on another system';
-  return `onehead's addon, the package @onehead/${system}, is not installed: ${why}; run \`npm install @onehead/${system}@${version}\`.`;
+      ? `node_modules was installed for ${[...new Set(installed)].join(' and ')}, and this is ${system}`
+      : 'optional dependencies were omitted (--omit=optional), or package-lock.json or node_modules is from another system';
+  const command = `npm install @onehead/${system}@${version}`;
+  return `onehead's addon, the package @onehead/${system}, is not installed: ${why}; run \`${command}\`.`;
 }

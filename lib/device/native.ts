@@ -1,9 +1,9 @@
-/** The addon's exports, as native/addon defines them. Everything public wraps these. */
+/** The addon's exports, as native/addon defines them. The public classes wrap them. */
 import type { ElementType } from '../element-types.js';
 import { OneheadError } from '../errors.js';
 import { loadAddon, loadEmulatedAddon } from './addon.js';
 
-/** Elements as JavaScript holds them; floating elements are read as float32. */
+/** Elements in JavaScript. */
 export type TensorData = Float32Array | Int32Array | Uint8Array | Uint16Array | Int8Array;
 
 export interface NativeTensor {
@@ -14,7 +14,7 @@ export interface NativeTensor {
   read(element: number, elements: number): Promise<Float32Array | Int32Array | Uint8Array | Int8Array>;
   columns(begin: number, count: number): NativeTensor;
   slice(index: number): NativeTensor;
-  part(at: number, shape: readonly number[]): NativeTensor;
+  part(element: number, shape: readonly number[]): NativeTensor;
   reshape(shape: readonly number[]): NativeTensor;
   dispose(): void;
 }
@@ -24,18 +24,13 @@ export interface NativeWeightsFile {
   close(): void;
 }
 
-/** A run of a constant's elements: from a file at a byte offset, or zeros. */
+/** See `Part` in device.ts. */
 export interface NativePart {
   elements: number;
   file?: NativeWeightsFile;
   offset?: number;
   dtype?: ElementType;
-  /** In place of a dtype: fewer bits by the name that native/core/encoding.cc has for them, such as 'q5_0'. */
   encoding?: string;
-  /**
-   * Scales of int8 and int16: floating-point numbers from a byte offset on, one for each `each` elements. Integers are
-   * divided by it, or multiplied if it is a `factor`.
-   */
   scales?: { offset: number; dtype: string; each: number; factor?: boolean };
   name?: string;
 }
@@ -58,7 +53,7 @@ export interface NativeRunResult {
   times: number;
   elapsed: number;
   reads: (Float32Array | Int32Array | Uint8Array)[];
-  /** A row, and what was read of it. */
+  /** The index of each row whose flag is set, and its data. */
   rows?: (readonly [row: number, ...data: (Float32Array | Int32Array | Uint8Array)[]])[];
   microseconds?: Float64Array;
   parts?: { operation: number; name: string; microseconds: number }[];
@@ -77,7 +72,7 @@ export interface NativeProgram {
 }
 
 export interface NativeRecorder {
-  /** Rows up to which attention and the product before it are one kernel; 0: the device has none. */
+  /** The maximum batch of the fused projection and attention of a decode step; 0 if the device does not have it. */
   readonly projectedRows: number;
   operation(
     name: string,
@@ -91,9 +86,9 @@ export interface NativeRecorder {
 export interface MemoryFigures {
   /** Bytes that tensors, programs and weights hold now. */
   inUse: number;
-  /** The most bytes so far. */
+  /** The maximum of `inUse` so far. */
   peak: number;
-  /** Bytes of a GPU's memory that were free when the device was opened, less those in use. Absent for a CPU. */
+  /** Bytes of GPU memory that were free when the device was opened, minus `inUse`. Absent for a CPU. */
   available?: number;
   /** Number of allocations since the device was opened. */
   allocations: number;
@@ -118,13 +113,16 @@ export interface NativeDevice {
 
 /** Silero's voice detector. */
 export interface NativeVoiceModel {
-  /** States and whole frames of recordings; the states behind them, and a probability for each frame. */
+  /**
+   * Processes complete frames of several recordings. Returns for each its new state and the probability of speech in
+   * each frame.
+   */
   run(
     streams: readonly (readonly [state: Float32Array, samples: Float32Array])[],
   ): Promise<[state: Float32Array<ArrayBuffer>, probabilities: Float32Array<ArrayBuffer>][]>;
 }
 
-/** This machine as the addon sees it. */
+/** The addon's description of this machine. */
 export interface Information {
   cpu: { kernels: string; available: string[]; multipliesBfloat16: boolean };
   onednn: { version: string };
@@ -143,10 +141,10 @@ export interface Information {
 export interface NativeAddon {
   initialize(errorClass: typeof OneheadError): void;
   information(): Information;
-  /** The CPU alone, without a look at any GPU. */
+  /** Whether the CPU has bfloat16 instructions. Does not access any GPU. */
   multipliesBfloat16(): boolean;
   cpuInformation?(): { kernels: string; onednn: string; threads: number };
-  /** Why an algorithm does not compute a case on the CPU or on CUDA; counts are positive whole numbers. */
+  /** Returns why an algorithm does not support a case. Counts must be positive integers. */
   attentionReasons(device: 'cpu' | 'cuda', algorithm: string, given: object): string[];
   /** The algorithm that 'auto' prefers. */
   preferredAttention(queries: number): string;
@@ -166,12 +164,12 @@ function once(load: () => unknown): () => NativeAddon {
   };
 }
 
-/** The addon, loaded once. Throws OneheadError ADDON_UNAVAILABLE with what to do when it cannot be. */
+/** Returns the addon, loaded on first use. Throws OneheadError ADDON_UNAVAILABLE. */
 export const native = once(loadAddon);
 
 const emulated = once(loadEmulatedAddon);
 
-/** The addon that has this kind of device. */
+/** Returns the addon with this kind of device. Throws OneheadError ADDON_UNAVAILABLE or DEVICE_UNAVAILABLE. */
 export function nativeOf(kind: string): NativeAddon {
   return kind.startsWith('cuda-emulated') ? emulated() : native();
 }

@@ -1,4 +1,4 @@
-/** What operations take: weights, rows of a pool, decoding state, and options. */
+/** Argument types of operations: weights, rows of a pool, decoding state, options. */
 import type { FloatingType } from '../element-types.js';
 import type { Tensor } from './tensor.js';
 
@@ -6,14 +6,16 @@ export type Activation = 'none' | 'gelu';
 /** The attention algorithms by name. */
 export type AttentionVariantName = 'multi-head' | 'multi-query' | 'multi-query-1' | 'memory-efficient' | 'split-kv';
 /**
- * An attention algorithm. `attentionVariants` describes each; `chooseAttentionAlgorithm` tells which one 'auto' takes.
+ * An attention algorithm. `attentionVariants` describes each; `chooseAttentionAlgorithm` returns the one that 'auto'
+ * prefers.
  */
 export type AttentionAlgorithm = 'auto' | AttentionVariantName;
 
-/** Options of every operation that makes a tensor. */
+/** Options of every operation that returns a tensor. */
 export interface OutputOptions {
-  /** Destination of the result; a temporary of the program if absent. */
+  /** Destination of the result. Default: a temporary of the program. */
   output?: Tensor;
+  /** Type of the result. */
   dtype?: FloatingType;
 }
 
@@ -25,68 +27,70 @@ export interface Norm {
   epsilon?: number;
 }
 
-/** A product's weight of 8 bits: int8 rows [outputs, inputs] and what they are multiplied by. */
+/** An 8-bit weight: each element is `data` times the scale of its row. */
 export interface QuantizedWeight {
+  /** int8 [outputs, inputs]. */
   data: Tensor;
   /** float32 [outputs]. */
   scales: Tensor;
-  /** Elements of a row under one scale: all of them. */
+  /** Number of elements that share a scale: `inputs`. */
   group: number;
 }
 
-/** A product's weight [outputs, inputs]: of a floating type, or of 8 bits. */
+/** A weight [outputs, inputs], of a floating type or with 8 bits. */
 export type Weight = Tensor | QuantizedWeight;
 
 export interface LinearOptions extends OutputOptions {
   /** float32 [outputs]. */
   bias?: Tensor;
-  /** Layer norm of x before the product; x is float32 then. */
+  /** Layer norm of x before the product. Requires float32 x. */
   norm?: Norm;
   activation?: Activation;
-  /** float32 [..., outputs], added last; the result is float32 then. */
+  /** float32 [..., outputs], added after the activation. The result is float32. */
   residual?: Tensor;
   /**
-   * With a weight of 8 bits: each row of x becomes 8 bits too, under a scale of its own; a GPU leaves up to 64 rows as
-   * they are. The result is float32 unless `dtype` is given.
+   * For 8-bit weights: quantizes x to 8 bits with one scale for each row; a GPU does so for more than 64 rows only. The
+   * result is float32 unless `dtype` is given.
    */
   quantized?: boolean;
 }
 
 export interface AttentionOptions extends OutputOptions {
   heads: number;
-  /** Must divide heads: 1 is multi-query, `heads` (the default) multi-head. */
+  /** Must divide `heads`: 1 for multi-query attention, `heads` (the default) for multi-head attention. */
   keyValueHeads?: number;
-  /** Query i of sequence b sees keys 0 ... start[b] + i only. */
+  /** Query i of sequence b attends only to keys 0 ... start[b] + i. */
   causal?: boolean;
-  /** int32 [batch]. */
+  /** int32 [batch]: the position of each sequence's first query. */
   start?: Tensor;
-  /** Rows that are first copied to rows start[b] ... of key and value, which are a cache then. */
+  /** New keys and values. They are written to the caches `key` and `value` at positions start[b] ... first. */
   append?: { key: Tensor; value: Tensor };
-  /** Scale of the products; 1 / sqrt(head size) if absent. */
+  /** Factor of the scores. Default: 1 / sqrt(head size). */
   scale?: number;
   algorithm?: AttentionAlgorithm;
   /**
-   * int32 [batch, N], with `start`, `causal` and 'split-kv': a cache reordered by index. Sequence b reads position n <
-   * start[b] from cache row source[b, n], and later ones from its own row.
+   * int32 [batch, N], requires `start`, `causal` and 'split-kv': the block table of beams, with blocks of one position.
+   * Sequence b reads position n < start[b] from cache row source[b, n], and later positions from its own row.
    */
   source?: Tensor;
-  /** Gives out scores before the softmax, for all algorithms but the multi-query ones. */
+  /** Also writes scores before the softmax. Not for the multi-query algorithms. */
   scores?: AttentionScores;
   /**
-   * int32 [batch], for 'split-kv' and 'memory-efficient': the row of the pool that each entry works on; see `rows` of
-   * `RowsOptions`. `start` is [pool] then, `source` [pool, N] with rows of the pool, and key and value are caches
+   * int32 [batch], for 'split-kv' and 'memory-efficient': the pool row of each entry; see `RowsOptions`. With it,
+   * `start` is [pool], `source` is [pool, N] and contains pool rows, and key and value are caches
    * [pool, N, keyValueHeads * size].
    */
   rows?: Tensor;
   /**
-   * For the same algorithms, without append, causal, start and source: key and value are one pool of positions [1, N,
-   * keyValueHeads * size], of which an entry sees `count` from `begin` on. int32 [batch], or [pool] with `rows`; an
-   * entry that sees none gives zeros. Neighbours that see the same positions share one pass over them in 'split-kv'.
+   * For 'split-kv' and 'memory-efficient', without append, causal, start and source: key and value are one pool of
+   * positions [1, N, keyValueHeads * size], and each entry attends to `count` positions from `begin` on. Both are int32
+   * [batch], or [pool] with `rows`. The output of an entry with no positions is zero. In 'split-kv', adjacent entries
+   * with the same range share one pass over it.
    */
   keys?: { begin: Tensor; count: Tensor };
   /**
-   * float32 [pool, N, keyValueHeads], or [1, N, keyValueHeads] with `keys`: of keys and values that are int8, for
-   * 'split-kv', which 'auto' then is. Query, appended rows and the result are floating.
+   * Scales of int8 keys and values: float32 [pool, N, keyValueHeads], or [1, N, keyValueHeads] with `keys`. Requires
+   * 'split-kv', which 'auto' then chooses. Query, appended rows and result have floating types.
    */
   cacheScales?: { key: Tensor; value: Tensor };
 }
@@ -94,59 +98,64 @@ export interface AttentionOptions extends OutputOptions {
 /** The product before attention: norm(x) weight^T + bias. */
 export interface Projection {
   /**
-   * [heads * size, width]; with `append` query, key and value one after another: [(heads + 2 keyValueHeads) * size,
-   * width].
+   * [heads * size, width]; with `append` the rows of query, key and value are concatenated:
+   * [(heads + 2 keyValueHeads) * size, width].
    */
   weight: Weight;
   /** float32 [outputs]. */
   bias?: Tensor;
   norm?: Norm;
-  /** Of query, key and value. */
+  /** Type of query, key and value. */
   dtype?: FloatingType;
   /** As in LinearOptions. */
   quantized?: boolean;
 }
+
 export interface ProjectedAttentionOptions extends Omit<AttentionOptions, 'append' | 'dtype'> {
-  /** Whether the product makes key and value too, which are rows to append then. */
+  /** If true, the product also computes key and value, which are appended to the caches. */
   append?: boolean;
 }
 
-/** Whose weights `addWeights` adds, and to what. All int32 [entries]; all but `rows` are [pool] where that is given. */
-export interface WeightPlaces {
-  /** The row of the pool for each entry; an entry below 0 is idle. */
+/**
+ * The scores that `addWeights` reads and the sums that it updates. All tensors are int32 [entries]; with `rows`, all
+ * others are [pool].
+ */
+export interface WeightIndices {
+  /** The pool row of each entry; an entry whose row is negative is idle. */
   rows?: Tensor;
   /** Rows of the scores. */
   from: Tensor;
-  /** Rows of the sum, and positions in them; nothing where they are below 0. */
+  /** Rows of the sum. Nothing is written if `to` or `position` is negative. */
   to: Tensor;
+  /** Positions in the rows of the sum. */
   position: Tensor;
-  /** Keys that count. */
+  /** Number of keys in the softmax. */
   keys: Tensor;
 }
 
 /**
- * Query i of sequence b writes scale * q . k of head h to to[r, position[r], heads[h]], r = b * M + i; nothing where a
- * place is out of range.
+ * Query i of sequence b writes the score scale * q . k of head h to to[r, position[r], heads[h]], where r = b * M + i.
+ * Scores with an index out of range are not written.
  */
 export interface AttentionScores {
   /** float32 [batch * M, positions, chosen heads, N]. */
   to: Tensor;
-  /** int32 [heads]: each head's place among the chosen ones, -1 for the others. */
+  /** int32 [heads]: the index of each head among the chosen ones, -1 for the others. */
   heads: Tensor;
-  /** int32 [batch * M]; [pool] with `rows`, where M is 1. */
+  /** int32 [batch * M], or [pool] with `rows`, which requires M = 1. */
   position: Tensor;
   /**
-   * int32 [batch], or [pool] with `rows`, M being 1: the row of `to` that an entry writes to, instead of its own index;
-   * none where it is out of range. `to` may then have any number of rows, and as with `keys` any last dimension: it
-   * counts the entry's own keys.
+   * int32 [batch], or [pool] with `rows`; requires M = 1. The row of `to` for each entry, instead of the entry's index;
+   * entries whose row is out of range write nothing. `to` may then have any number of rows. With `keys`, its last
+   * dimension may have any size and counts from the first key of the entry's range.
    */
   row?: Tensor;
 }
 
 /**
- * Rows of a pool. Decoding state (tokens, positions, caches) may have more rows than a program works on: entry b of the
- * program's batch then works on row rows[b]. An entry whose row is outside of the pool is idle: it gives zeros, and
- * nothing is read or written for it. Two entries never name the same row. Absent: entry b works on row b.
+ * Rows of a pool. Decoding state (tokens, positions, caches) may have more rows than a program's batch; entry b of the
+ * batch then uses row rows[b]. An entry whose row is out of range is idle: its output is zero, and no state is read or
+ * written. No two entries may use the same row. Default: entry b uses row b.
  */
 export interface RowsOptions {
   /** int32 [batch]. */
@@ -154,54 +163,56 @@ export interface RowsOptions {
 }
 
 export interface ConvolutionOptions extends OutputOptions {
+  /** float32 [outputs]. */
   bias?: Tensor;
   stride?: number;
   padding?: number;
   activation?: Activation;
-  /** float32 [length, channels], added to each sequence after the activation. */
+  /** float32 [length, outputs], added to each sequence after the activation. */
   residual?: Tensor;
 }
 
 /**
- * The tensors that decoding changes from step to step. All int32 [batch] unless said otherwise; with rows of a pool,
- * [pool].
+ * Decoding state, which each step updates. Tensors are int32 [batch] unless stated otherwise. With rows of a pool, the
+ * dimension `batch` is `pool`.
  */
 export interface DecodingState {
-  /** int32 [batch, capacity]: the prompt, then what was generated. */
+  /** int32 [batch, capacity]: the prompt, then the generated tokens. */
   tokens: Tensor;
-  /** float32 [batch, capacity]: log-probability of each generated token, at its place. */
+  /** float32 [batch, capacity]: the log-probability of the generated token at each position. */
   logProbability: Tensor;
-  /** Tokens so far. */
+  /** Number of tokens so far. */
   length: Tensor;
-  /** The position of the token to be read next: length - 1. */
+  /** The position of the token that the next step reads: length - 1. */
   position: Tensor;
-  /** The position at which the generated tokens begin. */
+  /** The position of the first generated token. */
   begin: Tensor;
-  /** New tokens before the end token may come. */
+  /** Minimum number of new tokens before the end token. */
   minimum: Tensor;
-  /** New tokens, the end token counted. */
+  /** Maximum number of new tokens, including the end token. */
   maximum: Tensor;
-  /** 1: the timestamp rules hold. */
+  /** 1 to apply the timestamp rules. */
   timestamps: Tensor;
-  /** 1: this sequence has ended and is left as it is. */
+  /** 1 if the sequence has ended; steps then leave it unchanged. */
   finished: Tensor;
   /**
-   * float32 [batch]: divides the logits of text tokens that were generated before (multiplies negative ones); 1 for
-   * none.
+   * float32 [batch]: logits of text tokens that were generated before are divided by it, or multiplied if negative; 1
+   * for no penalty.
    */
   repetitionPenalty?: Tensor;
-  /** n: no n-gram of generated text comes twice; 0 for none. */
+  /** n: tokens that would repeat an n-gram of the generated text are excluded; 0 for none. */
   noRepeat?: Tensor;
   /**
-   * int32 [batch, capacity, count] with topLogProbability float32 of that shape: the likeliest tokens of each place.
+   * int32 [batch, capacity, count], with topLogProbability float32 of the same shape: the likeliest tokens at each
+   * position, likeliest first.
    */
   topTokens?: Tensor;
   topLogProbability?: Tensor;
-  /** The number of tokens to rank; 0 ranks none and writes nothing. If absent, all are ranked. */
+  /** The number of likeliest tokens to write; 0 writes nothing. Default: `count`. */
   topCount?: Tensor;
 }
 
-/** Drawing tokens: the same seed gives the same tokens on every device. */
+/** Sampling of tokens. The same seed gives the same tokens on every device. */
 export interface Sampling {
   /** float32 [batch]; 0 takes the likeliest token. */
   temperature: Tensor;
@@ -209,17 +220,21 @@ export interface Sampling {
   seed: Tensor;
 }
 
-/** Further state of beam search: windows of `beams` neighbouring sequences; see NextBeams in native code. */
+/**
+ * Additional state of beam search. The beams of a window are consecutive sequences. See NextBeams in
+ * native/operations/decoding/operation.h.
+ */
 export interface BeamState {
   /**
-   * float32 [batch]: sums of log-probabilities; 0 for each window's first beam at the start, -infinity for the others.
+   * float32 [batch]: sums of log-probabilities. Initially 0 for the first beam of each window, -infinity for the
+   * others.
    */
   cumulative: Tensor;
-  /** int32 [batch, capacity]: attention's `source`. */
+  /** int32 [batch, capacity]: the block table, `source` of attention. */
   source: Tensor;
-  /** int32 [windows]: finished candidates that end the window. */
+  /** int32 [windows]: the number of finished candidates that ends the search. */
   wanted: Tensor;
-  /** int32 [windows]. */
+  /** int32 [windows]: the number of finished candidates so far. The tensors below hold these candidates. */
   doneCount: Tensor;
   /** int32 [windows, candidates]. */
   doneLength: Tensor;
@@ -233,28 +248,28 @@ export interface BeamState {
   doneSource: Tensor;
 }
 
+/** The rules by which tokens are chosen. */
 export interface NextTokenRules {
   /**
-   * uint8 [vocabulary], or [batch, vocabulary] for each sequence its own: bit 0 suppresses always, bit 1 as the first
-   * generated token.
+   * uint8 [vocabulary], or [batch, vocabulary] with one mask for each sequence. Bit 0 excludes a token everywhere, bit
+   * 1 as the first generated token.
    */
   suppressed: Tensor;
   endToken: number;
-  /** The first token that is a time; the vocabulary's size, which is also the default, where there is none. */
+  /** The first timestamp token. Default: the size of the vocabulary, for no timestamp tokens. */
   timestampBegin?: number;
-  /** The first behind the times, which is text again; the vocabulary's size unless given. */
+  /** The first token after the timestamp tokens, which is text again. Default: the size of the vocabulary. */
   timestampEnd?: number;
   noTimestampsToken?: number;
-  /** Highest first timestamp, as an index from 0; -1 for any. */
+  /** The highest allowed first timestamp, as an index from 0; -1 for any. */
   maxInitialTimestamp?: number;
 }
 
 /** The entries of a batch for which tokens are chosen. */
 export interface ChoiceOptions extends RowsOptions {
   /**
-   * int32 [batch]: 0 for an entry that goes alone, K for one that leads the K beams of a window (this entry and the
-   * next K - 1, on neighbouring rows), -1 for the other beams. `nextToken` leaves beams as they are, `nextBeams` the
-   * others.
+   * int32 [batch]: 0 for a plain sequence; K for the first of the K beams of a window, which are consecutive entries on
+   * consecutive rows; -1 for the other beams. `nextToken` ignores beams, `nextBeams` ignores plain sequences.
    */
   beams?: Tensor;
 }

@@ -14,20 +14,20 @@ import type {
   RowsOptions,
   Sampling,
   Weight,
-  WeightPlaces,
+  WeightIndices,
 } from './operation-options.js';
 import { Tensor } from './tensor.js';
 
 export type * from './operation-options.js';
 
-/** A weight's tensors as operations take them. */
+/** Converts a weight to the arguments of native operations. */
 function weightTensors(weight: Weight): { weight: Tensor; weightScales?: Tensor } {
   return weight instanceof Tensor || !weight?.scales
     ? { weight: weight as Tensor }
     : { weight: weight.data, weightScales: weight.scales };
 }
 
-/** What attention takes in groups, as operations take it. */
+/** Converts grouped options of attention to the arguments of native operations. */
 const attentionTensors = ({ scores, keys }: Pick<AttentionOptions, 'scores' | 'keys'>) => ({
   scores: scores?.to,
   scoreHeads: scores?.heads,
@@ -40,8 +40,8 @@ const attentionTensors = ({ scores, keys }: Pick<AttentionOptions, 'scores' | 'k
 type Value = Tensor | number | boolean | string | undefined;
 
 /**
- * Records operations into a program. Each method checks its arguments at once and names, in its error, the one that
- * does not fit.
+ * Records operations into a program. Each method checks its arguments when it is called, and throws OneheadError
+ * INVALID_ARGUMENT or NOT_SUPPORTED, which names the argument. A method returns its output as a tensor of the program.
  */
 export class Operations {
   readonly #recorder: NativeRecorder;
@@ -52,7 +52,7 @@ export class Operations {
     this.#recorder = recorder;
   }
 
-  /** Labels what `body` records, for traces: 'decoder.0/self'. */
+  /** Labels the operations that `body` records, for traces. Nested scopes are joined: 'decoder.0/self'. */
   scope<T>(name: string, body: () => T): T {
     this.#scope.push(name);
     try {
@@ -70,8 +70,8 @@ export class Operations {
 
   /**
    * Whisper's log-mel spectrogram: samples [batch, (frames - 1) * hop + window length] to [batch, mels, frames]. The
-   * first frame starts at the first sample. `peak` [batch] is the highest log10 value so far, -infinity at first; it is
-   * read and updated.
+   * first frame starts at the first sample. `peak` [batch] is the highest log10 power so far, initially -infinity; it
+   * is read and updated.
    */
   logMel(
     samples: Tensor,
@@ -83,25 +83,25 @@ export class Operations {
     return this.#record('logMel', { samples, window, filters, peak, hop, ...rest });
   }
 
-  /** The same elements in other memory: a cache that is cloned before it is read, for instance. */
+  /** Copies the elements of x. */
   copy(x: Tensor, options: { output?: Tensor } = {}): Tensor {
     return this.#record('copy', { x, ...options });
   }
 
-  /** [batch, rows, columns] float32 to [batch, columns, rows] of another type. */
+  /** Transposes float32 [batch, rows, columns] to [batch, columns, rows], and converts it to `dtype`. */
   transposeCast(x: Tensor, options: OutputOptions = {}): Tensor {
     return this.#record('transposeCast', { x, ...options });
   }
 
   /**
-   * x [batch, length, channels], weight [outputs, channels, kernel] to [batch, (length + 2 padding - kernel) / stride +
-   * 1, outputs].
+   * One-dimensional convolution: x [batch, length, channels], weight [outputs, channels, kernel] to
+   * [batch, (length + 2 padding - kernel) / stride + 1, outputs].
    */
   convolution(x: Tensor, weight: Tensor, options: ConvolutionOptions = {}): Tensor {
     return this.#record('convolution', { x, weight, ...options });
   }
 
-  /** Over the last dimension of float32 x. */
+  /** Layer norm over the last dimension of float32 x. */
   layerNorm(x: Tensor, { weight, bias, epsilon }: Norm, options: OutputOptions = {}): Tensor {
     return this.#record('layerNorm', { x, weight, bias, epsilon, ...options });
   }
@@ -119,10 +119,10 @@ export class Operations {
   }
 
   /**
-   * query [batch, M, heads * size], key and value [batch, N, keyValueHeads * size] (views of columns are fine) to
-   * query's shape. The algorithm 'multi-query' has length before batch in all of them: [M, batch, heads * size], [N,
-   * batch, size]. Throws OneheadError NOT_SUPPORTED, with every reason and the algorithms that would do, when the
-   * device cannot compute it so.
+   * Attention: query [batch, M, heads * size], key and value [batch, N, keyValueHeads * size] to the shape of query.
+   * All may be views of columns. With the algorithm 'multi-query', length comes before batch in all shapes:
+   * [M, batch, heads * size], [N, batch, size]. If the device does not support this case, throws OneheadError
+   * NOT_SUPPORTED with all reasons and the algorithms that support it.
    */
   attention(
     query: Tensor,
@@ -144,8 +144,8 @@ export class Operations {
   }
 
   /**
-   * Attention to key and value of a query that a product of x [batch, M, width] makes, to [batch, M, heads * size]. A
-   * GPU does a step of few rows in one operation; elsewhere it is recorded as `linear` and `attention`.
+   * A projection of x [batch, M, width] to queries, and their attention to key and value: [batch, M, heads * size]. It
+   * is one fused operation for decode steps of few rows on a GPU; otherwise it is recorded as `linear` and `attention`.
    */
   projectedAttention(
     x: Tensor,
@@ -155,11 +155,10 @@ export class Operations {
     { append = false, ...options }: ProjectedAttentionOptions,
   ): Tensor {
     const { weight, norm, bias, dtype, quantized } = projection;
-    const shared = append ? key.shape[2] : 0;
     const { algorithm = 'auto', scores, keys, cacheScales, ...rest } = options;
-    const few = x.shape[0] <= this.#recorder.projectedRows && x.shape[1] === 1;
-    const split = algorithm === 'auto' || algorithm === 'split-kv';
-    if (few && split && norm && weight instanceof Tensor && !cacheScales) {
+    const fewRows = x.shape[0] <= this.#recorder.projectedRows && x.shape[1] === 1;
+    const isSplit = algorithm === 'auto' || algorithm === 'split-kv';
+    if (fewRows && isSplit && norm && weight instanceof Tensor && !cacheScales) {
       return this.#record('projectedAttention', {
         x,
         weight,
@@ -176,15 +175,19 @@ export class Operations {
         algorithm: 'split-kv',
       });
     }
-    const all = this.linear(x, weight, { norm, bias, dtype, ...(quantized && { quantized }) });
-    const width = all.shape[2] - 2 * shared;
-    if (!append) return this.attention(all, key, value, options);
-    const rows = { key: all.columns(width, shared), value: all.columns(width + shared, shared) };
-    return this.attention(all.columns(0, width), key, value, { ...options, append: rows });
+    const projected = this.linear(x, weight, { norm, bias, dtype, ...(quantized && { quantized }) });
+    if (!append) return this.attention(projected, key, value, options);
+    const keyWidth = key.shape[2];
+    const queryWidth = projected.shape[2] - 2 * keyWidth;
+    const newKey = projected.columns(queryWidth, keyWidth);
+    const newValue = projected.columns(queryWidth + keyWidth, keyWidth);
+    const query = projected.columns(0, queryWidth);
+    return this.attention(query, key, value, { ...options, append: { key: newKey, value: newValue } });
   }
 
   /**
-   * The embeddings of tokens start[b] ... start[b] + count - 1 and of their positions: float32 [batch, count, width].
+   * The sum of token and position embeddings of the tokens at positions start[b] ... start[b] + count - 1 of tokens
+   * int32 [batch, capacity]: float32 [batch, count, width]. With `rows`, tokens and start have the rows of the pool.
    */
   embed(
     tokens: Tensor,
@@ -212,10 +215,10 @@ export class Operations {
   }
 
   /**
-   * to[begin[b] + t] = x[b, t], as far as that is in `to`, and nothing where begin[b] is negative: x [batch, length,
-   * width] (a view of columns is fine), `to` [positions, width] or [1, positions, width] of its type, int32 begin
-   * [batch]. The ranges must not meet. On a CPU `to` may be of another floating type, or int8 with `scales` float32
-   * [positions, heads] or [1, positions, heads]: each head of a row is then quantized.
+   * to[begin[b] + t] = x[b, t]: x [batch, length, width] (may be a view of columns), `to` [positions, width] or
+   * [1, positions, width] of the same type, int32 begin [batch]. Rows outside `to` are not written, and none of a
+   * sequence whose begin is negative. The ranges must not overlap. On a CPU, `to` may have another floating type, or
+   * int8 with `scales` float32 [positions, heads] or [1, positions, heads]: each head of a row is then quantized.
    */
   scatterRows(x: Tensor, to: Tensor, begin: Tensor, { scales }: { scales?: Tensor } = {}): void {
     this.#record('scatterRows', { x, to, begin, scales });
@@ -227,9 +230,9 @@ export class Operations {
   }
 
   /**
-   * Chooses each unfinished sequence's next token: suppression, length limits and the timestamp rules, then the most
-   * probable one or one drawn. Writes it and its log-probability to the state. Rules as in openai/whisper's decoding
-   * and transformers' WhisperTimeStampLogitsProcessor.
+   * Chooses the next token of each unfinished sequence, the likeliest one or a sample, after suppression, length limits
+   * and timestamp rules. Writes it and its log-probability to the state. logits float32 [batch, vocabulary] are
+   * overwritten. The rules are those of openai/whisper's decoding and transformers' WhisperTimeStampLogitsProcessor.
    */
   nextToken(
     logits: Tensor,
@@ -242,37 +245,37 @@ export class Operations {
   }
 
   /**
-   * Aligns the positions of a text with keys, from the scores that attention gave out: openai/whisper's median filter
-   * and dynamic time warping. Returns int32 [sequences, positions]: for each position the first key that belongs to it;
-   * see AlignPositions in native code.
+   * Aligns the positions of texts with keys by openai/whisper's method: median filter and dynamic time warping of
+   * attention scores, float32 [rows, positions, heads, keys]. Returns int32 [sequences, positions]: the first key that
+   * is aligned with each position. See AlignPositions in native/operations/alignment/operation.h for the `range`.
    */
   alignPositions(
     scores: Tensor,
-    counted: { source: Tensor; begin: Tensor; end: Tensor; frames: Tensor },
+    range: { source: Tensor; begin: Tensor; end: Tensor; frames: Tensor },
     options: { medianWidth?: number; output?: Tensor } = {},
   ): Tensor {
-    return this.#record('alignPositions', { scores, ...counted, ...options });
+    return this.#record('alignPositions', { scores, ...range, ...options });
   }
 
   /**
-   * Adds one layer's attention weights, summed over its heads, to `sum` float32 [rows, positions, keys]. `scores`
-   * float32 [entries, 1, heads, keys] are those that attention gave out; see AddWeights in
-   * native/operations/alignment/operation.h.
+   * Adds `factor` times one layer's attention weights, summed over its heads, to `sum` float32 [rows, positions, keys].
+   * The weights are the softmax of `scores` float32 [entries, 1, heads, keys], which attention wrote. With `fresh`, the
+   * previous sum is overwritten. See AddWeights in native/operations/alignment/operation.h.
    */
   addWeights(
     scores: Tensor,
     sum: Tensor,
-    places: WeightPlaces,
+    indices: WeightIndices,
     { factor = 1, fresh = false }: { factor?: number; fresh?: boolean } = {},
   ): void {
-    this.#record('addWeights', { scores, sum, ...places, factor, fresh: Number(fresh) });
+    this.#record('addWeights', { scores, sum, ...indices, factor, fresh: Number(fresh) });
   }
 
   /**
-   * One step of beam search under the same rules: openai/whisper's BeamSearchDecoder. All beams of a window are of one
-   * length. With `choice.beams`, windows of different widths and other entries stand side by side: all of `beams` is
-   * [pool, ...] then, what is [windows] otherwise being that of each window's first row, and a window's finished
-   * candidates lie one after another over its rows.
+   * One step of beam search by the same rules, as in openai/whisper's BeamSearchDecoder. All beams of a window have the
+   * same length. With `choice.beams`, windows may have different numbers of beams, and entries without beams may stand
+   * between them. All tensors of `beams` then have the rows of the pool: what is [windows] otherwise is in the row of
+   * each window's first beam, and a window's finished candidates continue over its rows.
    */
   nextBeams(
     logits: Tensor,

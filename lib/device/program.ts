@@ -5,42 +5,37 @@ import { nativePieces, type ReadData, type TransferPieces } from './transfer.js'
 
 /** Flags on the device that end a run. */
 export interface RunCondition {
-  /** int32; 0 is not set. */
+  /** int32; a flag is set if it is not 0. */
   flags: Tensor;
-  /** Ends when every flag is set, when one is, or when one more is set than when the run began. */
+  /** Ends the run when all flags are set, when any is set, or when more are set than at the start of the run. */
   when: 'all' | 'any' | 'another';
-  /** With 'another': nothing is run where so many are set already; all of them unless given. */
+  /** With 'another': also ends the run if at least this many flags are set. Default: the number of flags. */
   most?: number;
 }
 
 export interface RunOptions {
-  /** Number of replays. */
+  /** Maximum number of replays. Default: 1. */
   times?: number;
   /**
-   * The run ends early once the condition holds; a tensor alone stands for all of its flags. Where it holds already,
-   * nothing is run. A device may look only now and then, and do up to two replays more.
+   * Ends the run early when the condition holds; a tensor alone means that all its flags are set. If the condition
+   * holds already, nothing is replayed. A GPU may do up to two more replays before it detects the condition.
    */
   until?: Tensor | RunCondition;
-  /** Ends the run at once, within a replay; the promise then rejects with the signal's reason. */
+  /** Aborts the run within a replay. The promise then rejects with the signal's reason. */
   signal?: AbortSignal;
-  /**
-   * Ends the run early behind the replay under way, those that a device has queued (two at most) done: the promise
-   * resolves as usual.
-   */
+  /** Ends the run early, after replays that have begun (up to three on a GPU). The promise resolves as usual. */
   stop?: AbortSignal;
 }
 
 /** Writes and reads in the same job as a run. */
 export interface RunPieces extends TransferPieces {
-  /**
-   * Tensors with a row for each flag of `until`: of the rows whose flag is set when the run has ended, all of these are
-   * read.
-   */
+  /** Tensors with one row for each flag of `until`. The rows whose flag is set at the end of the run are read. */
   rows?: readonly Tensor[];
 }
 
 /** The result of a run. */
 export interface Replays {
+  /** Number of replays done. */
   times: number;
   /** Milliseconds of all replays on the device's own clock. */
   elapsed: number;
@@ -53,22 +48,22 @@ export interface Replays {
 /** A run that was submitted. */
 export interface Run {
   done: Promise<Replays>;
-  /** Ends the run early, as `RunOptions.stop` does; one that has not begun does nothing but its writes and reads. */
+  /** Ends the run early, as `RunOptions.stop` does. A run that has not begun still does its writes and reads. */
   stop(): void;
-  /** Ends the run at once, within a replay: what it would have given is undefined. */
+  /** Aborts the run within a replay. What it has computed is undefined. */
   cancel(): void;
 }
 
-/** Time that one recorded operation took. */
+/** The time of one recorded operation. */
 export interface OperationTime {
   name: string;
   label: string;
-  /** Mean of a replay. */
+  /** Mean over the replays. */
   microseconds: number;
   /**
-   * The operation's stages, where the device can tell them apart: 'scores', 'softmax' and 'values' of multi-head
-   * attention. 'layer': a GPU did this operation and the five after it, a decoder layer, in one kernel; the five have
-   * no time of their own.
+   * The operation's stages, if the device times them separately: 'scores', 'softmax' and 'values' of multi-head
+   * attention. 'layer' means that a GPU ran this operation and the next five, a decoder layer, in one kernel; the other
+   * five then have no times.
    */
   parts?: { name: string; microseconds: number }[];
 }
@@ -77,7 +72,7 @@ function replays({ times, elapsed, reads, rows = [] }: NativeRunResult): Replays
   if (!reads) {
     throw new OneheadError(
       'ADDON_UNAVAILABLE',
-      "onehead's native addon is older than the package; build it again with `npm run build:native`.",
+      "onehead's native addon is older than the package; rebuild it with `npm run build:native`.",
     );
   }
   return { times, elapsed: elapsed / 1000, reads, rows };
@@ -94,33 +89,29 @@ export class Program {
     this.#native = native;
   }
 
-  /** The operations in order, with the labels they were recorded under. */
+  /** The recorded operations in order, with their labels. */
   get operations(): readonly { name: string; label: string }[] {
     return this.#native.operations;
   }
 
   /**
-   * Bytes that this program's temporaries need. All programs of a device have theirs in one arena, since they run one
-   * after another.
+   * Bytes of this program's temporaries. All programs of a device share one arena, since they run one after another.
    */
   get arenaBytes(): number {
     return this.#native.arenaBytes;
   }
 
-  /** Makes the program ready, weights laid out and all; `run` does so by itself when it was not done before. */
+  /** Allocates memory and lays out weights. The first `run` does this if it has not been done. */
   prepare(): Promise<void> {
     return this.#native.prepare();
   }
 
-  /**
-   * Replays the program and gives the number of replays done; with `until`, those that it took until all flags were
-   * set.
-   */
+  /** Replays the program. Returns the number of replays done, which may be less than `times` with `until` or `stop`. */
   async run(options: RunOptions = {}): Promise<number> {
     return (await this.replay(options)).times;
   }
 
-  /** Like `run`; also returns the milliseconds of all replays on the device's own clock. */
+  /** Replays the program. Returns the number of replays and their milliseconds on the device's own clock. */
   async replay({ signal, stop, ...options }: RunOptions = {}): Promise<Pick<Replays, 'times' | 'elapsed'>> {
     signal?.throwIfAborted();
     const run = this.submit({ ...options, ...(stop?.aborted && { times: 0 }) });
@@ -136,7 +127,7 @@ export class Program {
     }
   }
 
-  /** Writes, replays the program, and reads, in one piece of work. */
+  /** Submits one job that writes, replays the program, and reads. */
   submit({ times = 1, until, rows, ...pieces }: Omit<RunOptions, 'signal' | 'stop'> & RunPieces = {}): Run {
     const { flags, when, most }: RunCondition | { flags?: undefined; when?: undefined; most?: undefined } =
       until && 'flags' in until ? until : until ? { flags: until, when: 'all' } : {};
@@ -152,7 +143,7 @@ export class Program {
     return { done: promise.then(replays), stop, cancel };
   }
 
-  /** Replays the program and gives the microseconds of one replay on the device's own clock. */
+  /** Replays the program. Returns the mean microseconds of a replay on the device's own clock. */
   async time(times = 1): Promise<number> {
     const started = performance.now();
     const result = await this.#native.run({ times, trace: false }).promise;
@@ -176,7 +167,7 @@ export class Program {
     });
   }
 
-  /** Frees the program's memory. A run under way ends first. */
+  /** Frees the program's memory, after the current run has ended. */
   dispose(): void {
     this.#native.dispose();
   }

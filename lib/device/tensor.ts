@@ -2,9 +2,8 @@ import type { ElementType } from '../element-types.js';
 import type { NativeTensor, TensorData } from './native.js';
 
 /**
- * Typed, shaped memory of a device, or a place in a program while it is recorded. Rows are contiguous, the last
- * dimension fastest. Free it with `dispose()` or `using`; memory that a program still uses lives until that program is
- * disposed.
+ * Memory of a device with a type and a shape, in row-major order; or a temporary of a program that is being recorded.
+ * Free it with `dispose()` or `using`. Memory that a program uses is freed with that program.
  */
 export class Tensor {
   /** @internal */
@@ -29,33 +28,33 @@ export class Tensor {
   }
 
   /**
-   * Writes elements in row-major order, from element `at` on. Float32Array is converted to the tensor's floating type;
-   * Uint16Array holds the bits of a 16-bit float. The array may be changed as soon as this returns; the promise tells
-   * when the device has them.
+   * Writes elements in row-major order, beginning at element `first`. A Float32Array is converted to the tensor's
+   * floating type; a Uint16Array contains the bits of 16-bit floats. The data is copied before this returns; the
+   * promise resolves when it is on the device.
    */
-  write(data: TensorData, at = 0): Promise<void> {
-    return this.native.write(data, at);
+  write(data: TensorData, first = 0): Promise<void> {
+    return this.native.write(data, first);
   }
 
-  /** All elements of a floating tensor, or `count` of them from element `at` on, as float32. */
-  async toFloat32Array(at = 0, count = this.size - at): Promise<Float32Array> {
-    const data = await this.native.read(at, count);
+  /** Reads the elements of a floating tensor as float32: all, or `count` of them from element `first` on. */
+  async toFloat32Array(first = 0, count = this.size - first): Promise<Float32Array> {
+    const data = await this.native.read(first, count);
     return data instanceof Float32Array ? data : Float32Array.from(data);
   }
 
-  /** The elements of an int32 tensor. */
-  async toInt32Array(at = 0, count = this.size - at): Promise<Int32Array> {
-    const data = await this.native.read(at, count);
+  /** Reads the elements of an int32 tensor: all, or `count` of them from element `first` on. */
+  async toInt32Array(first = 0, count = this.size - first): Promise<Int32Array> {
+    const data = await this.native.read(first, count);
     return data instanceof Int32Array ? data : Int32Array.from(data);
   }
 
-  /** The elements of an int8 tensor, or of a weight of 8 bits, row by row. */
-  async toInt8Array(at = 0, count = this.size - at): Promise<Int8Array> {
-    const data = await this.native.read(at, count);
+  /** Reads the elements of an int8 tensor, such as an 8-bit weight: all, or `count` of them from element `first` on. */
+  async toInt8Array(first = 0, count = this.size - first): Promise<Int8Array> {
+    const data = await this.native.read(first, count);
     return data instanceof Int8Array ? data : Int8Array.from(data);
   }
 
-  /** A view of `count` columns of the last dimension, for attention's arguments. It shares this tensor's memory. */
+  /** A view of `count` columns of the last dimension, for arguments that allow one. It shares this tensor's memory. */
   columns(begin: number, count: number): Tensor {
     return new Tensor(this.native.columns(begin, count));
   }
@@ -65,19 +64,17 @@ export class Tensor {
     return new Tensor(this.native.slice(index));
   }
 
-  /**
-   * A view of neighbouring elements, from element `at` on, under a shape of their own. It shares this tensor's memory.
-   */
-  part(at: number, shape: readonly number[]): Tensor {
-    return new Tensor(this.native.part(at, shape));
+  /** A view of contiguous elements, beginning at element `first`, with a new shape. It shares this tensor's memory. */
+  part(first: number, shape: readonly number[]): Tensor {
+    return new Tensor(this.native.part(first, shape));
   }
 
-  /** A view of the same elements under another shape. */
+  /** A view of all elements with a new shape. It shares this tensor's memory. */
   reshape(shape: readonly number[]): Tensor {
     return new Tensor(this.native.reshape(shape));
   }
 
-  /** Frees the memory. Using the tensor afterwards is an error with code DISPOSED; disposing it again is not. */
+  /** Frees the memory. Using the tensor afterwards throws OneheadError DISPOSED; disposing of it again does nothing. */
   dispose(): void {
     this.native.dispose();
   }

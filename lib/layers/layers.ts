@@ -1,4 +1,4 @@
-/** Whisper's layers, recorded as operations: each adds its part to the residual stream x (float32). */
+/** Records transformer layers as operations. Each adds its output to the residual stream x (float32). */
 import type {
   AttentionAlgorithm,
   AttentionOptions,
@@ -24,7 +24,7 @@ export interface AttentionShape {
   algorithm?: AttentionAlgorithm;
   /** The block table, if beams share the cache. */
   source?: Tensor;
-  /** The pool rows of the batch entries, and the ranges of positions that they see; see AttentionOptions. */
+  /** Pool rows of the batch entries, and their ranges of positions; see AttentionOptions. */
   rows?: AttentionOptions['rows'];
   keys?: AttentionOptions['keys'];
   scores?: AttentionScores;
@@ -38,7 +38,7 @@ export interface KeyValueCache {
   scales?: { key: Tensor; value: Tensor };
 }
 
-/** A product with the layers' types; a missing type defaults to the weight's own. */
+/** Records a product with the layers' types; without `types` it has the type of the weight. */
 function product(
   ops: Operations,
   x: Tensor,
@@ -52,8 +52,8 @@ function product(
 }
 
 /**
- * The product of the norm of x. For many rows the norm is a separate operation, which is faster, unless rows are
- * quantized after it.
+ * Records a product of norm(x), for many rows. A separate norm is faster than a fused one, except for 8-bit weights,
+ * where x is quantized after the norm.
  */
 function normedProduct(
   ops: Operations,
@@ -82,7 +82,10 @@ function splitQueryKeyValue(all: Tensor, width: number): [Tensor, Tensor, Tensor
   return [all.columns(0, width), all.columns(width, shared), all.columns(width + shared, shared)];
 }
 
-/** Self-attention of the encoder: every position sees every other. `output` may be x. */
+/**
+ * Records self-attention of the encoder, in which all positions attend to each other: x [batch, positions, width].
+ * `output` may be x.
+ */
 export function encoderSelfAttention(
   ops: Operations,
   x: Tensor,
@@ -98,8 +101,8 @@ export function encoderSelfAttention(
 }
 
 /**
- * Self-attention of the decoder: appends this call's keys and values at start[b], and attends to all positions up to
- * its own.
+ * Records causal self-attention of the decoder, x [batch, count, width]. Keys and values are appended to the cache at
+ * positions start[b] ...
  */
 export function decoderSelfAttention(
   ops: Operations,
@@ -110,19 +113,18 @@ export function decoderSelfAttention(
   shape: AttentionShape,
   types?: LayerTypes,
 ): Tensor {
-  const made = projection(parameters.queryKeyValue, parameters.norm, types);
+  const queryKeyValue = projection(parameters.queryKeyValue, parameters.norm, types);
   const causal = { causal: true, start, append: true, cacheScales: cache.scales };
-  const mixed = ops.projectedAttention(x, made, cache.key, cache.value, { ...shape, ...causal });
+  const mixed = ops.projectedAttention(x, queryKeyValue, cache.key, cache.value, { ...shape, ...causal });
   return product(ops, mixed, parameters.out, types, { residual: x });
 }
 
 /**
- * Cross-attention to the audio, whose keys and values were projected once for the window.
+ * Records cross-attention to the cached keys and values of the audio.
  *
- * With `keys`, the cache is one pool of positions, [1, positions, ...]; without `rows`, the tensors of `keys` may name
- * a range for each token of x. Without `keys`, the cache has one sequence for each window, and x may hold several
- * sequences for each window, [windows * sequences, 1, width]: one pass over the window's keys and values serves them
- * all.
+ * With `keys`, the cache is one pool of positions, [1, positions, ...]; without `rows`, `keys` may have one range for
+ * each token of x. Without `keys`, the cache has one sequence for each window, and x may have several sequences for
+ * each window, [windows * sequences, 1, width], which share one pass over the window's keys and values.
  */
 export function crossAttention(
   ops: Operations,
@@ -132,15 +134,15 @@ export function crossAttention(
   shape: AttentionShape,
   types?: LayerTypes,
 ): Tensor {
-  const made = projection(parameters.query, parameters.norm, types);
-  const windows = shape.keys && !shape.rows ? shape.keys.begin.shape[0] : (shape.keys ? x : cache.key).shape[0];
-  const together = x.reshape([windows, (x.shape[0] * x.shape[1]) / windows, x.shape[2]]);
+  const query = projection(parameters.query, parameters.norm, types);
+  const entries = shape.keys && !shape.rows ? shape.keys.begin.shape[0] : (shape.keys ? x : cache.key).shape[0];
+  const grouped = x.reshape([entries, (x.shape[0] * x.shape[1]) / entries, x.shape[2]]);
   const options = { ...shape, cacheScales: cache.scales };
-  const mixed = ops.projectedAttention(together, made, cache.key, cache.value, options).reshape(x.shape);
+  const mixed = ops.projectedAttention(grouped, query, cache.key, cache.value, options).reshape(x.shape);
   return product(ops, mixed, parameters.out, types, { residual: x });
 }
 
-/** Feed-forward layer of the decoder: for few rows, with the norm fused into the product. */
+/** Records the feed-forward layer of the decoder. The norm is fused into the product, for few rows. */
 export function feedForward(
   ops: Operations,
   x: Tensor,
@@ -151,7 +153,7 @@ export function feedForward(
   return product(ops, inner, down, types, { residual: x });
 }
 
-/** Feed-forward layer of the encoder. `output` may be x. */
+/** Records the feed-forward layer of the encoder. `output` may be x. */
 export function encoderFeedForward(
   ops: Operations,
   x: Tensor,

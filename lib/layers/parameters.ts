@@ -11,16 +11,16 @@ export interface LinearParameters {
 
 /** Types used to compute the layers. */
 export interface LayerTypes {
-  /** The type of values between operations; the residual stream is float32. */
+  /** The type of results of operations; the residual stream is float32. */
   values: FloatingType;
-  /** The type that 8-bit weights are multiplied with: with 'int8', each row of x is quantized too. */
+  /** The type of the other operand of products with 8-bit weights: with 'int8', each row of x is quantized too. */
   activations: ComputeType;
 }
 
-/** True for a weight of 8 bits. */
+/** True for an 8-bit weight. */
 export const isQuantized = (weight: Weight): boolean => !(weight instanceof Tensor);
 
-/** `queryKeyValue` holds the rows of query, key and value one after another, so that one product computes all three. */
+/** `queryKeyValue` has the concatenated rows of query, key and value, so that one product computes all three. */
 export interface SelfAttentionParameters {
   norm: Norm;
   queryKeyValue: LinearParameters;

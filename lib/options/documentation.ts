@@ -381,91 +381,91 @@ export const documentation = {
   },
   decode: {
     beamSize: {
-      about: 'Beams of the search at temperature 0, 1 to 16; 1 takes the likeliest token each time.',
+      about: 'Beams of the search at temperature 0, from 1 to 16; 1 is greedy search.',
       defaultText: '1',
     },
     patience: {
-      about: 'Finished candidates that end a beam search, as a multiple of the beams: above 0, 2 at most.',
+      about: 'A beam search ends with `beamSize` times this many finished candidates: above 0, at most 2.',
       defaultText: '1',
     },
     lengthPenalty: {
-      about: 'Candidates are ranked by log-probability / ((5 + length) / 6) ^ this.',
-      defaultText: 'log-probability / length',
+      about: 'Candidates are ranked by log-probability / ((5 + length) / 6) ^ `lengthPenalty`.',
+      defaultText: 'by log-probability / length',
     },
     bestOf: {
-      about: 'Sequences drawn at temperatures above 0, of which the likeliest is taken: 1 to 16.',
+      about: 'Number of samples at temperatures above 0, from 1 to 16; the likeliest one is used.',
       defaultText: '5',
     },
     temperature: {
       about:
-        'One temperature, or several that are tried in turn until the text passes the three thresholds below. 0 means no chance.',
+        'One temperature, or several that are tried in order until the text passes the three thresholds below. Tokens are sampled at temperatures above 0.',
       defaultText: '0, 0.2, 0.4, 0.6, 0.8, 1',
     },
     seed: {
-      about: 'Draws are repeated by the same seed, on every device.',
+      about: 'Seed of sampling. The same seed gives the same samples, on every device.',
       defaultText: '0',
     },
     compressionRatioThreshold: {
-      about:
-        "Text that compresses better than this is repetitive, and the next temperature is tried; 'none' for never.",
+      about: "Text with a higher compression ratio is repetitive, and the next temperature is tried; 'none' for never.",
       defaultText: '2.4',
     },
     logProbabilityThreshold: {
-      about: "Text with a mean log-probability below this is tried again at the next temperature; 'none' for never.",
+      about:
+        "Text with a lower mean log-probability is improbable, and the next temperature is tried; 'none' for never.",
       defaultText: '-1',
     },
     noSpeechThreshold: {
       about:
-        "Windows with a higher probability of silence than this, and a mean log-probability below `logProbabilityThreshold`, are silent; 'none' for never.",
+        "Windows with a higher no-speech probability, and a mean log-probability below `logProbabilityThreshold`, are silent; 'none' for never.",
       defaultText: '0.6',
     },
     repetitionPenalty: {
-      about: 'Divides the logits of text tokens written before in the window; 1 for none.',
+      about: 'The logits of text tokens that occur in the window already are divided by it; 1 for no penalty.',
       defaultText: '1',
     },
     noRepeatNgramSize: {
-      about: 'No sequence of this many text tokens comes twice in a window; 0 for no such rule.',
+      about: 'No sequence of this many text tokens occurs twice in a window; 0 for no such rule.',
       defaultText: '0',
     },
     suppressTokens: {
       about:
-        "Tokens never written: ids, and the classes 'default' (generation_config.json's), 'symbols' and 'numerals'.",
+        "Tokens that are never generated: ids, and the classes 'default' (the list in generation_config.json), 'symbols' and 'numerals'.",
       defaultText: "'default'",
     },
     suppressBlank: {
-      about: 'A window does not begin with a blank or end at once.',
+      about: "Prevents a window's text from being empty or beginning with a single space.",
       defaultText: 'true',
     },
     wordTimestamps: {
-      about: 'Words with their times, from the attention to the audio, in the same pass.',
+      about: 'Returns words with their times, which are computed from cross-attention in the same pass.',
       defaultText: 'false',
     },
     topLogProbabilities: {
-      about: 'Log-probabilities of that many of the likeliest tokens at each position, 64 at most.',
+      about: 'Returns the log-probabilities of this many of the likeliest tokens at each position, at most 64.',
       defaultText: '0',
     },
   },
   language: {
     language: {
-      about: "A language code ('en') or English name ('english'), or 'auto' to have it detected.",
-      defaultText: "the checkpoint's own, else detected",
+      about: "A language code ('en') or English name ('english'), or 'auto' to detect the language.",
+      defaultText: "the checkpoint's default, otherwise 'auto'",
     },
     task: {
-      about: "'translate' writes English whatever is spoken.",
-      defaultText: "the checkpoint's own, else 'transcribe'",
+      about: "'translate' translates to English.",
+      defaultText: "the checkpoint's default, otherwise 'transcribe'",
     },
     maxNewTokens: {
-      about: 'Upper limit of new tokens in each window.',
-      defaultText: 'what the model has room for',
+      about: 'Maximum number of new tokens in each window.',
+      defaultText: 'as many as the model has room for',
     },
   },
   generate: {
     timestamps: {
-      about: "'segment': timestamp tokens are written.",
+      about: "'segment' generates timestamp tokens.",
       defaultText: "'none'",
     },
     previous: {
-      about: 'Text before the windows, as token ids.',
+      about: 'The text before the windows, as token ids.',
       defaultText: '',
     },
     prefix: {
@@ -474,23 +474,23 @@ export const documentation = {
     },
     minNewTokens: {
       about:
-        'The end token is suppressed until this many tokens are written; the same as `maxNewTokens` forces a length.',
+        'The end token is suppressed until there are this many new tokens. With the value of `maxNewTokens`, all texts have that length.',
       defaultText: '0',
     },
     signal: {
-      about: 'Ends the decoding with its reason.',
+      about: "Aborts decoding; the promise rejects with the signal's reason.",
       defaultText: '',
     },
   },
   'live policy': {
     policy: {
       about:
-        "When a word is confirmed. 'attention': when the alignment heads attend to audio at least `threshold` before the end. 'agreement': when two successive hypotheses have it. 'both': when both conditions hold.",
-      defaultText: 'the best measured for this kind of checkpoint',
+        "When a word is confirmed. 'attention': when it is aligned with audio at least `threshold` seconds before the end. 'agreement': when two successive hypotheses have it. 'both': when both conditions hold.",
+      defaultText: "'attention'; 'agreement' for pruned decoders and for checkpoints without alignment heads",
     },
     threshold: {
       about:
-        "Seconds before the end of the audio in which 'attention' confirms no word: smaller values confirm earlier, larger ones more reliably.",
+        "Seconds at the end of the audio in which 'attention' confirms no word: smaller values confirm earlier, larger ones more reliably.",
       defaultText: '0.5',
     },
     interval: {
@@ -530,7 +530,7 @@ export const documentation = {
       defaultText: '120',
     },
     signal: {
-      about: 'Ends the stream with its reason.',
+      about: "Ends the stream; its iteration then throws the signal's reason.",
       defaultText: '',
     },
   },
@@ -593,152 +593,151 @@ export const documentation = {
   },
   'language detection': {
     languageDetectionThreshold: {
-      about: 'A language of this probability is sure.',
+      about: 'Detection ends with the first language above this probability.',
       defaultText: '0.5',
     },
   },
   'every call': {
     priority: {
       about:
-        "'live' goes before 'interactive', which goes before 'batch'. Waiting raises a call to the class above it.",
+        "'live' calls are served before 'interactive' ones, and those before 'batch'. Waiting raises a call's priority.",
       defaultText: "'interactive'",
     },
     deadline: {
       about:
-        'Milliseconds from the call: among equals an earlier deadline goes first, and what still waits when it has passed is rejected with TIMED_OUT.',
+        'Milliseconds from the call. Among calls of equal priority, those with earlier deadlines are served first. A call that still waits at its deadline is rejected with code TIMED_OUT.',
       defaultText: 'no deadline',
     },
     signal: {
-      about: 'Ends the work with its reason, within one decode step.',
+      about: "Aborts the call within one decode step; the promise rejects with the signal's reason.",
       defaultText: '',
     },
     timeout: {
-      about: 'Milliseconds (seconds on the command line), after which the call is rejected with code TIMED_OUT.',
+      about: 'Milliseconds (seconds on the command line) after which the call is rejected with code TIMED_OUT.',
       defaultText: 'no limit',
     },
   },
   'audio context': {
     audioContext: {
       about:
-        "'fit': a window with less than 30 s of sound is encoded as far as its sound goes and `audioContextMargin` further, which takes a fraction of the time and of the memory; where the text does not pass the thresholds, the whole window is encoded and decoded. 'full': whole windows always.",
+        "'fit': of a window with less than 30 s of audio, only the audio and `audioContextMargin` seconds of silence are encoded, which takes a fraction of the time and memory. If the text fails the thresholds, the full window is encoded and decoded. 'full': full windows only.",
       defaultText: "'full'",
     },
     audioContextMargin: {
-      about: 'Seconds of silence that are encoded behind the sound of a shorter window.',
+      about: 'Seconds of silence that are encoded after the audio of a short window.',
       defaultText: '4',
     },
   },
   transcribe: {
     languageDetectionWindows: {
-      about: 'Windows at the beginning that the language is detected from, fewer where one is sure.',
+      about: 'Maximum number of windows, from the beginning, from which the language is detected.',
       defaultText: '1',
     },
     languages: {
-      about: 'Codes or English names of the languages that come into question where it is detected.',
-      defaultText: 'all that the model knows',
+      about: 'Candidate languages for detection, as codes or English names.',
+      defaultText: 'all languages of the model',
     },
     followLanguage: {
       about:
-        "If the language is detected and not given: text that is clearly in another language than the recording's beginning is decoded in its own, which its segments name.",
+        'If the language is detected: parts that are clearly in another language than the beginning are decoded in that language, and their segments have it as `language`.',
       defaultText: 'true',
     },
     recoverSpeech: {
       about:
-        'Speech of over a second that the voice detector hears and no segment covers is decoded again from where it begins, once; `warnings` say where it gives no text. Not with `hallucinationSilenceThreshold`, which skips such places.',
+        'Speech of more than a second that the voice detector finds and no segment covers is decoded once more, separately; if that gives no text, `warnings` report it. Not with `hallucinationSilenceThreshold`, which skips such parts.',
       defaultText: 'true',
     },
     windowBegin: {
       about:
-        "Where a window begins that follows another. 'pause': in the pause before the word that the last timestamp lies in, if there is one, since timestamps are often late. 'timestamp': always at the timestamp, as in openai/whisper.",
+        "Where a window begins. 'pause': in the pause before the word that contains the last timestamp, if there is one, since timestamps are often late. 'timestamp': at the timestamp, as in openai/whisper.",
       defaultText: "'pause'",
     },
     languagePerSegment: {
-      about: "Each window's language is detected, and told with its segments.",
+      about: 'Detects the language of each window, which its segments have as `language`.',
       defaultText: 'false',
     },
     timestamps: {
-      about: "'segment': text is cut at the timestamps that the model writes.",
+      about: "'segment' splits the text at the timestamps that the model generates.",
       defaultText: "'segment', or 'none' for a model without timestamps",
     },
     prompt: {
-      about:
-        'Text (or token ids) that stands before the first window: names and a style to go by. Its last tokens count.',
+      about: 'Text (or token ids) before the first window, which guides names and style. Its last tokens are used.',
       defaultText: '',
     },
     carryPrompt: {
-      about: 'The prompt stands before every window, not before the first alone.',
+      about: 'Puts the prompt before every window instead of only the first.',
       defaultText: 'false',
     },
     prefix: {
-      about: 'Text (or token ids) that the first window begins with.',
+      about: "Text (or token ids) with which the first window's text begins.",
       defaultText: '',
     },
     hotwords: {
-      about: 'Words to expect, put before every window.',
+      about: 'Expected words, which are put before every window.',
       defaultText: '',
     },
     allowSpecialTokens: {
       about:
-        'Special tokens such as <|endoftext|> count as such in `prompt`, `prefix` and `hotwords`; otherwise they are plain characters.',
+        'Parses special tokens such as <|endoftext|> in `prompt`, `prefix` and `hotwords`; otherwise they are plain characters.',
       defaultText: 'false',
     },
     conditionOnPreviousText: {
-      about: 'Each window is told the text before it, which keeps names alike and lets errors spread.',
+      about: 'Puts the previous text before each window, which makes names consistent but spreads errors.',
       defaultText: 'false',
     },
     promptResetTemperature: {
-      about: 'Text found at a higher temperature than this is not told to the next window.',
+      about: 'Text that was decoded at a higher temperature is not put before the next window.',
       defaultText: '0.5',
     },
     prependPunctuations: {
-      about: 'Marks that are joined to the word after them.',
-      defaultText: "openai/whisper's",
+      about: 'Punctuation that is joined to the word after it.',
+      defaultText: 'that of openai/whisper',
     },
     appendPunctuations: {
-      about: 'Marks that are joined to the word before them.',
-      defaultText: "openai/whisper's",
+      about: 'Punctuation that is joined to the word before it.',
+      defaultText: 'that of openai/whisper',
     },
     noSpeechRule: {
       about:
-        "The rule by which a window has no speech, so that its text is left out (the result's `omitted` lists it). 'voice': if the voice detector hears nobody, the model must be nearly certain that somebody speaks, and is asked once; otherwise openai/whisper's rule applies. 'openai': its rule alone, by `noSpeechThreshold`.",
+        "The rule by which a window has no speech, so that its text is dropped (the result's `omitted` lists it). 'voice': if the voice detector finds no speech, the window is decoded once, and its text is kept only if it is nearly certain; otherwise openai/whisper's rule applies. 'openai': openai/whisper's rule, by `noSpeechThreshold`.",
       defaultText: "'voice'",
     },
     dropInventions: {
       about:
-        'Segments such as "Thank you." and "Thanks for watching!", which Whisper invents, are left out where the voice detector hears nobody. Needs `noSpeechRule` \'voice\'.',
+        'Drops segments with known hallucinations, such as "Thank you." and "Thanks for watching!", if the voice detector finds no speech there. Requires `noSpeechRule` \'voice\'.',
       defaultText: 'true',
     },
     hallucinationSilenceThreshold: {
       about:
-        'Seconds: with `wordTimestamps`, silence longer than this is skipped where the text beside it looks invented.',
+        'Seconds: silence longer than this is skipped if the text next to it looks hallucinated. Requires `wordTimestamps`.',
       defaultText: 'no such rule',
     },
     clips: {
       about:
-        "Only these parts are heard, in seconds of the recording and in its order; the last may lack its end. Times stay the recording's, each part begins a window, and what is behind the last is not read.",
+        'Transcribes only these parts, in seconds of the recording and in order; the last one may have no end. Results have times of the recording. Each part begins a window, and the audio after the last part is not read.',
       defaultText: '',
     },
     vad: {
-      about: 'Silence is found and left out before anything is decoded: true, or how.',
-      defaultText: 'false, or true where windows are decoded at once',
+      about: 'Removes silence before decoding: true, or the options of the voice detector.',
+      defaultText: 'false; true if windows are decoded at once',
     },
     batched: {
       about:
-        'True: windows are cut at silences and as many decoded at once as the model was loaded for. False: one after the other, each seeking on the timestamps of the one before.',
-      defaultText: 'true where the model was loaded with `windows` above 1',
+        'True: windows are cut at silences, and decoded at once, as many as the model was loaded for. False: windows are decoded one after another, and each begins at the last timestamp of the previous one.',
+      defaultText: 'true if the model was loaded with `windows` above 1',
     },
     journal: {
       about:
-        'Keeps what windows gave, by their names, and is asked for it first: a transcription that was broken off goes on where it was, when it is begun again with the same audio, model and options.',
+        'Stores the results of windows: a transcription that is run again with the same audio, model and options after an interruption uses the stored results.',
       defaultText: '',
     },
     lookAhead: {
       about:
-        'Seconds that are read ahead of the first window, to know the loudest sound, which features are measured against; 0 begins as soon as a window is there.',
+        'Seconds of audio that are read ahead of each window to find the loudest sound, by which features are normalized; 0 decodes a window as soon as it is complete.',
       defaultText: '600, or 0 for `stream`',
     },
     tokenLogProbabilities: {
-      about: 'Segments have the log-probability of each of their `tokens`, as `logprobs`.',
+      about: 'Adds `logprobs` to segments, the log-probability of each of their `tokens`.',
       defaultText: 'false',
     },
     onProgress: {
@@ -747,27 +746,26 @@ export const documentation = {
     },
     onWarning: {
       about:
-        "Called with each of the result's `warnings` as it is found; `incomplete` is true as soon as a part of the recording was lost.",
+        "Called with each of the result's `warnings` as soon as it is known; `incomplete` is true if a part of the recording has been lost.",
       defaultText: '',
     },
     onText: {
       about:
-        "Called with each piece of the text as soon as it is sure to stay: all pieces join to the result's `text`. A window that is searched again, since its text fails the thresholds, goes on behind what was given out of it. With beams, or above temperature 0, a window's text comes as a whole.",
+        "Called with each piece of text as soon as it is final; the pieces concatenated are the result's `text`. If a window's text fails the thresholds, decoding continues after the pieces that were passed already. With beams, or at temperatures above 0, a window's text is one piece.",
       defaultText: '',
     },
     onPartial: {
-      about: 'Called with the text of the windows under way, as it grows.',
+      about: 'Called with the growing text of the windows that are being decoded.',
       defaultText: '',
     },
     partialInterval: {
-      about:
-        'Seconds: a window that is still being heard is decoded provisionally for `onPartial` whenever that much was added.',
+      about: 'Seconds of new audio after which an incomplete window is decoded for `onPartial`.',
       defaultText: '',
     },
   },
   detectLanguage: {
     languageDetectionWindows: {
-      about: 'Windows at the beginning that the language is detected from, fewer where one is sure.',
+      about: 'Maximum number of windows, from the beginning, from which the language is detected.',
       defaultText: '5',
     },
   },

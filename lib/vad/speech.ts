@@ -51,7 +51,7 @@ export class SpeechSource {
   readonly #sampleRate: number;
   readonly #detector: VoiceDetector;
   readonly #limits: Limits;
-  #heard = 0;
+  #position = 0;
   #settled = 0;
 
   private constructor(
@@ -95,8 +95,8 @@ export class SpeechSource {
   }
 
   /** Samples of the recording read so far. */
-  get heard(): number {
-    return this.#heard;
+  get position(): number {
+    return this.#position;
   }
 
   /** The sample of the recording before which all speech has been output. */
@@ -155,7 +155,7 @@ export class SpeechSource {
         if (last) this.breaks.push(last.at + last.length);
       }
       recent.add(chunk);
-      this.#heard = recent.end;
+      this.#position = recent.end;
       const frames = Math.floor((recent.end - judged) / frame);
       const found = frames > 0 ? await this.#detector.probabilities(recent.slice(judged, judged + frames * frame)) : [];
       for (let index = 0; index < frames; ++index) {

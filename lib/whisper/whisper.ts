@@ -13,7 +13,6 @@ import { LiveTranscription } from './live/live.js';
 import type { LiveOptions } from './live/options.js';
 import type { LoadOptions } from './model/types.js';
 import { TranscriptionError } from './transcription/failure.js';
-import { TranscriptionState } from './transcription/state.js';
 import {
   type CheckedTranscribeOptions,
   type DetectLanguageOptions,
@@ -21,6 +20,7 @@ import {
   type TranscribeOptions,
   transcribeOptions,
 } from './transcription/options.js';
+import { TranscriptionState } from './transcription/state.js';
 import type { Timings } from './transcription/timings.js';
 import { detectLanguage, limited, type Recording, resultOf, stream, transcribe } from './transcription/transcribe.js';
 import type { DetectedLanguage, Segment, Transcription } from './transcription/types.js';
@@ -46,14 +46,14 @@ export class Whisper {
 
   /**
    * Loads a checkpoint: a folder, a file, a hub name ('openai/whisper-tiny'), or the bundled model by default. The
-   * bundled model is for trying and testing: it knows 1,241 words of synthesized English.
+   * bundled model is for trials and tests: it knows 1,241 words of synthesized English.
    */
   static async load(nameOrDirectory?: string | null, options: LoadOptions | null = {}): Promise<Whisper> {
     // In parallel with loading, so that the first recording is decoded as fast as later ones.
     void warmUp(workers, join(bundledModel(), 'sample.flac'));
     const model = await WhisperModel.load(nameOrDirectory, options);
     try {
-      await model.checkpoint.tokenizer(); // what is wrong with it is said now, not at the first request
+      await model.checkpoint.tokenizer(); // an invalid tokenizer is reported now, not by the first request
       return new Whisper(model);
     } catch (error) {
       model.dispose();

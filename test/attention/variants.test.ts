@@ -169,7 +169,7 @@ describe("the algorithm that 'auto' takes", () => {
   it('is split-kv for one row and memory-efficient for more, with the reason', () => {
     expect(chooseAlgorithm({ queries: 1 })).toEqual({
       algorithm: 'split-kv',
-      reason: expect.stringContaining('One query row'),
+      reason: expect.stringContaining('one query row'),
     });
     expect(chooseAlgorithm({ queries: 4 })).toEqual({
       algorithm: 'memory-efficient',

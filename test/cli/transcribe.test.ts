@@ -230,7 +230,7 @@ describe('what cannot be transcribed is one sentence and status 1:', () => {
 
   it('a missing model', () => refuses("'/no/such/model'", sample, '--model', '/no/such/model'));
   it('a folder without a model', async () => {
-    await refuses('holds no config.json', sample, '--model', await temporaryFolder());
+    await refuses('contains no config.json', sample, '--model', await temporaryFolder());
   });
   it('a hub model that may not be downloaded', async () => {
     const env = { HF_HUB_OFFLINE: '1', HF_HOME: await temporaryFolder() };

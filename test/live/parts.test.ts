@@ -1,11 +1,11 @@
-/** What live transcription is made of: when words are sure, where windows are cut, who speaks when, what waits for a reader. */
+/** Parts of live transcription: policies, loops and fast text, windows of turns, turn detection, events, audio. */
 import { describe, expect, it } from 'vitest';
 import type { VoiceDetector } from '../../lib/vad/voice-detector.js';
 import type { Checkpoint } from '../../lib/whisper/checkpoint/checkpoint.js';
 import { EventQueue } from '../../lib/whisper/live/events.js';
 import { HeldAudio } from '../../lib/whisper/live/held-audio.js';
-import { sureWords, usualPolicy } from '../../lib/whisper/live/policy.js';
-import { hurryBegin, repetitionBegin } from '../../lib/whisper/live/repetition.js';
+import { confirmableWords, defaultPolicy } from '../../lib/whisper/live/policy.js';
+import { fastTextBegin, repetitionBegin } from '../../lib/whisper/live/repetition.js';
 import { Turn } from '../../lib/whisper/live/turn.js';
 import { type TurnChange, TurnDetector } from '../../lib/whisper/live/turn-detector.js';
 import type { LiveEvent } from '../../lib/whisper/live/types.js';
@@ -21,61 +21,61 @@ const wordsOf = (text: string, begin = 0): TimedWord[] =>
     tokens: [i],
   }));
 
-describe('when words are sure', () => {
+describe('words are confirmed', () => {
   const now = wordsOf(' one two three four');
-  it('goes by where attention lies, by agreement, or by both', () => {
-    expect(sureWords('attention', now, [], 1.2)).toBe(2);
-    expect(sureWords('attention', now, [], 9)).toBe(4);
-    expect(sureWords('agreement', now, wordsOf(' one two tree'), 0)).toBe(2);
-    expect(sureWords('agreement', now, [], 9)).toBe(0);
-    expect(sureWords('both', now, wordsOf(' one two three'), 1.2)).toBe(2);
-    expect(sureWords('both', now, wordsOf(' one'), 9)).toBe(1);
+  it('by the end of their attention, by agreement, or by both', () => {
+    expect(confirmableWords('attention', now, [], 1.2)).toBe(2);
+    expect(confirmableWords('attention', now, [], 9)).toBe(4);
+    expect(confirmableWords('agreement', now, wordsOf(' one two tree'), 0)).toBe(2);
+    expect(confirmableWords('agreement', now, [], 9)).toBe(0);
+    expect(confirmableWords('both', now, wordsOf(' one two three'), 1.2)).toBe(2);
+    expect(confirmableWords('both', now, wordsOf(' one'), 9)).toBe(1);
   });
 
-  it('distrusts heads that nobody named, and decoders that were made shallow', () => {
+  it('by agreement for unnamed alignment heads and pruned decoders', () => {
     const checkpoint = (decoder: number, alignmentWarning: string | null) =>
       ({
         config: { encoder: { layers: 6 }, decoder: { layers: decoder } },
         generation: { alignmentWarning },
       }) as Checkpoint;
-    expect(usualPolicy(checkpoint(6, null))).toBe('attention');
-    expect(usualPolicy(checkpoint(6, 'none named'))).toBe('agreement');
-    expect(usualPolicy(checkpoint(2, null))).toBe('agreement');
+    expect(defaultPolicy(checkpoint(6, null))).toBe('attention');
+    expect(defaultPolicy(checkpoint(6, 'none named'))).toBe('agreement');
+    expect(defaultPolicy(checkpoint(2, null))).toBe('agreement');
   });
 });
 
-describe('text that goes round in circles', () => {
-  it('is cut behind its first round', () => {
+describe('a loop', () => {
+  it('is cut after its first cycle', () => {
     expect(repetitionBegin([1, 2, 3, 4, 5, 6])).toBeNull();
     expect(repetitionBegin([7, 1, 2, 3, 1, 2, 3, 1, 2, 3])).toBe(4);
     expect(repetitionBegin([9, 8, 5, 5, 5, 5, 5, 5, 5, 5])).toBe(3);
   });
-  it('is not what people say', () => {
+  it('is not detected in repetitions of real speech', () => {
     expect(repetitionBegin([5, 5, 5])).toBeNull();
     expect(repetitionBegin([1, 2, 1, 2, 1, 2])).toBeNull();
     expect(repetitionBegin([])).toBeNull();
   });
 });
 
-describe('text that is faster than anybody speaks', () => {
+describe('text that is too fast for speech', () => {
   const at = (...times: number[]) => times.slice(1).map((end, i) => ({ start: times[i], end }));
 
-  it('begins where four words in a row lie on next to no audio', () => {
-    expect(hurryBegin(at(0, 0.3, 0.34, 0.38, 0.4, 0.44, 0.8), 1)).toBe(1);
-    expect(hurryBegin(at(0, 0.04, 0.08, 0.08, 0.1), 1)).toBe(0);
+  it('begins with four successive words that have almost no audio', () => {
+    expect(fastTextBegin(at(0, 0.3, 0.34, 0.38, 0.4, 0.44, 0.8), 1)).toBe(1);
+    expect(fastTextBegin(at(0, 0.04, 0.08, 0.08, 0.1), 1)).toBe(0);
   });
 
-  it('is none in speech, and none before its words are old enough to be judged', () => {
-    expect(hurryBegin(at(0, 0.2, 0.24, 0.28, 0.3, 0.5), 1)).toBeNull();
-    expect(hurryBegin(at(0, 0.3, 0.34, 0.38, 0.4, 0.44), 0.42)).toBeNull();
-    expect(hurryBegin([], 1)).toBeNull();
+  it('is not found in speech, nor after the given time', () => {
+    expect(fastTextBegin(at(0, 0.2, 0.24, 0.28, 0.3, 0.5), 1)).toBeNull();
+    expect(fastTextBegin(at(0, 0.3, 0.34, 0.38, 0.4, 0.44), 0.42)).toBeNull();
+    expect(fastTextBegin([], 1)).toBeNull();
   });
 });
 
 describe('a turn', () => {
   const turn = () => new Turn(0, { start: 16_000, audio: 16_000 }, [], 16_000);
 
-  it('tells words in the time of the stream, and joins marks to the words before', () => {
+  it('has words with times of the stream, and appends punctuation to the word before it', () => {
     const one = turn();
     one.hypothesis = [...wordsOf(' so it is'), { word: '.', start: 1.5, end: 1.6, probability: 1, tokens: [3] }];
     expect(one.confirm(3).map(({ start }) => start)).toEqual([1, 1.5, 2]);
@@ -85,7 +85,7 @@ describe('a turn', () => {
     expect(one.hypothesis).toEqual([]);
   });
 
-  it('cuts its window behind a sentence, else in a pause, and keeps the times of what follows', () => {
+  it('moves its window to the end of a sentence or a pause, and keeps the times of later words', () => {
     const one = turn();
     one.hypothesis = [...wordsOf(' This is it.'), ...wordsOf(' And it goes on', 2)];
     one.confirm(5);
@@ -96,13 +96,13 @@ describe('a turn', () => {
     expect(one.hypothesis[0].start).toBeCloseTo(3 - 1.75);
     expect(one.inStream(one.hypothesis[0]).start).toBe(4);
     expect(one.advance(5, 9)).toBe(false);
-    one.skipTo(1);
+    one.skip(1);
     expect(one.prefix).toEqual([]);
   });
 });
 
-describe('who speaks when', () => {
-  /** Hears a voice where samples are 1, in frames of 160. */
+describe('turn detection', () => {
+  /** Probabilities are the samples, one for each frame of 160. */
   const detector: VoiceDetector = {
     frame: 160,
     probabilities: (samples) => Array.from({ length: samples.length / 160 }, (_, i) => samples[160 * i]),
@@ -111,41 +111,41 @@ describe('who speaks when', () => {
   const limits = { threshold: 0.5, negativeThreshold: 0.35, minSpeech: 0.05, minSilence: 0.1, padding: 0.03 };
   const stream = (...parts: [value: number, hundredths: number][]) =>
     Float32Array.from(parts.flatMap(([value, hundredths]) => new Array(160 * hundredths).fill(value)));
-  const heard = async (samples: Float32Array, piece: number, finish = false): Promise<TurnChange[]> => {
+  const detected = async (samples: Float32Array, piece: number, finish = false): Promise<TurnChange[]> => {
     const [audio, turns] = [new HeldAudio(), new TurnDetector(detector, limits)];
     const changes: TurnChange[] = [];
     for (let at = 0; at < samples.length; at += piece) {
       audio.add(samples.subarray(at, at + piece));
-      changes.push(...(await turns.hear(audio, audio.end)));
+      changes.push(...(await turns.process(audio, audio.end)));
     }
     return finish ? [...changes, ...turns.finish(audio.end)] : changes;
   };
 
   it.each([160, 1000, 99_999])('finds turns in pieces of %i samples', async (piece) => {
     const samples = stream([0, 20], [1, 3], [0, 20], [1, 10], [0, 5], [1, 10], [0, 20]);
-    expect(await heard(samples, piece)).toEqual([
-      { change: 'started', place: 43 * 160, audio: 40 * 160 },
-      { change: 'paused', place: 53 * 160 },
-      { change: 'resumed', place: 58 * 160 },
-      { change: 'paused', place: 68 * 160 },
-      { change: 'stopped', place: 68 * 160, audio: 71 * 160 },
+    expect(await detected(samples, piece)).toEqual([
+      { change: 'started', position: 43 * 160, audio: 40 * 160 },
+      { change: 'paused', position: 53 * 160 },
+      { change: 'resumed', position: 58 * 160 },
+      { change: 'paused', position: 68 * 160 },
+      { change: 'stopped', position: 68 * 160, audio: 71 * 160 },
     ]);
   });
 
-  it('ends a turn when it is told to', async () => {
-    expect(await heard(stream([0, 10], [1, 20]), 160, true)).toEqual([
-      { change: 'started', place: 1600, audio: 1600 - 480 },
-      { change: 'stopped', place: 4800, audio: 4800 },
+  it('ends a turn on request', async () => {
+    expect(await detected(stream([0, 10], [1, 20]), 160, true)).toEqual([
+      { change: 'started', position: 1600, audio: 1600 - 480 },
+      { change: 'stopped', position: 4800, audio: 4800 },
     ]);
-    expect(await heard(stream([0, 10]), 160, true)).toEqual([]);
+    expect(await detected(stream([0, 10]), 160, true)).toEqual([]);
   });
 });
 
-describe('events that nobody reads yet', () => {
+describe('unread events', () => {
   const partial = (text: string): LiveEvent => ({ type: 'partial', turn: 0, text, words: [], lag: 0 });
   const confirmed = (turn: number, text: string): LiveEvent => ({ type: 'confirmed', turn, text, words: [], lag: 0 });
 
-  it('are joined, and nothing of the text is lost', async () => {
+  it('are merged without loss of text', async () => {
     const queue = new EventQueue();
     for (let i = 0; i < 1000; ++i) {
       queue.push(partial(`${i}`));
@@ -170,7 +170,7 @@ describe('events that nobody reads yet', () => {
   });
 });
 
-it('holds no more audio than may be wanted', () => {
+it('holds only the audio that may be needed', () => {
   const audio = new HeldAudio();
   for (let i = 0; i < 100; ++i) {
     audio.add(new Float32Array(16_000).fill(i));

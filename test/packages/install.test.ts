@@ -7,7 +7,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { folder as recordings, hasFfmpeg } from '../audio/support.js';
+import { hasFfmpeg, folder as recordings } from '../audio/support.js';
 import { root } from '../cli/command.js';
 
 const load = createRequire(import.meta.url);
@@ -104,7 +104,10 @@ describe('onehead, installed', () => {
     const doctor = await project.run('npx', ['onehead', 'doctor'], { ONEHEAD_ADDON: own });
     expect(doctor.stdout).toContain(own);
     const { status, stderr } = await project.transcribe({ ONEHEAD_ADDON: '/nowhere/onehead.node' });
-    expect({ status, stderr }).toMatchObject({ status: 1, stderr: expect.stringContaining('ONEHEAD_ADDON names it') });
+    expect({ status, stderr }).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('set the environment variable ONEHEAD_ADDON'),
+    });
   });
 
   it('explains what AAC needs, and uses ffmpeg if it is installed', async () => {
@@ -138,7 +141,7 @@ describe('one sentence explains what is missing', () => {
     const folder = join(without.modules, '@onehead', other);
     mkdirSync(folder, { recursive: true });
     writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: `@onehead/${other}`, version }));
-    await fails({}, new RegExp(`node_modules was made for ${other}, and this is ${system}`), without);
+    await fails({}, new RegExp(`node_modules was installed for ${other}, and this is ${system}`), without);
     without.close();
   });
 
@@ -178,7 +181,7 @@ describe('one sentence explains what is missing', () => {
     writeFileSync(join(project.addon, 'onehead.node'), 'this is no library');
     await fails(
       {},
-      /onehead cannot compute: @onehead\/linux-\w+ cannot be loaded: .*(file too short|invalid ELF header)/,
+      /onehead cannot load its addon: @onehead\/linux-\w+ cannot be loaded: .*(file too short|invalid ELF header)/,
     );
     writeFileSync(join(project.addon, 'onehead.node'), kept);
   });

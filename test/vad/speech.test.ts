@@ -37,7 +37,7 @@ describe('speech', () => {
     const samples = joined([silence(3), first, silence(5), second, silence(4)]);
     const { speech, kept } = await speechOf(samples, chunk, { detector, padding: 0.3 });
     expect(speech.pieces).toHaveLength(2);
-    expect(speech.heard).toBe(samples.length);
+    expect(speech.position).toBe(samples.length);
     const ends = [3 * rate + first.length, 8 * rate + first.length + second.length];
     [3 * rate, 8 * rate + first.length].forEach((begin, i) => {
       const piece = speech.pieces[i];

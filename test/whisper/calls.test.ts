@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { OneheadError } from '../../lib/errors.js';
 import { windowPrompt } from '../../lib/whisper/decoding/prompt.js';
 import { TranscriptionError } from '../../lib/whisper/transcription/failure.js';
-import { firstTokens, lastTokens } from '../../lib/whisper/transcription/given-text.js';
+import { firstTokens, lastTokens } from '../../lib/whisper/transcription/prompt-tokens.js';
 import type { Segment } from '../../lib/whisper/transcription/types.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
 import { heldout } from '../audio/support.js';
@@ -119,7 +119,7 @@ describe('calls', () => {
     const detect = whisper.detectLanguage(untouched(), { language: 'en' } as object);
     await expect(detect).rejects.toThrow("There is no option 'language' of detectLanguage");
     expect(read).toBe(false);
-    await expect(Whisper.load({ device: 'cpu' } as never)).rejects.toThrow('with options behind it');
+    await expect(Whisper.load({ device: 'cpu' } as never)).rejects.toThrow('followed by options');
     await expect(Whisper.load(undefined, { compute_type: 'int8' } as object)).rejects.toThrow("set 'dtype'");
   });
 

@@ -51,7 +51,7 @@ describe('clips of a recording', () => {
     const { parts, samples, chunks, read } = await partsOf(clips, chunk);
     expect([...samples]).toEqual([...places(0.5, 1), ...places(2.5, 4)]);
     expect(parts.breaks).toEqual([0.25 * rate, 0.5 * rate]);
-    expect(parts.heard).toBe(4 * rate);
+    expect(parts.position).toBe(4 * rate);
     expect(read.closed).toBe(true);
     let at = 0;
     for (const { length } of chunks) {
@@ -71,7 +71,7 @@ describe('clips of a recording', () => {
     ];
     const { parts, read } = await partsOf(clips, 800, 3600);
     expect(read).toEqual({ samples: 1.25 * rate, closed: true });
-    expect(parts.heard).toBe(1.25 * rate);
+    expect(parts.position).toBe(1.25 * rate);
     expect(parts.duration).toBe(1.25);
     expect(parts.warnings).toEqual([]);
   });
@@ -85,7 +85,7 @@ describe('clips of a recording', () => {
     const { parts, samples } = await partsOf([{ start: 3, end: 5 }, { start: 7, end: 8 }, { start: 90 }], 1000);
     expect([...samples]).toEqual(places(3, 4));
     expect(parts.warnings).toEqual([
-      '2 clips begin at 7 s or later, but the recording ends at 4 s; nothing was heard there.',
+      '2 clips begin at 7 s or later, but the recording ends at 4 s; they have no text.',
     ]);
   });
 
@@ -96,8 +96,8 @@ describe('clips of a recording', () => {
     [[{ end: 3 }], 'Expected clips[0].start to be seconds from 0 on but received undefined.'],
     [[{ start: -1 }], 'Expected clips[0].start to be seconds from 0 on but received -1.'],
     [[{ start: 0, end: Number.NaN }], 'Expected clips[0].end to be seconds from 0 on but received NaN.'],
-    [[{ start: 2, end: 2.001 }], 'Expected clips[0].end to be at least 0.01 s behind its start but received 2.001.'],
-    [[{ start: 0 }, { start: 1 }], 'Expected clips[0].end to be given, since only the last clip may lack it'],
+    [[{ start: 2, end: 2.001 }], 'Expected clips[0].end to be at least 0.01 s after its start but received 2.001.'],
+    [[{ start: 0 }, { start: 1 }], 'Expected clips[0].end to be a number, since only the last clip may have no end'],
     [
       [
         { start: 0, end: 2 },

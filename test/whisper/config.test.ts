@@ -222,7 +222,7 @@ describe('generation_config.json', () => {
     [{ language: 'klingon' }, 'expected language to be a language of lang_to_id but found "klingon"'],
     [{ language: 'fr' }, 'expected language to be a language of lang_to_id'],
     [{ task: 'sing' }, "expected task to be 'transcribe' or 'translate'"],
-    [{ lang_to_id: { '<|de|>': 50261 } }, "expected lang_to_id to be Whisper's languages, '<|en|>' among them"],
+    [{ lang_to_id: { '<|de|>': 50261 } }, "expected lang_to_id to be Whisper's languages, including '<|en|>'"],
     [{ lang_to_id: { '<|en|>': 5 } }, "expected the token of 'en' to be a special token but found 5"],
     [{ task_to_id: { transcribe: 220 } }, "expected the token of 'transcribe' to be a special token"],
   ])('%j is refused', (json, message) => {

@@ -194,6 +194,6 @@ describe('converting a checkpoint', () => {
     expect(await readdir(to)).toEqual([]);
     const broken = join(await folder(), 'broken');
     await mkdir(broken);
-    await expect(convertCheckpoint(broken, to, { keyValueHeads: 1 })).rejects.toThrow('holds no config.json');
+    await expect(convertCheckpoint(broken, to, { keyValueHeads: 1 })).rejects.toThrow('contains no config.json');
   });
 });

@@ -5,7 +5,7 @@ import { decodingOptions } from '../../lib/whisper/decoding/options.js';
 import { resolveDecoding } from '../../lib/whisper/decoding/resolve.js';
 import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
 import type { WindowResult, WindowSettings } from '../../lib/whisper/decoding/windows.js';
-import { fillAlone, windowSamples } from '../../lib/whisper/model/features.js';
+import { fillPaddedWindow, windowSamples } from '../../lib/whisper/model/features.js';
 import { samplesOf } from '../audio/support.js';
 import { gpu, kinds } from '../device/devices.js';
 
@@ -24,7 +24,7 @@ describe.each(cases)('drafts on $device', ({ device, quick }) => {
       const { preprocessor } = model.checkpoint;
       const positions = quick ? preprocessor.frames / 2 : 128;
       const into = new Float32Array(windowSamples(preprocessor, preprocessor.frames / 2));
-      const whole = fillAlone(preprocessor, samples, into).subarray(0, windowSamples(preprocessor, positions));
+      const whole = fillPaddedWindow(preprocessor, samples, into).subarray(0, windowSamples(preprocessor, positions));
       const window = { samples: whole, peak: Number.NEGATIVE_INFINITY };
       return (await model.decodeWindow(request, window, own, settings)).attempt;
     } finally {

@@ -184,7 +184,7 @@ describe('a folder', () => {
   it('of several files asks for one', async () => {
     await expect(readCheckpoint(`${root}ggml`)).rejects.toMatchObject({
       code: 'MODEL_INVALID',
-      message: expect.stringContaining('holds several files of weights (f16.bin, f32.bin, q4_0.bin, ...); give one'),
+      message: expect.stringContaining('contains several files of weights (f16.bin, f32.bin, q4_0.bin, ...); give one'),
     });
   });
 

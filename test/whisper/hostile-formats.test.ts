@@ -104,7 +104,7 @@ describe('a .pt that', () => {
     ['takes a mark for a value', '\x80\x02(.', 'takes a mark as a value'],
     ['ends a list that it did not begin', '\x80\x02t.', 'ends a list that it did not begin'],
     ['remembers nothing', '\x80\x02h\x05.', 'refers to a value that it did not store'],
-    ['holds itself', '\x80\x02]q\x00h\x00a.', 'holds no tensors by their names'],
+    ['holds itself', '\x80\x02]q\x00h\x00a.', 'contains no tensors by their names'],
     ['has a key that is itself', '\x80\x02}q\x00h\x00K\x01s.', 'has a key that is neither text nor a number'],
     ['has a number of 255 bytes', `\x80\x02\x8a\xff${'x'.repeat(255)}.`, 'has an integer of more than 64 bits'],
     ['is of a later version', '\x80\x09.', 'is of an unknown version'],
@@ -154,8 +154,8 @@ describe('a .pt that', () => {
       'is compressed, which torch.save never does',
     ],
     ['claims more than it has', zip({ 'm/data.pkl': data }, { claimed: 4_000_000_000 }), 'overlaps the next one'],
-    ['has no pickle', zip({ 'm/other': data }), 'it holds no data.pkl'],
-    ['has two pickles', zip({ 'a/data.pkl': data, 'b/data.pkl': data }), 'it holds no data.pkl'],
+    ['has no pickle', zip({ 'm/other': data }), 'it contains no data.pkl'],
+    ['has two pickles', zip({ 'a/data.pkl': data, 'b/data.pkl': data }), 'it contains no data.pkl'],
     ['is big-endian', zip({ 'm/data.pkl': data, 'm/byteorder': Buffer.from('big') }), 'not little-endian'],
     ['holds an empty dict', zip({ 'm/data.pkl': data }), 'holds tensors without the sizes'],
     ['is a zip file cut short', zip({ 'm/data.pkl': data }).subarray(0, 60), 'no central directory at its end'],
@@ -185,11 +185,7 @@ describe('a ggml file that', () => {
       set(4, 2_000_000_000),
       'expected its vocabulary to be from 1 to 1048576 but found 2000000000',
     ],
-    [
-      'has a vocabulary that no Whisper has',
-      set(4, 4000),
-      "which does not leave the number of Whisper's special tokens",
-    ],
+    ['has a vocabulary that no Whisper has', set(4, 4000), "so the others cannot be Whisper's special tokens"],
     ['has other widths', set(28, 64), 'its encoder has width 32 but its decoder 64'],
     ['has huge filters', set(52, 60_000), 'its mel filters would end at byte'],
     ['has other filters', set(48, 40), ''],
@@ -266,7 +262,7 @@ describe('a model.bin that', () => {
   it('lies beside no vocabulary', async () => {
     const file = changed('ctranslate2-int8/model.bin', (bytes) => bytes);
     rmSync(join(dirname(file), 'vocabulary.json'));
-    expect((await refusal(file)).message).toContain('holds neither tokenizer.json nor vocabulary.json');
+    expect((await refusal(file)).message).toContain('contains neither tokenizer.json nor vocabulary.json');
   });
 });
 

@@ -168,7 +168,7 @@ describe('a hub name', () => {
     await expect(resolveModel('acme/micro')).rejects.toMatchObject({ code: 'DOWNLOAD_FAILED' });
     vi.stubEnv('HF_HUB_OFFLINE', '1');
     expect(await resolveModel('acme/micro')).toBe(folder);
-    await expect(Whisper.load('acme/micro')).rejects.toThrow('holds neither tokenizer.json nor vocab.json');
+    await expect(Whisper.load('acme/micro')).rejects.toThrow('contains neither tokenizer.json nor vocab.json');
   });
 
   it('without some of the small files is not asked for them again', async () => {
@@ -251,7 +251,7 @@ it.each(['no-such-folder', './micro', '../../etc/passwd', 'a/b/c', 'acme/..', '/
   '%s is neither a folder nor a hub name',
   async (name) => {
     if (name === '///') {
-      await expect(Whisper.load(name)).rejects.toThrow('holds no config.json');
+      await expect(Whisper.load(name)).rejects.toThrow('contains no config.json');
       return;
     }
     await expect(resolveModel(name)).rejects.toMatchObject({ code: 'MODEL_NOT_FOUND' });

@@ -8,8 +8,8 @@ import { otherLanguage } from '../../lib/whisper/decoding/language-change.js';
 import { decodingOptions } from '../../lib/whisper/decoding/options.js';
 import { resolveDecoding } from '../../lib/whisper/decoding/resolve.js';
 import type { WhisperEngine } from '../../lib/whisper/decoding/window-languages.js';
-import { type WindowResult, decodeWindow, type WindowSettings } from '../../lib/whisper/decoding/windows.js';
-import type { SearchResult, Search } from '../../lib/whisper/model/search.js';
+import { decodeWindow, type WindowResult, type WindowSettings } from '../../lib/whisper/decoding/windows.js';
+import type { Search, SearchResult } from '../../lib/whisper/model/search.js';
 import { splitWhole } from '../../lib/whisper/transcription/segments.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
 import { referenceFolder } from './stored.js';
@@ -246,7 +246,7 @@ describe('a recording', () => {
     expect(expected).toEqual({ 0: null, 2: 'en', 3: 'de', 5: 'de' });
     expect(result.language).toBe('en');
     expect(warned).toEqual([
-      'The recording begins in English (en) and goes on in German (de) at 0:03.0; name its language, or set followLanguage to false, where that is wrong.',
+      'The recording begins in English (en) and continues in German (de) at 0:03.0; if that is wrong, set language, or set followLanguage to false.',
     ]);
     expect(result.warnings).toEqual(warned);
     expect(result.incomplete).toBe(false);

@@ -135,7 +135,7 @@ describe('options', () => {
     [{ topLogProbabilities: 65 }, 'Expected topLogProbabilities to be a whole number from 0 to 64'],
     [{ partialInterval: 0 }, 'Expected partialInterval to be a number above 0'],
     [{ promptResetTemperature: Number.NaN }, 'Expected promptResetTemperature to be a number from 0'],
-    [{ hallucinationSilenceThreshold: 2 }, 'set wordTimestamps too'],
+    [{ hallucinationSilenceThreshold: 2 }, 'set wordTimestamps to true'],
     [{ prompt: [-1] }, 'Expected prompt to be a string or a list of token ids but received [-1].'],
     [{ prompt: [1_000_000] }, 'Expected prompt to be a list of token ids from 0 to'],
     [{ prefix: 7 as unknown as string }, 'Expected prefix to be a string or a list of token ids but received 7.'],

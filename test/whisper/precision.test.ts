@@ -75,9 +75,9 @@ describe('types of parts', () => {
   it('that do not go together are refused in a sentence', async () => {
     await expect(text('float32', { activations: 'int8' })).rejects.toMatchObject({
       code: 'INVALID_ARGUMENT',
-      message: expect.stringContaining('activations of the encoder to be float32'),
+      message: expect.stringContaining("precision.activations to be 'float32' like the encoder's weights"),
     });
-    await expect(text('bfloat16', { cache: 'float32' })).rejects.toThrow("a cache of int8, or of the decoder's type");
+    await expect(text('bfloat16', { cache: 'float32' })).rejects.toThrow("precision.cache to be 'int8' or ");
     for (const wrong of ['cache=int4', 'cash=int8', 'int8', 'cache=int8,', '']) {
       expect(isPrecision(readPrecision(wrong))).toBe(false);
     }
@@ -213,7 +213,7 @@ describe('8 bits', () => {
     await change(/"shape":\[512,128\]/, '"shape":[256,256]');
     await expect(load()).rejects.toMatchObject({
       code: 'MODEL_INVALID',
-      message: expect.stringContaining('does not hold a factor for each row'),
+      message: expect.stringContaining('does not contain a factor for each row'),
     });
     await writeFile(file, whole);
     const entry = [...(await readCheckpoint(to)).tensors.values()].find(({ scales }) => scales?.factor)!;

@@ -116,7 +116,7 @@ describe('speech that no segment covers', () => {
     const { begun, segments, warnings } = await transcribed(tail, { 0: first });
     expect(segments).toHaveLength(1);
     expect(begun).toHaveLength(3);
-    expect(warnings).toEqual(['Somebody seems to speak from 0:06.0 to 0:09.0, but no text came of it.']);
+    expect(warnings).toEqual(['There seems to be speech from 0:06.0 to 0:09.0, but the model gives no text for it.']);
   });
 
   it('is told of where its text is not sure', async () => {
@@ -166,7 +166,7 @@ describe('speech that no segment covers', () => {
     const attempt = { text: [[0.3, 2.8, ' Go on.']] as Text, ...wrong };
     const { segments, warnings } = await transcribed(middle, { 0: around, 3.2: attempt });
     expect(segments).toHaveLength(2);
-    expect(warnings).toEqual(['Somebody seems to speak from 0:03.5 to 0:06.0, but no text came of it.']);
+    expect(warnings).toEqual(['There seems to be speech from 0:03.5 to 0:06.0, but the model gives no text for it.']);
   });
 
   it('is bounded in what it costs, however much the detector hears', async () => {

@@ -1,7 +1,7 @@
 /** Texts that repeat themselves: they are ended early, unless they are kept. */
 import { describe, expect, it } from 'vitest';
 import type { EncodedWindow, SearchOptions } from '../../lib/engine/tasks.js';
-import { isTrusted } from '../../lib/whisper/decoding/audio-context.js';
+import { isPlausible } from '../../lib/whisper/decoding/audio-context.js';
 import { decodeWithFallback, type SearchAttempt } from '../../lib/whisper/decoding/fallback.js';
 import type { Decoding } from '../../lib/whisper/decoding/resolve.js';
 import type { Search, SearchResult } from '../../lib/whisper/model/search.js';
@@ -73,9 +73,9 @@ describe('a text that repeats itself', () => {
 
   it('is less tolerated in a short window', () => {
     const attempt = { averageLogProbability: -0.3, ended: true } as SearchAttempt;
-    expect(isTrusted({ ...attempt, compressionRatio: 1.6 }, false, decoding)).toBe(true);
-    expect(isTrusted({ ...attempt, compressionRatio: 2 }, false, decoding)).toBe(false);
+    expect(isPlausible({ ...attempt, compressionRatio: 1.6 }, false, decoding)).toBe(true);
+    expect(isPlausible({ ...attempt, compressionRatio: 2 }, false, decoding)).toBe(false);
     const strict = { ...decoding, compressionRatioThreshold: 1.5 };
-    expect(isTrusted({ ...attempt, compressionRatio: 1.6 }, false, strict)).toBe(false);
+    expect(isPlausible({ ...attempt, compressionRatio: 1.6 }, false, strict)).toBe(false);
   });
 });

@@ -107,7 +107,7 @@ describe('a broken or hostile file', () => {
       'one.safetensors': file({ a: tensor(0, 8) }, 8),
     });
     await expect(openSafetensors(directory)).rejects.toThrow(
-      "places tensor 'z' in one.safetensors, which does not hold it",
+      "places tensor 'z' in one.safetensors, which does not contain it",
     );
   });
 
@@ -142,7 +142,7 @@ describe('a checkpoint', () => {
 
   it.each<[string, () => string, string]>([
     ['there is no such folder', () => join(root, 'none'), 'There is no folder'],
-    ['config.json is missing', () => folder({}), 'holds no config.json'],
+    ['config.json is missing', () => folder({}), 'contains no config.json'],
     ['config.json is not JSON', () => folder({ 'config.json': '{oops' }), 'config.json is not JSON'],
     [
       'the shapes are of another config',

@@ -98,7 +98,7 @@ describe('the prompt', () => {
     noTimestampsToken: 9,
     timestampBegin: 10,
     timestampEnd: 14,
-    usual: { language: null, task: null },
+    defaults: { language: null, task: null },
     forced: { language: null, task: null },
     alignmentWarning: null,
     noSpeechToken: 8,

@@ -2,12 +2,12 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { check } from '../../lib/options/options.js';
 import { Voice } from '../../lib/vad/voice.js';
-import { isUnbelievable, isUnheard } from '../../lib/whisper/decoding/silence.js';
+import { hasVoice, isUncertain } from '../../lib/whisper/decoding/silence.js';
 import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
 import { isKnownInvention } from '../../lib/whisper/transcription/inventions.js';
-import { TranscriptionState } from '../../lib/whisper/transcription/state.js';
 import { transcribeOptions } from '../../lib/whisper/transcription/options.js';
 import type { Draft } from '../../lib/whisper/transcription/segment-builder.js';
+import { TranscriptionState } from '../../lib/whisper/transcription/state.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
 import { joined, samplesOf } from '../audio/support.js';
 import { referenceFolder } from './stored.js';
@@ -21,13 +21,13 @@ describe('the rule', () => {
   const frames = (...runs: [number, number][]) =>
     new Voice(Float32Array.from(runs.flatMap(([count, probability]) => new Array<number>(count).fill(probability))));
   it.each([
-    ['nothing', frames([900, 0.02]), true],
-    ['music that is taken for a voice now and then', frames([50, 0.1], [4, 0.9], [50, 0.1], [4, 0.6], [50, 0.1]), true],
-    ['a short word', frames([400, 0.02], [5, 0.95], [400, 0.02]), false],
-    ['singing, improbable but long', frames([200, 0.1], [20, 0.3], [100, 0.1], [20, 0.3]), false],
-    ['speech', frames([100, 0.99]), false],
-  ])('the detector hears nobody, or somebody: %s', (_, voice, unheard) => {
-    expect(isUnheard(voice)).toBe(unheard);
+    ['nothing', frames([900, 0.02]), false],
+    ['music with short detections', frames([50, 0.1], [4, 0.9], [50, 0.1], [4, 0.6], [50, 0.1]), false],
+    ['a short word', frames([400, 0.02], [5, 0.95], [400, 0.02]), true],
+    ['singing, improbable but long', frames([200, 0.1], [20, 0.3], [100, 0.1], [20, 0.3]), true],
+    ['speech', frames([100, 0.99]), true],
+  ])('a window has speech, or not: %s', (_, voice, expected) => {
+    expect(hasVoice(voice)).toBe(expected);
   });
 
   const sure = { noSpeechProbability: 0.05, averageLogProbability: -0.3, compressionRatio: 1.2 };
@@ -36,8 +36,8 @@ describe('the rule', () => {
     [{ noSpeechProbability: 0.3 }, true],
     [{ averageLogProbability: -0.8 }, true],
     [{ compressionRatio: 2.5 }, true],
-  ])('where it hears nobody, only a model that is nearly certain is believed: %o', (doubt, unbelievable) => {
-    expect(isUnbelievable({ ...sure, ...doubt }, { compressionRatioThreshold: 2.4 })).toBe(unbelievable);
+  ])('without detected speech, only a nearly certain text is kept: %o', (doubt, uncertain) => {
+    expect(isUncertain({ ...sure, ...doubt }, { compressionRatioThreshold: 2.4 })).toBe(uncertain);
   });
 
   it('knows what Whisper invents, whatever its case and marks', () => {

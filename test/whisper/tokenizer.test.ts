@@ -127,7 +127,7 @@ describe('load refuses', () => {
     [
       'no tokenizer at all',
       { 'tokenizer.json': null, 'vocab.json': null },
-      'holds neither tokenizer.json nor vocab.json',
+      'contains neither tokenizer.json nor vocab.json',
     ],
     ['no merges', { 'tokenizer.json': null, 'merges.txt': null }, 'holds vocab.json but no merges.txt'],
     ['broken merges', { 'tokenizer.json': null, 'merges.txt': 'a b c\n' }, "merges.txt has the line 'a b c'"],
@@ -205,7 +205,7 @@ describe('alignment heads that the decoder does not have', () => {
     );
     expect(expected.warnings).toEqual([]);
     expect(made.warnings).toEqual([
-      'The checkpoint names alignment heads that it does not have (11/3 of 3 layers of 4 heads), so word times are computed from all heads of the later half of its layers; give alignmentHeads if you know better ones.',
+      'The checkpoint names alignment heads that it does not have (11/3 of 3 layers of 4 heads), so word times are computed from all heads of the later half of its layers; set alignmentHeads if you know better ones.',
     ]);
     expect(made.incomplete).toBe(false);
     expect(made.segments).toEqual(expected.segments);

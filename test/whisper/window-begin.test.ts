@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { WhisperTokenizer } from '../../lib/whisper/checkpoint/tokenizer.js';
 import { type Draft, SegmentBuilder } from '../../lib/whisper/transcription/segment-builder.js';
-import { beginInPause, endBy } from '../../lib/whisper/transcription/window-begin.js';
+import { beginInPause, cutOff } from '../../lib/whisper/transcription/window-begin.js';
 
 /** Frames of 20 ms, '#' loud and '.' quiet. */
 const frames = (text: string) => Float64Array.from(text, (one) => (one === '#' ? 0.9 : 0.1));
@@ -31,12 +31,12 @@ describe('a window begins', () => {
 it('no segment ends behind the beginning of the next window, and none is heard twice', () => {
   const word = (start: number, end: number) => ({ word: ' a', start, end, probability: 1 });
   const last = { start: 2, end: 5.6, words: [word(2, 5.1), word(5.1, 5.6)] };
-  expect(endBy(last, 5.3)).toBe(true);
+  expect(cutOff(last, 5.3)).toBe(true);
   expect(last).toEqual({ start: 2, end: 5.3, words: [word(2, 5.1), word(5.1, 5.3)] });
   const behind = { start: 5.4, end: 5.6 };
-  expect(endBy(behind, 5.3)).toBe(false);
+  expect(cutOff(behind, 5.3)).toBe(false);
   expect(behind).toEqual({ start: 5.4, end: 5.6 });
-  expect(endBy(undefined, 5.3)).toBe(true);
+  expect(cutOff(undefined, 5.3)).toBe(true);
 });
 
 it('a segment ends with what was heard, whatever time the model wrote', () => {

@@ -4,14 +4,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readCheckpoint } from '../../lib/whisper/checkpoint/checkpoint.js';
 import type { WhisperTokenizer } from '../../lib/whisper/checkpoint/tokenizer.js';
 import { splitWords } from '../../lib/whisper/decoding/split-words.js';
-import { guard, looksInvented } from '../../lib/whisper/transcription/hallucination.js';
+import { looksHallucinated, skipHallucinations } from '../../lib/whisper/transcription/hallucination.js';
 import type { Word } from '../../lib/whisper/transcription/types.js';
 import {
   addWords,
-  cutLong,
+  defaultPunctuations,
   joinTokens,
   mergePunctuations,
-  usualPunctuations,
+  shortenLongWords,
 } from '../../lib/whisper/transcription/words.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
 import { referenceFolder } from './stored.js';
@@ -45,7 +45,7 @@ describe('words', () => {
     expect(found.map(({ text }) => text)).toEqual(words);
     expect(found.flatMap((word) => word.tokens)).toEqual(tokens);
     const timed = found.map(({ text, tokens: own }) => ({ word: text, tokens: own, start: 0, end: 0, probability: 1 }));
-    mergePunctuations(timed, usualPunctuations.prepend, usualPunctuations.append);
+    mergePunctuations(timed, defaultPunctuations.prepend, defaultPunctuations.append);
     expect(timed.map(({ word }) => word)).toEqual(merged);
   });
 
@@ -56,8 +56,8 @@ describe('words', () => {
         own.map((id, i) => ({ id, probability, start: i === 0 ? start : end, end })),
       );
       const words = joinTokens(tokens, 'en', tokenizer);
-      const lengths = cutLong(words);
-      mergePunctuations(words, usualPunctuations.prepend, usualPunctuations.append);
+      const lengths = shortenLongWords(words);
+      mergePunctuations(words, defaultPunctuations.prepend, defaultPunctuations.append);
       addWords(segments, { words, ...lengths }, (id) => id < 256, 7, last);
       expected.forEach((wanted, i) => {
         expect(segments[i].start).toBeCloseTo(wanted.start, 5);
@@ -85,27 +85,27 @@ describe('text that looks invented', () => {
   const segment = (own: Word[]) => ({ start: own[0].start, end: own[own.length - 1].end, words: own });
 
   it('has improbable words, very short or very long ones', () => {
-    expect(looksInvented(segment(words(0.9, 0.4)))).toBe(false);
-    expect(looksInvented(segment(words(0.1, 0.4)))).toBe(true);
-    expect(looksInvented(segment(words(0.9, 0.02)))).toBe(true);
-    expect(looksInvented(segment(words(0.9, 3)))).toBe(true);
-    expect(looksInvented(undefined)).toBe(false);
+    expect(looksHallucinated(segment(words(0.9, 0.4)))).toBe(false);
+    expect(looksHallucinated(segment(words(0.1, 0.4)))).toBe(true);
+    expect(looksHallucinated(segment(words(0.9, 0.02)))).toBe(true);
+    expect(looksHallucinated(segment(words(0.9, 3)))).toBe(true);
+    expect(looksHallucinated(undefined)).toBe(false);
   });
 
   const window = { begin: 100, duration: 30, windowEnd: 130, audioEnd: 500, lastEnd: 99.5 };
   it('is left out between silences, and the window goes on there', () => {
     const good = segment(words(0.9, 0.4, 100));
     const bad = segment(words(0.1, 0.4, 110));
-    expect(guard([good, bad], window, 2)).toEqual({ kept: 1, goOn: 110 });
-    expect(guard([good], window, 2)).toEqual({ kept: 1, goOn: null });
+    expect(skipHallucinations([good, bad], window, 2)).toEqual({ kept: 1, seek: 110 });
+    expect(skipHallucinations([good], window, 2)).toEqual({ kept: 1, seek: null });
   });
   it('at the beginning makes the window begin behind the silence before it', () => {
-    expect(guard([segment(words(0.1, 0.4, 105))], window, 2)).toEqual({ kept: 0, goOn: 105 });
+    expect(skipHallucinations([segment(words(0.1, 0.4, 105))], window, 2)).toEqual({ kept: 0, seek: 105 });
   });
   it('near the end of the audio ends it', () => {
     const near = { ...window, audioEnd: 112 };
     const good = segment(words(0.9, 0.4, 100));
-    expect(guard([good, segment(words(0.1, 0.4, 110))], near, 2)).toEqual({ kept: 1, goOn: 112 });
+    expect(skipHallucinations([good, segment(words(0.1, 0.4, 110))], near, 2)).toEqual({ kept: 1, seek: 112 });
   });
 });
 

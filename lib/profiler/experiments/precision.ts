@@ -1,7 +1,7 @@
 /** Measures a decode step with weights, caches or both in 8 bits, and compares it with the I/O model. */
 import type { FloatingType } from '../../element-types.js';
 import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
-import { type Precision, precisionWith, usualPrecision } from '../../whisper/model/precision.js';
+import { type Precision, precisionWith, uniformPrecision } from '../../whisper/model/precision.js';
 import { decoderShape, decodeStep, floorOf, memoryBytes, storageOf } from '../io-model/index.js';
 import type { MeasuredWhisper } from '../measuring/measured-whisper.js';
 import type { ProfileRow } from '../measuring/result.js';
@@ -24,7 +24,7 @@ type Own = Pick<OwnSettings, 'models' | 'batches' | 'tokens'>;
 export const precisionVariants = ['floating', 'int8 weights', 'int8 cache', 'int8 weights and cache'] as const;
 
 function variant(name: string, dtype: FloatingType): Precision {
-  const base = usualPrecision(dtype);
+  const base = uniformPrecision(dtype);
   const weights = name === 'int8 weights' || name === 'int8 weights and cache';
   const cache = name === 'int8 cache' || name === 'int8 weights and cache' ? 'int8' : dtype;
   return precisionWith(base, { ...(weights && { weights: 'int8', activations: 'int8' }), cache });

@@ -23,7 +23,7 @@ import {
 } from '../../whisper/model/decoder.js';
 import { recordEncoder } from '../../whisper/model/encoder.js';
 import { loadParameters, type Parameters } from '../../whisper/model/parameters.js';
-import { type DataType, type Precision, usualPrecision } from '../../whisper/model/precision.js';
+import { type DataType, type Precision, uniformPrecision } from '../../whisper/model/precision.js';
 import { keyValueCache } from '../../whisper/model/programs.js';
 import { ForcedTokens, type ForcedTokensResult } from './forced-tokens.js';
 
@@ -159,7 +159,7 @@ export class MeasuredWhisper {
    * MODEL_INVALID; rejects with the signal's reason.
    */
   static async open(checkpoint: Checkpoint, options: MeasuredOptions): Promise<MeasuredWhisper> {
-    const { device: kind, dtype, threads, batch, attention = {}, signal, precision = usualPrecision(dtype) } = options;
+    const { device: kind, dtype, threads, batch, attention = {}, signal, precision = uniformPrecision(dtype) } = options;
     const { generation, config, tokenizer } = checkpoint;
     const suppressed = await suppressionMask(generation, config.vocabulary, ['default'], true, tokenizer);
     const device = new Device(kind, { threads });

@@ -103,7 +103,7 @@ function generationConfig(config: WhisperConfig): GenerationConfig {
     suppressTokens: [],
     beginSuppressTokens: [],
     forcedDecoderIds: [],
-    usual: { language: null, task: null },
+    defaults: { language: null, task: null },
     forced: { language: null, task: null },
     maxInitialTimestamp: null,
     maxLength: targetPositions,

@@ -1,5 +1,4 @@
 /** Reads and checks a Whisper checkpoint. Its weights stay on disk until a device loads them. */
-
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OneheadError } from '../../errors.js';
@@ -30,20 +29,20 @@ export interface Checkpoint {
   generation: GenerationConfig;
   preprocessor: PreprocessorConfig;
   tensors: TensorIndex;
-  /** The tokenizer, which is parsed at the first call: a vocabulary of 50,000 tokens takes tens of megabytes. */
+  /** The tokenizer. It is parsed by the first call, since a vocabulary of 50,000 tokens takes tens of megabytes. */
   tokenizer(): Promise<WhisperTokenizer>;
 }
 
-/** True if generation_config.json gives the ids of the special tokens. */
-function namesTokens(generation: unknown): boolean {
+/** True if generation_config.json has the ids of the special tokens. */
+function hasTokenIds(generation: unknown): boolean {
   const {
-    no_timestamps_token_id: times,
+    no_timestamps_token_id: noTimestamps,
     is_multilingual: multilingual,
     lang_to_id: languages,
     task_to_id: tasks,
   } = (generation ?? {}) as Record<string, unknown>;
-  const some = (map: unknown) => typeof map === 'object' && map !== null && Object.keys(map).length > 0;
-  return typeof times === 'number' && (multilingual === false || (some(languages) && some(tasks)));
+  const hasEntries = (map: unknown) => typeof map === 'object' && map !== null && Object.keys(map).length > 0;
+  return typeof noTimestamps === 'number' && (multilingual === false || (hasEntries(languages) && hasEntries(tasks)));
 }
 
 async function readTokenizer(directory: string, generation: GenerationConfig): Promise<WhisperTokenizer> {
@@ -51,21 +50,21 @@ async function readTokenizer(directory: string, generation: GenerationConfig): P
   if (files === null) {
     throw new OneheadError(
       'MODEL_NOT_FOUND',
-      `${directory} holds neither tokenizer.json nor vocab.json and merges.txt; copy them from the model that this one was made from.`,
+      `${directory} contains neither tokenizer.json nor vocab.json and merges.txt; copy them from the model that this one was made from.`,
     );
   }
   return WhisperTokenizer.of(files, generation);
 }
 
-function once<Value>(make: () => Promise<Value>): () => Promise<Value> {
-  let made: Promise<Value> | undefined;
+function once<Value>(create: () => Promise<Value>): () => Promise<Value> {
+  let value: Promise<Value> | undefined;
   return () => {
-    made ??= make();
-    return made;
+    value ??= create();
+    return value;
   };
 }
 
-/** A checkpoint whose weight file describes the model, without config.json and the other files. */
+/** Makes a checkpoint from the description of a form without config.json and the other files. */
 function fromDescription(directory: string, format: CheckpointFormat, description: Description): Checkpoint {
   const { file, tensors } = description;
   const config = parseConfig(description.config, file);
@@ -77,8 +76,8 @@ function fromDescription(directory: string, format: CheckpointFormat, descriptio
 }
 
 /**
- * Reads the checkpoint in a folder or a file. Throws OneheadError MODEL_NOT_FOUND or MODEL_INVALID, which names the
- * file and what is wrong with it.
+ * Reads the checkpoint in a folder or a file. Throws OneheadError MODEL_NOT_FOUND or MODEL_INVALID; the message names
+ * the file and the problem.
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
   const status = await stat(path).catch(() => null);
@@ -98,30 +97,30 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
     await readConfig(path);
     throw new OneheadError(
       'MODEL_NOT_FOUND',
-      `${path} holds neither model.safetensors nor model.safetensors.index.json; give the folder of a Hugging Face Whisper checkpoint, or another form that docs/models.md lists.`,
+      `${path} contains neither model.safetensors nor model.safetensors.index.json; give the folder of a Hugging Face Whisper checkpoint, or another form that docs/models.md lists.`,
     );
   }
   return { ...(await readFolder(weights.directory, weights.tensors)), format: weights.format };
 }
 
-/** config.json of a Hugging Face folder. */
+/** Reads config.json of a Hugging Face folder. */
 async function readConfig(directory: string): Promise<unknown> {
   const json = await readJson(join(directory, 'config.json'));
   if (json !== null) return json;
   throw new OneheadError(
     'MODEL_NOT_FOUND',
-    `${directory} holds no config.json; give the folder of a Hugging Face Whisper checkpoint, or another form that docs/models.md lists.`,
+    `${directory} contains no config.json; give the folder of a Hugging Face Whisper checkpoint, or another form that docs/models.md lists.`,
   );
 }
 
-/** A Hugging Face folder whose tensors were already found. */
+/** Reads a Hugging Face folder whose tensors have been found. */
 async function readFolder(directory: string, tensors: TensorIndex): Promise<Omit<Checkpoint, 'format'>> {
   const file = (name: string) => join(directory, name);
   const configJson = await readConfig(directory);
   const config = parseConfig(configJson, file('config.json'));
   const generationJson = await readJson(file('generation_config.json'));
   // Only old or hand-made checkpoints need the ids from the vocabulary, which takes time to read.
-  const files = namesTokens(generationJson) ? null : await readTokenizerFiles(directory);
+  const files = hasTokenIds(generationJson) ? null : await readTokenizerFiles(directory);
   const special = files ? specialTokens(files) : new Map<string, number>();
   const generation = parseGenerationConfig(generationJson, file('generation_config.json'), config, special);
   let where = file('preprocessor_config.json');

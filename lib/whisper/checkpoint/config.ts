@@ -24,7 +24,7 @@ export interface WhisperConfig {
   mels: number;
   /** Encoder positions of a window: half its frames. */
   sourcePositions: number;
-  /** Decoder positions: the greatest number of tokens, prompt included. */
+  /** Decoder positions: the maximum number of tokens, including the prompt. */
   targetPositions: number;
   vocabulary: number;
   /** True if the output projection is the token embedding. */
@@ -41,7 +41,7 @@ export interface WhisperConfig {
 
 /**
  * Reads config.json. scale_embedding is ignored, as in transformers' Whisper decoder. Throws OneheadError
- * MODEL_INVALID, which names `where`, the file.
+ * MODEL_INVALID; the message names the file `where`.
  */
 export function parseConfig(json: unknown, where: string): WhisperConfig {
   const fields = new Fields(json, where);
@@ -55,9 +55,9 @@ export function parseConfig(json: unknown, where: string): WhisperConfig {
     if (width % count) fields.refuse(name, `a divisor of d_model (${width})`, count);
     return count;
   };
-  const shared = (name: string, of: number): number => {
-    const count = fields.count(name, 1024, of);
-    if (of % count) fields.refuse(name, `a divisor of the ${of} heads`, count);
+  const keyValueHeads = (name: string, queryHeads: number): number => {
+    const count = fields.count(name, 1024, queryHeads);
+    if (queryHeads % count) fields.refuse(name, `a divisor of the ${queryHeads} heads`, count);
     return count;
   };
   const encoderHeads = heads('encoder_attention_heads');
@@ -69,14 +69,14 @@ export function parseConfig(json: unknown, where: string): WhisperConfig {
       layers: fields.count('encoder_layers', 1024),
       heads: encoderHeads,
       feedForward: fields.count('encoder_ffn_dim', 1 << 20),
-      keyValueHeads: shared('encoder_key_value_heads', encoderHeads),
+      keyValueHeads: keyValueHeads('encoder_key_value_heads', encoderHeads),
     },
     decoder: {
       layers: fields.count('decoder_layers', 1024),
       heads: decoderHeads,
       feedForward: fields.count('decoder_ffn_dim', 1 << 20),
-      keyValueHeads: shared('decoder_key_value_heads', decoderHeads),
-      crossKeyValueHeads: shared('cross_key_value_heads', decoderHeads),
+      keyValueHeads: keyValueHeads('decoder_key_value_heads', decoderHeads),
+      crossKeyValueHeads: keyValueHeads('cross_key_value_heads', decoderHeads),
     },
     mels: fields.count('num_mel_bins', 1024, 80),
     sourcePositions: fields.count('max_source_positions', 1 << 20, 1500),
@@ -92,7 +92,7 @@ export function parseConfig(json: unknown, where: string): WhisperConfig {
   };
 }
 
-/** At least 8: the prompt takes four. */
+/** At least 8, since the prompt has four tokens. */
 function positions(fields: Fields): number {
   const count = fields.count('max_target_positions', 1 << 20, 448);
   return count >= 8 ? count : fields.refuse('max_target_positions', 'at least 8', count);
@@ -108,11 +108,11 @@ export interface GenerationConfig {
   startToken: number;
   endToken: number;
   noTimestampsToken: number | null;
-  /** The id of the first timestamp token, of 0 s; the vocabulary's size if the model has no timestamps. */
+  /** The id of the first timestamp token, which stands for 0 s; the size of the vocabulary if there is none. */
   timestampBegin: number;
   /**
-   * The id after the last timestamp token, of the window's end. Tokens that were added to the vocabulary have ids from
-   * here on.
+   * The id after the last timestamp token, which stands for the end of the window. Tokens that were added to the
+   * vocabulary have ids from here on.
    */
   timestampEnd: number;
   noSpeechToken: number | null;
@@ -124,29 +124,29 @@ export interface GenerationConfig {
   suppressTokens: number[];
   beginSuppressTokens: number[];
   forcedDecoderIds: [number, number | null][];
-  /** The checkpoint's defaults: a language's code (null: it is detected), and a task. */
-  usual: { language: string | null; task: Task | null };
-  /** Defaults from an old checkpoint's forced tokens, used where neither the call nor `usual` gives one. */
+  /** The checkpoint's default language (a code; null to detect it) and task. */
+  defaults: { language: string | null; task: Task | null };
+  /** Defaults from the forced tokens of an old checkpoint, used if neither the call nor `defaults` sets any. */
   forced: { language: string | null; task: Task | null };
-  /** Greatest first timestamp, in steps of 20 ms, or null for any. */
+  /** The maximum first timestamp, in steps of 20 ms, or null for any. */
   maxInitialTimestamp: number | null;
-  /** Greatest number of tokens of a window, prompt included. */
+  /** The maximum number of tokens of a window, including the prompt. */
   maxLength: number;
   /** [layer, head] of the cross-attention heads from which word times are computed. */
   alignmentHeads: [number, number][];
-  /** Why `alignmentHeads` are not those that the checkpoint names, or null. Shown to callers who ask for words. */
+  /** The warning for calls with word times if the checkpoint's alignment heads are invalid; otherwise null. */
   alignmentWarning: string | null;
 }
 
-/** The language of the text: the spoken language, or English. */
+/** 'transcribe' writes the spoken language, 'translate' English. */
 export type Task = 'transcribe' | 'translate';
 
 /** Ids of special tokens by their text, such as '<|notimestamps|>'. */
 export type SpecialTokens = ReadonlyMap<string, number>;
 
 /**
- * Reads generation_config.json (null: the file is absent). Missing fields are taken from config.json and the
- * tokenizer's special tokens. Throws OneheadError MODEL_INVALID, which names `where`, the file.
+ * Reads generation_config.json (null if the file is absent). Missing fields are taken from config.json and the
+ * tokenizer's special tokens. Throws OneheadError MODEL_INVALID; the message names the file `where`.
  */
 export function parseGenerationConfig(
   json: unknown,
@@ -182,7 +182,7 @@ export function parseGenerationConfig(
   }
   const multilingual = fields.flag('is_multilingual', languages.size > 0 && vocabulary >= 51865);
   if (multilingual && !languages.has('en')) {
-    fields.refuse('lang_to_id', "Whisper's languages, '<|en|>' among them", [...languages.keys()]);
+    fields.refuse('lang_to_id', "Whisper's languages, including '<|en|>'", [...languages.keys()]);
   }
   const startToken = fields.token('decoder_start_token_id', vocabulary, config.startToken);
   const endToken = fields.token('eos_token_id', vocabulary, config.endToken);
@@ -212,7 +212,7 @@ export function parseGenerationConfig(
       ? fields.tokens('begin_suppress_tokens', vocabulary)
       : config.beginSuppressTokens,
     forcedDecoderIds,
-    usual: multilingual ? usual(fields, languages) : { language: null, task: null },
+    defaults: multilingual ? checkpointDefaults(fields, languages) : { language: null, task: null },
     forced: multilingual
       ? { language: forcedOf(languages), task: forcedOf(tasks) as Task | null }
       : { language: null, task: null },
@@ -222,12 +222,12 @@ export function parseGenerationConfig(
   };
 }
 
-/** The language (given as token, code or English name) and task that a fine-tuned checkpoint is for. */
-function usual(fields: Fields, languages: ReadonlyMap<string, number>): GenerationConfig['usual'] {
+/** The language (a token, code or English name in the file) and task for which a checkpoint was fine-tuned. */
+function checkpointDefaults(fields: Fields, languages: ReadonlyMap<string, number>): GenerationConfig['defaults'] {
   const language = fields.text('language', '');
   const task = fields.text('task', '');
-  const plain = language.replace(/^<\||\|>$/g, '');
-  const code = languages.has(plain) ? plain : languageCode(plain);
+  const name = language.replace(/^<\||\|>$/g, '');
+  const code = languages.has(name) ? name : languageCode(name);
   if (language !== '' && (code === null || !languages.has(code))) {
     fields.refuse('language', 'a language of lang_to_id', language);
   }
@@ -236,14 +236,14 @@ function usual(fields: Fields, languages: ReadonlyMap<string, number>): Generati
 }
 
 /**
- * The heads that the checkpoint names. If it names none, or heads that the decoder does not have (distilled models keep
- * their teacher's list), all heads of the later half of the layers, as in openai/whisper.
+ * The alignment heads that the checkpoint names. If it names none, or heads that the decoder does not have (distilled
+ * models keep their teacher's list), these are all heads of the later half of the layers, as in openai/whisper.
  */
 function alignmentHeads(
   fields: Fields,
   { decoder }: WhisperConfig,
 ): Pick<GenerationConfig, 'alignmentHeads' | 'alignmentWarning'> {
-  const named = fields.pairs('alignment_heads', 1 << 20, { least: 0, what: '[layer, head]' });
+  const named = fields.pairs('alignment_heads', 1 << 20, { minimum: 0, what: '[layer, head]' });
   const unknown = named.find(([layer, head]) => layer >= decoder.layers || head === null || head >= decoder.heads);
   if (named.length > 0 && !unknown) return { alignmentHeads: named as [number, number][], alignmentWarning: null };
   const layers = Array.from({ length: decoder.layers }, (_, layer) => layer).slice(Math.floor(decoder.layers / 2));
@@ -252,7 +252,9 @@ function alignmentHeads(
       Array.from({ length: decoder.heads }, (_, head): [number, number] => [layer, head]),
     ),
     alignmentWarning: unknown
-      ? `The checkpoint names alignment heads that it does not have (${unknown.join('/')} of ${decoder.layers} layers of ${decoder.heads} heads), so word times are computed from all heads of the later half of its layers; give alignmentHeads if you know better ones.`
+      ? `The checkpoint names alignment heads that it does not have (${unknown.join('/')} of ${decoder.layers} layers of ` +
+        `${decoder.heads} heads), so word times are computed from all heads of the later half of its layers; set ` +
+        'alignmentHeads if you know better ones.'
       : null,
   };
 }
@@ -272,8 +274,8 @@ export interface PreprocessorConfig {
 }
 
 /**
- * Reads preprocessor_config.json, or feature_extractor of processor_config.json (null: both are absent). Throws
- * OneheadError MODEL_INVALID, which names `where`, the file.
+ * Reads preprocessor_config.json, or feature_extractor of processor_config.json (null if both are absent). Throws
+ * OneheadError MODEL_INVALID; the message names the file `where`.
  */
 export function parsePreprocessorConfig(json: unknown, where: string, config: WhisperConfig): PreprocessorConfig {
   const fields = new Fields(json ?? {}, where);
@@ -283,11 +285,12 @@ export function parsePreprocessorConfig(json: unknown, where: string, config: Wh
   const fftSize = fields.count('n_fft', 1 << 16, 400);
   if (fftSize % 2 || fftSize < hop) fields.refuse('n_fft', `an even number of at least hop_length (${hop})`, fftSize);
   const frames = 2 * config.sourcePositions;
-  const stated = fields.count('nb_max_frames', 1 << 24, frames);
-  if (stated !== frames) {
+  const maximumFrames = fields.count('nb_max_frames', 1 << 24, frames);
+  if (maximumFrames !== frames) {
     throw new OneheadError(
       'MODEL_INVALID',
-      `${where}: expected nb_max_frames to be twice config.json's max_source_positions (${frames}) but found ${stated}; the two files do not belong together.`,
+      `${where}: expected nb_max_frames to be twice config.json's max_source_positions (${frames}) but found ` +
+        `${maximumFrames}; the two files do not belong together.`,
     );
   }
   const sampleRate = fields.count('sampling_rate', 768_000, 16000);

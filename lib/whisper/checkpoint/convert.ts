@@ -28,50 +28,51 @@ export type PoolingMethod = (typeof poolingMethods)[number];
 
 export interface ConvertOptions {
   /**
-   * Key/value heads of the result: 1 is multi-query. The number of query heads repeats them, for programs that know
-   * only multi-head attention. Unchanged by default.
+   * Number of key/value heads in the result: 1 for multi-query attention; the number of query heads repeats the heads,
+   * for programs that support only multi-head attention. Default: unchanged.
    */
   keyValueHeads?: number;
-  /** The attention layers to convert; the decoder's cross- and self-attention by default. */
+  /** The attention layers to convert. Default: the decoder's cross-attention and self-attention. */
   parts?: readonly ConvertiblePart[];
-  /** How heads are pooled; 'mean' by default. */
+  /** How heads are pooled. Default: 'mean'. */
   method?: PoolingMethod;
   /**
    * Stores the weights of matrix products in 8 bits, except those that would lose too much precision. Cannot be
    * combined with `keyValueHeads`.
    */
   quantize?: 'int8';
+  /** Aborts the conversion; the promise rejects with the signal's reason. */
   signal?: AbortSignal;
 }
 
-/** The options that change heads. */
-type Heads = Required<Omit<ConvertOptions, 'signal' | 'quantize'>>;
+/** The options for converting heads, with all defaults. */
+type HeadOptions = Required<Omit<ConvertOptions, 'signal' | 'quantize'>>;
 
 export interface ConvertResult {
   /** The form of the source checkpoint. */
   format: CheckpointFormat;
   /** Number of parameters before and after. */
   parameters: [number, number];
-  /** Bytes of one window's key/value caches in a 16-bit type, before and after. */
+  /** Bytes of one window's self-attention and cross-attention caches in a 16-bit type, before and after. */
   cacheBytes: [number, number];
   /** Names of weights that were not quantized, because 8 bits would lose too much precision. */
   sensitive: string[];
 }
 
-/** The fields of config.json for key/value heads. An absent field means one for each query head. */
+/** The fields of config.json for key/value heads. If one is absent, there is a key/value head for each query head. */
 const fields: Record<ConvertiblePart, string> = {
   encoder: 'encoder_key_value_heads',
   self: 'decoder_key_value_heads',
   cross: 'cross_key_value_heads',
 };
 
-function headsOf(config: WhisperConfig, part: ConvertiblePart): { heads: number; shared: number } {
+function headsOf(config: WhisperConfig, part: ConvertiblePart): { heads: number; keyValueHeads: number } {
   const { encoder, decoder } = config;
-  if (part === 'encoder') return { heads: encoder.heads, shared: encoder.keyValueHeads };
-  return { heads: decoder.heads, shared: part === 'self' ? decoder.keyValueHeads : decoder.crossKeyValueHeads };
+  if (part === 'encoder') return { heads: encoder.heads, keyValueHeads: encoder.keyValueHeads };
+  return { heads: decoder.heads, keyValueHeads: part === 'self' ? decoder.keyValueHeads : decoder.crossKeyValueHeads };
 }
 
-/** The part that a key or value projection belongs to, or null for any other tensor. */
+/** Returns the part of a key or value projection; null for any other tensor. */
 function partOf(name: string): ConvertiblePart | null {
   const match =
     /^(?:model\.)?(encoder|decoder)\.layers\.\d+\.(self_attn|encoder_attn)\.[kv]_proj\.(?:weight|bias)$/.exec(name);
@@ -79,7 +80,8 @@ function partOf(name: string): ConvertiblePart | null {
   return match[2] === 'encoder_attn' ? 'cross' : match[1] === 'encoder' ? 'encoder' : 'self';
 }
 
-function check(config: WhisperConfig, { keyValueHeads, parts, method }: Heads): void {
+/** Throws OneheadError INVALID_ARGUMENT if the heads cannot be converted. */
+function checkHeads(config: WhisperConfig, { keyValueHeads, parts, method }: HeadOptions): void {
   const invalid = (message: string): never => {
     throw new OneheadError('INVALID_ARGUMENT', message);
   };
@@ -88,17 +90,21 @@ function check(config: WhisperConfig, { keyValueHeads, parts, method }: Heads): 
       `Expected the key/value heads to be a whole number of at least 1 but received ${described(keyValueHeads)}.`,
     );
   }
-  if (!poolingMethods.includes(method))
+  if (!poolingMethods.includes(method)) {
     invalid(`Expected method to be ${poolingMethods.join(', ')} but received ${described(method)}.`);
-  if (parts.length === 0)
+  }
+  if (parts.length === 0) {
     invalid(`Expected at least one of the parts ${convertibleParts.join(', ')} but received none.`);
+  }
   for (const part of parts) {
-    if (!convertibleParts.includes(part))
+    if (!convertibleParts.includes(part)) {
       invalid(`Expected parts among ${convertibleParts.join(', ')} but received ${described(part)}.`);
-    const { heads, shared } = headsOf(config, part);
-    if (heads % keyValueHeads || (shared % keyValueHeads && keyValueHeads % shared)) {
+    }
+    const { heads, keyValueHeads: current } = headsOf(config, part);
+    if (heads % keyValueHeads || (current % keyValueHeads && keyValueHeads % current)) {
       invalid(
-        `${part}: ${shared} key/value heads of ${heads} query heads cannot be converted to ${keyValueHeads}; give a divisor of ${heads} that divides ${shared} or is a multiple of it.`,
+        `${part}: ${current} key/value heads of ${heads} query heads cannot be converted to ${keyValueHeads}; give a ` +
+          `divisor of ${heads} that divides ${current} or is a multiple of it.`,
       );
     }
   }
@@ -107,22 +113,22 @@ function check(config: WhisperConfig, { keyValueHeads, parts, method }: Heads): 
 const codecs = {
   float32: {
     bytes: 4,
-    read: (view: DataView, at: number) => view.getFloat32(at, true),
-    write: (view: DataView, at: number, value: number) => view.setFloat32(at, value, true),
+    read: (view: DataView, offset: number) => view.getFloat32(offset, true),
+    write: (view: DataView, offset: number, value: number) => view.setFloat32(offset, value, true),
   },
   float16: {
     bytes: 2,
-    read: (view: DataView, at: number) => float16ToNumber(view.getUint16(at, true)),
-    write: (view: DataView, at: number, value: number) => view.setUint16(at, numberToFloat16(value), true),
+    read: (view: DataView, offset: number) => float16ToNumber(view.getUint16(offset, true)),
+    write: (view: DataView, offset: number, value: number) => view.setUint16(offset, numberToFloat16(value), true),
   },
   bfloat16: {
     bytes: 2,
-    read: (view: DataView, at: number) => bfloat16ToNumber(view.getUint16(at, true)),
-    write: (view: DataView, at: number, value: number) => view.setUint16(at, numberToBfloat16(value), true),
+    read: (view: DataView, offset: number) => bfloat16ToNumber(view.getUint16(offset, true)),
+    write: (view: DataView, offset: number, value: number) => view.setUint16(offset, numberToBfloat16(value), true),
   },
 };
 
-/** Reproducible normally distributed numbers, with the standard deviation of Whisper's initial weights. */
+/** Returns a reproducible source of normally distributed numbers, with the deviation of Whisper's initial weights. */
 function randomInitializer(): () => number {
   let state = 1;
   const uniform = () => {
@@ -142,25 +148,26 @@ function convertHeads(
   random: () => number,
 ): Buffer {
   const { bytes, read, write } = codecs[dtype];
-  const perHead = data.length / bytes / from;
+  const headElements = data.length / bytes / from;
   if (to >= from) {
-    const head = (index: number) => data.subarray(index * perHead * bytes, (index + 1) * perHead * bytes);
+    const headBytes = headElements * bytes;
+    const head = (index: number) => data.subarray(index * headBytes, (index + 1) * headBytes);
     return Buffer.concat(Array.from({ length: to }, (_, index) => head(Math.floor((index * from) / to))));
   }
   const group = from / to;
   const source = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  const result = Buffer.alloc(perHead * to * bytes);
+  const result = Buffer.alloc(headElements * to * bytes);
   const target = new DataView(result.buffer, result.byteOffset, result.byteLength);
   const pooled = (head: number, element: number): number => {
     if (method === 'random') return random();
     const members = method === 'first' ? 1 : group;
     let sum = 0;
-    for (let i = 0; i < members; ++i) sum += read(source, ((head * group + i) * perHead + element) * bytes);
+    for (let i = 0; i < members; ++i) sum += read(source, ((head * group + i) * headElements + element) * bytes);
     return sum / members;
   };
   for (let head = 0; head < to; ++head) {
-    for (let element = 0; element < perHead; ++element) {
-      write(target, (head * perHead + element) * bytes, pooled(head, element));
+    for (let element = 0; element < headElements; ++element) {
+      write(target, (head * headElements + element) * bytes, pooled(head, element));
     }
   }
   return result;
@@ -168,7 +175,8 @@ function convertHeads(
 
 const weightFile = /\.(safetensors|bin|pt|pth|ckpt|msgpack|h5|onnx)$|\.index\.json$/;
 
-function card(original: string, config: WhisperConfig, { keyValueHeads, parts, method }: Heads): string {
+/** Returns a model card with a section about the converted heads. */
+function modelCard(original: string, config: WhisperConfig, { keyValueHeads, parts, method }: HeadOptions): string {
   const lines = parts.map(
     (part) => `- \`${fields[part]}\`: ${keyValueHeads} (query heads: ${headsOf(config, part).heads})`,
   );
@@ -176,20 +184,22 @@ function card(original: string, config: WhisperConfig, { keyValueHeads, parts, m
 
 ## Converted key/value heads
 
-\`onehead convert --kv-heads ${keyValueHeads} --parts ${parts.join(',')} --method ${method}\` changed the key/value heads of this checkpoint. config.json says how
-many there are, in fields that stock transformers does not know; a part without its field has one for each query head:
+\`onehead convert --kv-heads ${keyValueHeads} --parts ${parts.join(',')} --method ${method}\` changed the number of
+key/value heads of this checkpoint. It is in these fields of config.json, which transformers does not support; a part
+without its field has a key/value head for each query head:
 
 ${lines.join('\n')}
 
-\`k_proj\` and \`v_proj\` of these parts are [key/value heads x head size, width]; query head i reads key/value head i x (key/value heads) /
-(query heads), rounded down. To load the model in transformers, repeat the heads: \`onehead convert\` with as many key/value heads as query
-heads does it, and the result computes the same. If heads were pooled, the model must be trained further before it is useful.
+\`k_proj\` and \`v_proj\` of these parts are [key/value heads x head size, width]. Query head i uses key/value head
+i x (key/value heads) / (query heads), rounded down. To load the model in transformers, convert it again with as many
+key/value heads as query heads, which repeats the heads and does not change the results. If heads were pooled, the model
+must be trained further before it is useful.
 `;
 }
 
 /**
- * The text of a JSON object with fields set, or removed if null. The rest stays as it was written, because some readers
- * distinguish 0.0 from 0.
+ * Returns the text of a JSON object with fields set, or removed if null. All other text is unchanged, because some
+ * readers distinguish 0.0 from 0.
  */
 function withFields(text: string, changes: readonly [string, number | null][]): string {
   let changed = text.trimEnd();
@@ -201,22 +211,20 @@ function withFields(text: string, changes: readonly [string, number | null][]): 
   return `${changed}\n`;
 }
 
-/** Creates the folder, or accepts an empty one. Nothing is overwritten. */
-async function emptyFolder(directory: string): Promise<void> {
-  let found: string[];
+/** Creates a folder, or accepts an empty one. Throws OneheadError INVALID_ARGUMENT if it has files. */
+async function createFolder(directory: string): Promise<void> {
+  let names: string[];
   try {
     makeFolder(directory);
-    found = await readdir(directory);
+    names = await readdir(directory);
   } catch (cause) {
     throw new OneheadError(
       'INVALID_ARGUMENT',
       `Cannot write to ${directory}: ${(cause as Error).message}; give another folder.`,
-      {
-        cause,
-      },
+      { cause },
     );
   }
-  if (found.length > 0) {
+  if (names.length > 0) {
     throw new OneheadError(
       'INVALID_ARGUMENT',
       `${directory} is not empty; give a new folder for the converted checkpoint.`,
@@ -224,15 +232,15 @@ async function emptyFolder(directory: string): Promise<void> {
   }
 }
 
-/** The tensors under transformers' names, each once. */
+/** Returns the tensors by transformers' names, without duplicates. */
 function namedTensors({ config, tensors, description }: Checkpoint): TensorIndex {
   if (description) return new Map([...tensors].map(([name, entry]) => [`model.${name}`, entry]));
   if (!config.tiedEmbeddings || !tensors.has('proj_out.weight')) return tensors;
-  // pytorch_model.bin holds the tied embedding under both names.
+  // pytorch_model.bin has the tied embedding under both names.
   return new Map([...tensors].filter(([name]) => name !== 'proj_out.weight'));
 }
 
-/** Writes the files beside the weights: copied from the folder, or made from the description of another form. */
+/** Writes all files other than the weights: copies them from the folder, or makes them from a description. */
 async function writeFiles({ directory, format, description }: Checkpoint, to: string): Promise<void> {
   if (!description) {
     for (const name of await readdir(directory)) {
@@ -259,9 +267,9 @@ async function writeFiles({ directory, format, description }: Checkpoint, to: st
 
 /**
  * Writes a checkpoint to a new folder in Hugging Face's form, with all weights in one model.safetensors. Weights keep
- * their dtypes; quantized ones are decoded to float32. If the key/value heads change, config.json and the model card
- * say so. Throws OneheadError INVALID_ARGUMENT, MODEL_NOT_FOUND or MODEL_INVALID, or rejects with the signal's reason;
- * then the folder is left empty.
+ * their dtypes; those in encodings that safetensors lacks are decoded to float32. If the key/value heads change,
+ * config.json and the model card record it. Throws OneheadError INVALID_ARGUMENT, MODEL_NOT_FOUND or MODEL_INVALID, or
+ * rejects with the signal's reason; the folder is then left empty.
  */
 export async function convertCheckpoint(
   from: string,
@@ -279,14 +287,14 @@ export async function convertCheckpoint(
       quantize,
     );
   }
-  const heads: Heads | null =
+  const heads: HeadOptions | null =
     keyValueHeads === undefined ? null : { parts: ['cross', 'self'], method: 'mean', ...options, keyValueHeads };
-  if (heads) check(config, heads);
+  if (heads) checkHeads(config, heads);
   if (resolve(from) === resolve(to)) {
     throw new OneheadError('INVALID_ARGUMENT', `${to} is the checkpoint itself; give a new folder.`);
   }
-  await emptyFolder(to);
-  const converted = (name: string): ConvertiblePart | null => {
+  await createFolder(to);
+  const convertedPart = (name: string): ConvertiblePart | null => {
     const part = partOf(name);
     return part && heads?.parts.includes(part) ? part : null;
   };
@@ -295,34 +303,35 @@ export async function convertCheckpoint(
     const sensitive = quantize
       ? await writeQuantized(join(to, 'model.safetensors'), namedTensors(checkpoint), signal)
       : [];
-    if (!quantize)
+    if (!quantize) {
       await writeSafetensors(
         join(to, 'model.safetensors'),
         namedTensors(checkpoint),
         (name, { shape }) => {
-          const part = converted(name);
-          return part && heads ? (shape[0] / headsOf(config, part).shared) * heads.keyValueHeads : shape[0];
+          const part = convertedPart(name);
+          return part && heads ? (shape[0] / headsOf(config, part).keyValueHeads) * heads.keyValueHeads : shape[0];
         },
         (name, data, { dtype }) => {
-          const part = converted(name);
+          const part = convertedPart(name);
           if (!part || !heads) return data;
-          const { shared } = headsOf(config, part);
-          return convertHeads(data, dtype as keyof typeof codecs, shared, heads.keyValueHeads, heads.method, random);
+          const current = headsOf(config, part).keyValueHeads;
+          return convertHeads(data, dtype as keyof typeof codecs, current, heads.keyValueHeads, heads.method, random);
         },
         signal,
       );
+    }
     await writeFiles(checkpoint, to);
     if (heads) {
-      const wanted = heads.parts.map((part): [string, number | null] => [
+      const changes = heads.parts.map((part): [string, number | null] => [
         fields[part],
         headsOf(config, part).heads === heads.keyValueHeads ? null : heads.keyValueHeads,
       ]);
-      await writeFile(join(to, 'config.json'), withFields(await readFile(join(to, 'config.json'), 'utf8'), wanted));
+      await writeFile(join(to, 'config.json'), withFields(await readFile(join(to, 'config.json'), 'utf8'), changes));
       const readme = await readFile(join(to, 'README.md'), 'utf8').catch(() => '# Whisper');
-      await writeFile(join(to, 'README.md'), card(readme, config, heads));
+      await writeFile(join(to, 'README.md'), modelCard(readme, config, heads));
     }
-    const result = await readCheckpoint(to); // checks what was written
-    const [before, after] = [config, result.config].map((one) => checkpointSizes(one, 2));
+    const result = await readCheckpoint(to); // checks the written files
+    const [before, after] = [config, result.config].map((sizes) => checkpointSizes(sizes, 2));
     const caches = ({ selfCacheBytes, crossCacheBytes }: typeof before) => selfCacheBytes + crossCacheBytes;
     return {
       format: checkpoint.format,

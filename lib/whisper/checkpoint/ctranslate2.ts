@@ -24,7 +24,7 @@ import { suppressedTokens, tokenizerOf, vocabularyOf } from './vocabulary.js';
 
 type Scales = NonNullable<TensorEntry['scales']>;
 
-/** The scales of a variable's rows, from row `row` on. */
+/** Returns the scales of a variable's rows from `row` on. */
 function scalesFrom(scales: Scales, { shape }: TensorEntry, row: number): Scales {
   const perRow = shape.slice(1).reduce((a, b) => a * b, 1);
   if (scales.each !== perRow) return scales; // one scale for all rows
@@ -42,7 +42,7 @@ class Tensors {
     this.#variables = variables;
   }
 
-  /** A variable with this number of dimensions, and its scales if it is quantized. */
+  /** Returns a variable with its scales if it is quantized. It must have this number of dimensions. */
   variable(name: string, dimensions: number): TensorEntry {
     const entry = this.#variables.get(name);
     if (!entry) this.#file.refuse(`it has no variable '${name}'`);
@@ -71,31 +71,31 @@ class Tensors {
   }
 
   /**
-   * Divides the rows of a fused product among `names`. Keys get no bias: the same bias on all keys does not change the
-   * softmax.
+   * Divides the rows of a fused product among `names`. Biases of keys are dropped, as in transformers: the same bias
+   * for all keys does not change the softmax.
    */
   linear(names: string[], variable: string): void {
     for (const part of ['weight', 'bias'] as const) {
-      const whole = this.variable(`${variable}/${part}`, part === 'weight' ? 2 : 1);
-      const rows = whole.shape[0] / names.length;
+      const fused = this.variable(`${variable}/${part}`, part === 'weight' ? 2 : 1);
+      const rows = fused.shape[0] / names.length;
       if (!Number.isInteger(rows)) {
-        this.#file.refuse(`its variable '${variable}/${part}' has ${whole.shape[0]} rows for ${names.length} products`);
+        this.#file.refuse(`its variable '${variable}/${part}' has ${fused.shape[0]} rows for ${names.length} products`);
       }
-      const bytes = whole.bytes / names.length;
+      const bytes = fused.bytes / names.length;
       for (const [index, name] of names.entries()) {
         if (part === 'bias' && name.endsWith('.k_proj')) continue;
         this.index.set(`${name}.${part}`, {
-          ...whole,
-          offset: whole.offset + index * bytes,
+          ...fused,
+          offset: fused.offset + index * bytes,
           bytes,
-          shape: [rows, ...whole.shape.slice(1)],
-          ...(whole.scales && { scales: scalesFrom(whole.scales, whole, index * rows) }),
+          shape: [rows, ...fused.shape.slice(1)],
+          ...(fused.scales && { scales: scalesFrom(fused.scales, fused, index * rows) }),
         });
       }
     }
   }
 
-  /** The number of layers of `side`, 'encoder' or 'decoder'. */
+  /** Returns the number of layers of `side`, 'encoder' or 'decoder'. */
   layers(side: string): number {
     let count = 0;
     while (this.#variables.has(`${side}/layer_${count}/ffn/linear_0/weight`)) ++count;
@@ -105,19 +105,19 @@ class Tensors {
 }
 
 function attention(tensors: Tensors, name: string, variable: string, fused: boolean): void {
-  const part = (one: string) => `${name}.${one}_proj`;
+  const projection = (part: string) => `${name}.${part}_proj`;
   if (fused) {
-    tensors.linear([part('q'), part('k'), part('v')], `${variable}/linear_0`);
+    tensors.linear([projection('q'), projection('k'), projection('v')], `${variable}/linear_0`);
   } else {
-    tensors.linear([part('q')], `${variable}/linear_0`);
-    tensors.linear([part('k'), part('v')], `${variable}/linear_1`);
+    tensors.linear([projection('q')], `${variable}/linear_0`);
+    tensors.linear([projection('k'), projection('v')], `${variable}/linear_1`);
   }
-  tensors.linear([part('out')], `${variable}/linear_${fused ? 1 : 2}`);
+  tensors.linear([projection('out')], `${variable}/linear_${fused ? 1 : 2}`);
   tensors.norm(`${name}_layer_norm`, `${variable}/layer_norm`);
 }
 
-function readTensors(file: BinaryFile, found: CTranslate2File): { index: TensorIndex; dimensions: Dimensions } {
-  const tensors = new Tensors(file, found);
+function readTensors(file: BinaryFile, contents: CTranslate2File): { index: TensorIndex; dimensions: Dimensions } {
+  const tensors = new Tensors(file, contents);
   const counts = { encoder: tensors.layers('encoder'), decoder: tensors.layers('decoder') };
   for (const side of ['encoder', 'decoder'] as const) {
     for (let layer = 0; layer < counts[side]; ++layer) {
@@ -139,8 +139,8 @@ function readTensors(file: BinaryFile, found: CTranslate2File): { index: TensorI
   const { index } = tensors;
   const shape = (name: string) => index.get(name)!.shape;
   const [vocabulary, width] = shape('decoder.embed_tokens.weight');
-  // Old conversions do not store the number of heads. Each head of OpenAI's models is 64 wide.
-  const heads = (side: string) => found.settings.get(`${side}/num_heads`) ?? width / 64;
+  // Old conversions do not store the number of heads. The head size of OpenAI's models is 64.
+  const heads = (side: string) => contents.settings.get(`${side}/num_heads`) ?? width / 64;
   return {
     index,
     dimensions: {
@@ -159,7 +159,7 @@ function readTensors(file: BinaryFile, found: CTranslate2File): { index: TensorI
   };
 }
 
-/** All tokens in the order of their ids, from vocabulary.json or, in old conversions, vocabulary.txt. */
+/** Returns all tokens in the order of their ids, from vocabulary.json or, in old conversions, vocabulary.txt. */
 async function readVocabulary(directory: string): Promise<string[] | null> {
   const file = join(directory, 'vocabulary.json');
   const list = await readJson(file);
@@ -181,7 +181,8 @@ export async function describeCTranslate2(file: BinaryFile, directory: string): 
   if (!files && !list) {
     throw new OneheadError(
       'MODEL_INVALID',
-      `${directory} holds neither tokenizer.json nor vocabulary.json; copy one of them from the model that this one was converted from.`,
+      `${directory} contains neither tokenizer.json nor vocabulary.json; copy one of them from the model that this one ` +
+        'was converted from.',
     );
   }
   const named = (list ?? []).flatMap((token, id): [string, number][] =>
@@ -192,16 +193,17 @@ export async function describeCTranslate2(file: BinaryFile, directory: string): 
   if (end === undefined || special.get('<|startoftranscript|>') === undefined) {
     throw new OneheadError(
       'MODEL_INVALID',
-      `The vocabulary of ${directory} lacks Whisper's special tokens <|endoftext|> and <|startoftranscript|>; copy it from the model that this one was converted from.`,
+      `The vocabulary of ${directory} lacks Whisper's special tokens <|endoftext|> and <|startoftranscript|>; copy it ` +
+        'from the model that this one was converted from.',
     );
   }
   const settings = ((await readJson(join(directory, 'config.json'))) ?? {}) as Record<string, unknown>;
   const vocabulary = list ? await vocabularyOf(list.slice(0, end)) : null;
   const space = textOf(Buffer.from(' '));
   const begin = vocabulary && [vocabulary.tokens.indexOf(space), end].filter((id) => id >= 0);
-  // A field that is null means that nothing is suppressed.
-  const setting = (name: string, otherwise: () => unknown) =>
-    Object.hasOwn(settings, name) ? settings[name] : otherwise();
+  // A field that is null means that nothing is suppressed, so it does not get the default.
+  const setting = (name: string, defaultValue: () => unknown) =>
+    Object.hasOwn(settings, name) ? settings[name] : defaultValue();
   return {
     file: join(directory, 'config.json'),
     config: configJson(dimensions, special),

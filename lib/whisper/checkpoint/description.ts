@@ -1,4 +1,4 @@
-/** Descriptions of checkpoints in other forms, as the contents that Hugging Face's files would have. */
+/** Descriptions of checkpoints in other forms, in terms of Hugging Face's files. */
 import type { TensorIndex } from '../files/tensors.js';
 import type { SpecialTokens } from './config.js';
 import type { TokenizerFiles } from './tokenizer-files.js';
@@ -16,13 +16,13 @@ export const formatNames: Record<CheckpointFormat, string> = {
 };
 
 export interface Description {
-  /** config.json, generation_config.json and preprocessor_config.json. */
+  /** The contents of config.json, generation_config.json and preprocessor_config.json. */
   config: Record<string, unknown>;
   generation: Record<string, unknown>;
   preprocessor: Record<string, unknown>;
   /** Tensors by transformers' names, without the leading `model.`. */
   tensors: TensorIndex;
-  /** The file that messages name. */
+  /** The file, for messages. */
   file: string;
   tokenizer(): Promise<TokenizerFiles>;
 }
@@ -86,19 +86,19 @@ const officialHeads: { vocabulary: number; width: number; layers: number; name?:
   { vocabulary: 51866, width: 1280, layers: 4, heads: '2/4 2/11 3/3 3/6 3/11 3/14' },
 ];
 
-/** The alignment heads of OpenAI's model of this shape, as pairs of [layer, head]; null for any other shape. */
+/** Returns the alignment heads of OpenAI's model of this shape, as [layer, head]; null for any other shape. */
 export function alignmentHeadsOf({ vocabulary, width, textLayers }: Dimensions, file: string): number[][] | null {
-  const found = officialHeads.find(
-    (one) =>
-      one.vocabulary === vocabulary &&
-      one.width === width &&
-      one.layers === textLayers &&
-      (one.name?.test(file) ?? true),
+  const model = officialHeads.find(
+    (entry) =>
+      entry.vocabulary === vocabulary &&
+      entry.width === width &&
+      entry.layers === textLayers &&
+      (entry.name?.test(file) ?? true),
   );
-  return found ? found.heads.split(' ').map((pair) => pair.split('/').map(Number)) : null;
+  return model ? model.heads.split(' ').map((pair) => pair.split('/').map(Number)) : null;
 }
 
-/** The contents of config.json. */
+/** Returns the contents of config.json. */
 export function configJson(dimensions: Dimensions, special: SpecialTokens): Record<string, unknown> {
   const end = special.get('<|endoftext|>');
   return {
@@ -134,7 +134,7 @@ export function configJson(dimensions: Dimensions, special: SpecialTokens): Reco
  */
 const englishOnly = 51864;
 
-/** The contents of generation_config.json, with fields that the checkpoint gives itself. */
+/** Returns the contents of generation_config.json; `more` are fields from the checkpoint. */
 export function generationJson(
   dimensions: Dimensions,
   special: SpecialTokens,
@@ -169,7 +169,7 @@ export function generationJson(
   };
 }
 
-/** The contents of preprocessor_config.json. Whisper's models differ only in mels and audio context. */
+/** Returns the contents of preprocessor_config.json. Whisper models differ only in mels and audio context. */
 export function preprocessorJson({ mels, audioContext }: Dimensions): Record<string, unknown> {
   return {
     chunk_length: audioContext / 50,

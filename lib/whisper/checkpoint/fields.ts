@@ -1,8 +1,8 @@
 import { OneheadError } from '../../errors.js';
 
 /**
- * Reads and checks the fields of a JSON object. An invalid field throws OneheadError MODEL_INVALID, which names the
- * file, the field, what was expected and what was found.
+ * Reads and checks the fields of a JSON object. For an invalid field, throws OneheadError MODEL_INVALID; the message
+ * names the file, the field, the expected and the found value.
  */
 export class Fields {
   readonly #where: string;
@@ -33,12 +33,12 @@ export class Fields {
     return Object.hasOwn(this.#object, name) ? (this.#object[name] ?? undefined) : undefined;
   }
 
-  /** True if the field is given and not null. */
+  /** True if the field exists and is not null. */
   present(name: string): boolean {
     return this.#value(name) !== undefined;
   }
 
-  /** True if the field is given, even as null. */
+  /** True if the field exists, even if it is null. */
   has(name: string): boolean {
     return Object.hasOwn(this.#object, name);
   }
@@ -71,7 +71,7 @@ export class Fields {
     return value as number;
   }
 
-  /** A token id. Of a list, the first: eos_token_id may be a list. */
+  /** A token id, or the first of a list: eos_token_id may be a list. */
   token<T extends number | null>(name: string, vocabulary: number, otherwise: T): number | T {
     let value = this.#value(name);
     if (Array.isArray(value)) value = value[0];
@@ -84,12 +84,15 @@ export class Fields {
     return value.map((id) => this.#tokenOf(name, id, vocabulary));
   }
 
-  /** Pairs of a position of at least `least`, and a token or null. `what` describes a pair in messages. */
-  pairs(name: string, vocabulary: number, { least = 1, what = '[position, token]' } = {}): [number, number | null][] {
+  /**
+   * Pairs of a number of at least `minimum`, and a number below `vocabulary` or null. `what` describes a pair in
+   * messages.
+   */
+  pairs(name: string, vocabulary: number, { minimum = 1, what = '[position, token]' } = {}): [number, number | null][] {
     const value = this.#value(name) ?? [];
     if (!Array.isArray(value)) this.refuse(name, `a list of ${what} pairs`, value);
     return value.map((pair): [number, number | null] => {
-      if (!Array.isArray(pair) || pair.length !== 2 || !Number.isInteger(pair[0]) || pair[0] < least) {
+      if (!Array.isArray(pair) || pair.length !== 2 || !Number.isInteger(pair[0]) || pair[0] < minimum) {
         this.refuse(name, `a list of ${what} pairs`, pair);
       }
       return [pair[0], pair[1] === null ? null : this.#tokenOf(name, pair[1], vocabulary)];

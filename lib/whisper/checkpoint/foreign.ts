@@ -1,12 +1,12 @@
 /**
- * Recognizes files and folders that are not a Whisper checkpoint which can be read, and says what to do with them.
- * Files are recognized by their first bytes, folders by their files' names.
+ * Recognizes files and folders that cannot be read as a Whisper checkpoint, for error messages that say what to do.
+ * Files are recognized by their first bytes, folders by the names of their files.
  */
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** `is` completes "<file> is ...". */
-const contents: { begins: string; at?: number; is: string }[] = [
+const contents: { begins: string; offset?: number; is: string }[] = [
   {
     begins: 'version https://git-lfs',
     is: 'a Git LFS pointer instead of the file: run `git lfs pull` in its folder, or download the file from the hub',
@@ -31,7 +31,7 @@ const contents: { begins: string; at?: number; is: string }[] = [
   },
   {
     begins: 'HDF',
-    at: 1,
+    offset: 1,
     is: 'an HDF5 file of TensorFlow weights: save the model as safetensors with transformers (save_pretrained)',
   },
 ];
@@ -40,19 +40,19 @@ const contents: { begins: string; at?: number; is: string }[] = [
 export const signatureBytes = 64;
 
 /**
- * What a file with these first bytes is, and what to do with it, such as "a Git LFS pointer instead of the file: run
- * ..."; null if it is not recognized.
+ * Describes a file by its first bytes, with advice, such as "a Git LFS pointer instead of the file: run ..."; null if
+ * it is not recognized.
  */
 export function foreignContent(begin: Uint8Array): string | null {
   const text = Buffer.from(begin.subarray(0, signatureBytes)).toString('latin1');
-  const web = text.replace(/^\u00ef\u00bb\u00bf|^\s+/, '').toLowerCase();
-  for (const { begins, at = 0, is } of contents) {
-    if (begins.startsWith('<') ? web.startsWith(begins) : text.startsWith(begins, at)) return is;
+  const html = text.replace(/^\u00ef\u00bb\u00bf|^\s+/, '').toLowerCase();
+  for (const { begins, offset = 0, is } of contents) {
+    if (begins.startsWith('<') ? html.startsWith(begins) : text.startsWith(begins, offset)) return is;
   }
   return null;
 }
 
-/** The same for a file; also null if it cannot be read. */
+/** Describes a file as `foreignContent` does; null if it is not recognized or cannot be read. */
 export async function foreignFile(path: string): Promise<string | null> {
   const handle = await open(path).catch(() => null);
   if (!handle) return null;
@@ -68,17 +68,20 @@ export async function foreignFile(path: string): Promise<string | null> {
 }
 
 /**
- * The same for a folder without model.safetensors, from the names in it (from the hub: paths). `base` is the model that
- * an adapter belongs to, if known.
+ * Describes a folder without model.safetensors by the names in it (for a hub repository, the paths); null if it is not
+ * recognized. `base` is the base model of an adapter, if it is known.
  */
 export function foreignFolder(names: readonly string[], base?: string): string | null {
   const has = (pattern: RegExp) => names.some((name) => pattern.test(name));
   if (has(/^adapter_(config\.json|model\.(safetensors|bin))$/)) {
-    return `a PEFT adapter without its base model${base ? ` (${base})` : ''}: load both in Python, merge them with merge_and_unload(), and save the result with save_pretrained()`;
+    const advice =
+      'load both in Python, merge them with merge_and_unload(), and save the result with save_pretrained()';
+    return `a PEFT adapter without its base model${base ? ` (${base})` : ''}: ${advice}`;
   }
   const original = "give the Hugging Face checkpoint that it was made from, such as 'openai/whisper-small'";
-  if (has(/^(.*\/)?ggml-.*\.bin$/))
-    return 'a collection of ggml files, each of which is a model: download the one you want, and give that file';
+  if (has(/^(.*\/)?ggml-.*\.bin$/)) {
+    return 'a collection of ggml files, which are one model each: download the one that you need, and give that file';
+  }
   if (has(/\.gguf$/)) return `a GGUF model: ${original}`;
   if (has(/^weights(\.\d+)?\.(npz|safetensors)$/)) return `an MLX model: ${original}`;
   if (has(/^snapshots(\/|$)/) && has(/^(refs|blobs)(\/|$)/)) {

@@ -2,7 +2,7 @@
 
 const scratch = new DataView(new ArrayBuffer(4));
 
-/** The bits of the number as float32. */
+/** Returns the bits of a number as float32. */
 function floatBits(value: number): number {
   scratch.setFloat32(0, value);
   return scratch.getUint32(0);
@@ -13,7 +13,7 @@ export function bfloat16ToNumber(bits: number): number {
   return scratch.getFloat32(0);
 }
 
-/** Rounded to the nearest, ties to even. */
+/** Rounds to the nearest number, ties to even. */
 export function numberToBfloat16(value: number): number {
   const bits = floatBits(value);
   if (Number.isNaN(value)) return (bits >>> 16) | 0x40;
@@ -28,7 +28,7 @@ export function float16ToNumber(bits: number): number {
   return sign * (exponent ? 1024 + fraction : fraction) * 2 ** (Math.max(1, exponent) - 25);
 }
 
-/** Rounded to the nearest, ties to even. */
+/** Rounds to the nearest number, ties to even. */
 export function numberToFloat16(value: number): number {
   const bits = floatBits(value);
   const sign = (bits >>> 16) & 0x8000;

@@ -45,11 +45,11 @@ const exists = (path: string): Promise<boolean> =>
   );
 
 /**
- * Finds a model's folder or file. `name` is a path, or a hub name such as 'openai/whisper-tiny'. A hub model is taken
- * from the cache, or downloaded if it is not there; small files that the cache lacks are downloaded too. A cached model
- * is not updated: name a revision ('org/name@revision') to get another one. Uses HF_HOME, HF_HUB_CACHE, HF_ENDPOINT,
- * HF_TOKEN, HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE. Throws OneheadError MODEL_NOT_FOUND, MODEL_INVALID or
- * DOWNLOAD_FAILED, or rejects with the signal's reason.
+ * Finds a model's folder or file. `name` is a path, or a hub name such as 'openai/whisper-tiny'. A hub model is read
+ * from the cache, and downloaded if it is not there; small files that the cache lacks are downloaded too. A cached
+ * model is not updated; a name with a revision ('org/name@revision') selects another one. The environment variables
+ * HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE apply. Throws OneheadError
+ * MODEL_NOT_FOUND, MODEL_INVALID or DOWNLOAD_FAILED, or rejects with the signal's reason.
  */
 export async function resolveModel(name: string, options: ResolveOptions = {}): Promise<string> {
   const status = await stat(name).catch(() => null);
@@ -68,14 +68,15 @@ export async function resolveModel(name: string, options: ResolveOptions = {}): 
   if (!hubName) {
     throw new OneheadError(
       'MODEL_NOT_FOUND',
-      `There is no folder or file '${shown(name, 150)}', and it is not a hub name; give a path, or a hub name such as openai/whisper-tiny.`,
+      `There is no folder or file '${shown(name, 150)}', and it is not a hub name; give a path, or a hub name such as ` +
+        'openai/whisper-tiny.',
     );
   }
   const { getHFHubCachePath, HubApiError } = await hub();
   const folder = join(getHFHubCachePath(), `models--${hubName.repository.replace('/', '--')}`);
   const cached = await cachedSnapshot(folder, hubName.revision);
-  const absent = cached === null ? [] : await absentFiles(folder, cached);
-  if (cached !== null && absent.length === 0) return cached;
+  const missing = cached === null ? [] : await missingFiles(folder, cached);
+  if (cached !== null && missing.length === 0) return cached;
   if (
     [process.env.HF_HUB_OFFLINE, process.env.TRANSFORMERS_OFFLINE].some((value) =>
       /^(1|true|yes|on)$/i.test(value ?? ''),
@@ -84,20 +85,23 @@ export async function resolveModel(name: string, options: ResolveOptions = {}): 
     if (cached !== null) return cached;
     throw new OneheadError(
       'MODEL_NOT_FOUND',
-      `${name} is not in the cache (${folder}), and HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids the download; unset it, or copy the model there.`,
+      `${name} is not in the cache (${folder}), and HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids the download; unset ` +
+        'it, or copy the model there.',
     );
   }
   try {
     return await download(cached === null ? hubName : { ...hubName, revision: basename(cached) }, folder, options);
   } catch (error) {
     options.signal?.throwIfAborted();
-    // Only the tokenizer is needed in any case; the other small files have defaults.
-    if (cached !== null && !absent.includes('tokenizer.json')) return cached;
-    throw explain(error, name, error instanceof HubApiError ? error.statusCode : null);
+    // Of the small files only the tokenizer is required; the others have defaults.
+    if (cached !== null && !missing.includes('tokenizer.json')) return cached;
+    throw downloadError(error, name, error instanceof HubApiError ? error.statusCode : null);
   }
 }
 
-/** The cached snapshot of a revision, if it has all files of the weights; other programs may have downloaded it. */
+/**
+ * Returns the cached snapshot of a revision, if it has config.json and all weights; other programs may have made it.
+ */
 async function cachedSnapshot(folder: string, revision: string): Promise<string | null> {
   const commit = /^[0-9a-f]{40}$/.test(revision)
     ? revision
@@ -105,26 +109,26 @@ async function cachedSnapshot(folder: string, revision: string): Promise<string 
   if (!/^[0-9a-f]{40}$/.test(commit)) return null;
   const snapshot = join(folder, 'snapshots', commit);
   if (!(await exists(join(snapshot, 'config.json')))) return null;
-  for (const { whole, index, beside } of weightFiles) {
-    if ((await exists(join(snapshot, whole))) && (await anyOf(beside, (name) => exists(join(snapshot, name))))) {
+  for (const { file, index, companions } of weightForms) {
+    if ((await exists(join(snapshot, file))) && (await anyOf(companions, (name) => exists(join(snapshot, name))))) {
       return snapshot;
     }
     const text = index === null ? null : await readFile(join(snapshot, index), 'utf8').catch(() => null);
     if (text === null) continue;
-    const held = await Promise.all((await shardsOf(text)).map((shard) => exists(join(snapshot, shard))));
-    if (held.every(Boolean)) return snapshot;
+    const present = await Promise.all((await shardsOf(text)).map((shard) => exists(join(snapshot, shard))));
+    if (present.every(Boolean)) return snapshot;
   }
   return null;
 }
 
 /**
- * The forms of weights in repositories, the preferred ones first: one file, or an index of several. If `beside` has
- * names, one of these files must be there too.
+ * The forms of weights in repositories, in order of preference: a single file, or an index of several. If `companions`
+ * has names, at least one of these files is required too.
  */
-const weightFiles: { whole: string; index: string | null; beside: string[] }[] = [
-  { whole: 'model.safetensors', index: 'model.safetensors.index.json', beside: [] },
-  { whole: 'model.bin', index: null, beside: ['vocabulary.json', 'vocabulary.txt'] }, // CTranslate2's
-  { whole: 'pytorch_model.bin', index: 'pytorch_model.bin.index.json', beside: [] },
+const weightForms: { file: string; index: string | null; companions: string[] }[] = [
+  { file: 'model.safetensors', index: 'model.safetensors.index.json', companions: [] },
+  { file: 'model.bin', index: null, companions: ['vocabulary.json', 'vocabulary.txt'] }, // CTranslate2's
+  { file: 'pytorch_model.bin', index: 'pytorch_model.bin.index.json', companions: [] },
 ];
 
 /** True if one of the names passes, or if there are no names. */
@@ -132,6 +136,7 @@ async function anyOf(names: readonly string[], passes: (name: string) => boolean
   return names.length === 0 || (await Promise.all(names.map(passes))).includes(true);
 }
 
+/** Returns the file names in an index of weights. */
 async function shardsOf(index: string): Promise<string[]> {
   try {
     const { weight_map: map } = JSON.parse(index) as { weight_map?: Record<string, unknown> };
@@ -141,8 +146,8 @@ async function shardsOf(index: string): Promise<string[]> {
   }
 }
 
-/** Files that are wanted beside config.json and the weights: from each line one choice, with all its files. */
-const wanted = [
+/** Other files of a model, besides config.json and the weights: all files of one alternative from each line. */
+const smallFiles = [
   [['generation_config.json']],
   [['preprocessor_config.json'], ['processor_config.json']],
   [['tokenizer.json'], ['vocab.json', 'merges.txt'], ['vocabulary.json'], ['vocabulary.txt']],
@@ -152,31 +157,31 @@ const tokenizerParts = [
   ...['vocab.json', 'merges.txt', 'added_tokens.json', 'special_tokens_map.json'],
   ...['vocabulary.json', 'vocabulary.txt'], // CTranslate2's
 ];
-const small = ['config.json', ...wanted.slice(0, 2).flat(2), 'tokenizer.json', 'tokenizer_config.json'];
+const downloadedFiles = ['config.json', ...smallFiles.slice(0, 2).flat(2), 'tokenizer.json', 'tokenizer_config.json'];
 
-/** The empty file that marks, as in Python's huggingface_hub, that a revision has no file of this name. */
-const absenceNote = (folder: string, commit: string, name: string) => join(folder, '.no_exist', commit, name);
+/** The empty file by which Python's huggingface_hub marks that a revision has no file of this name. */
+const absenceMarker = (folder: string, commit: string, name: string) => join(folder, '.no_exist', commit, name);
 
 /**
- * Small files that a cached snapshot lacks, as the first of each line of `wanted`: other programs download only what
- * they need. Files that the hub is known to lack are left out.
+ * Returns the small files that a cached snapshot lacks, by the first name of their line in `smallFiles`: other programs
+ * download only those that they need. Files that the repository is known to lack are not included.
  */
-async function absentFiles(folder: string, snapshot: string): Promise<string[]> {
+async function missingFiles(folder: string, snapshot: string): Promise<string[]> {
   const commit = basename(snapshot);
-  const all = async (names: string[], pathOf: (name: string) => string) =>
+  const allExist = async (names: string[], pathOf: (name: string) => string) =>
     (await Promise.all(names.map((name) => exists(pathOf(name))))).every(Boolean);
-  const absent: string[] = [];
-  for (const choices of wanted) {
-    const held = await Promise.all(choices.map((names) => all(names, (name) => join(snapshot, name))));
-    const known = await all(choices.flat(), (name) => absenceNote(folder, commit, name));
-    if (!held.includes(true) && !known) absent.push(choices[0][0]);
+  const missing: string[] = [];
+  for (const alternatives of smallFiles) {
+    const present = await Promise.all(alternatives.map((names) => allExist(names, (name) => join(snapshot, name))));
+    const isMarked = await allExist(alternatives.flat(), (name) => absenceMarker(folder, commit, name));
+    if (!present.includes(true) && !isMarked) missing.push(alternatives[0][0]);
   }
-  return absent;
+  return missing;
 }
 
 async function accessToken(): Promise<string | undefined> {
-  const given = process.env.HF_TOKEN ?? process.env.HUGGING_FACE_HUB_TOKEN;
-  if (given) return given;
+  const token = process.env.HF_TOKEN ?? process.env.HUGGING_FACE_HUB_TOKEN;
+  if (token) return token;
   const home = process.env.HF_HOME ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'huggingface');
   const stored = await readFile(process.env.HF_TOKEN_PATH ?? join(home, 'token'), 'utf8').catch(() => '');
   return stored.trim() || undefined;
@@ -192,36 +197,36 @@ async function download({ repository, revision }: HubName, folder: string, optio
   };
   const info = await modelInfo({ ...common, name: repository, revision, additionalFields: ['sha', 'filePaths'] });
   const { sha, filePaths } = info;
-  if (!/^[0-9a-f]{40}$/.test(sha)) throw new Error(`the hub gave no commit of revision '${revision}'`);
+  if (!/^[0-9a-f]{40}$/.test(sha)) throw new Error(`the hub returned no commit for revision '${revision}'`);
   const listed = new Set(filePaths);
   const snapshot = join(folder, 'snapshots', sha);
   const fetchFile = (path: string) => downloadOne(path, { repository, sha, folder, snapshot, common, options });
 
-  let weights: (typeof weightFiles)[number] | undefined;
-  for (const one of weightFiles) {
-    const has = listed.has(one.whole)
-      ? anyOf(one.beside, (name) => listed.has(name))
-      : one.index && listed.has(one.index);
-    if (!weights && (await has)) weights = one;
+  let weights: (typeof weightForms)[number] | undefined;
+  for (const form of weightForms) {
+    const isListed = listed.has(form.file)
+      ? anyOf(form.companions, (name) => listed.has(name))
+      : form.index && listed.has(form.index);
+    if (!weights && (await isListed)) weights = form;
   }
   if (!weights) {
     const foreign =
       foreignFolder(filePaths) ?? 'a repository without model.safetensors: export it with save_pretrained';
     throw new OneheadError('MODEL_INVALID', `${repository} is ${foreign}.`);
   }
-  for (const path of listed.has('tokenizer.json') ? small : [...small, ...tokenizerParts]) {
+  for (const path of listed.has('tokenizer.json') ? downloadedFiles : [...downloadedFiles, ...tokenizerParts]) {
     if (listed.has(path)) {
       await fetchFile(path);
     } else {
-      const note = absenceNote(folder, sha, path);
-      makeFolder(dirname(note));
-      await writeFile(note, '');
+      const marker = absenceMarker(folder, sha, path);
+      makeFolder(dirname(marker));
+      await writeFile(marker, '');
     }
   }
-  const { whole, index, beside } = weights;
-  for (const name of beside) if (listed.has(name)) await fetchFile(name);
-  if (index === null || listed.has(whole)) {
-    await fetchFile(whole);
+  const { file, index, companions } = weights;
+  for (const name of companions) if (listed.has(name)) await fetchFile(name);
+  if (index === null || listed.has(file)) {
+    await fetchFile(file);
   } else {
     await fetchFile(index);
     const shards = await shardsOf(await readFile(join(snapshot, index), 'utf8'));
@@ -243,7 +248,7 @@ interface FileDownload {
   options: ResolveOptions;
 }
 
-/** Downloads a file into the cache. It gets its final name only when it is complete. */
+/** Downloads a file to the cache. It gets its final name when it is complete. */
 async function downloadOne(
   path: string,
   { repository, sha, folder, snapshot, common, options }: FileDownload,
@@ -257,7 +262,7 @@ async function downloadOne(
   const blob = info && (await downloadFile({ ...from, downloadInfo: info }));
   if (!info || !blob) throw new Error(`the hub lists ${path} but does not have it`);
   const etag = info.etag.replace(/^W\//, '').replaceAll('"', '');
-  if (!/^[\w.-]+$/.test(etag)) throw new Error(`the hub gave ${path} an unusable ETag`);
+  if (!/^[\w.-]+$/.test(etag)) throw new Error(`the hub returned an invalid ETag for ${path}`);
   const target = join(folder, 'blobs', etag);
   makeFolder(dirname(target));
   makeFolder(dirname(pointer));
@@ -285,8 +290,8 @@ async function downloadOne(
   });
 }
 
-/** The error of a failed download, which says what to do. */
-function explain(error: unknown, name: string, statusCode: number | null): OneheadError {
+/** Converts the error of a failed download to one that says what to do. */
+function downloadError(error: unknown, name: string, statusCode: number | null): OneheadError {
   if (error instanceof OneheadError) return error;
   const failed = (reason: string) =>
     new OneheadError('DOWNLOAD_FAILED', `${name} could not be downloaded: ${reason}.`, { cause: error });

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { OneheadError } from '../../errors.js';
 import { foreignContent, signatureBytes } from './foreign.js';
 
-/** The value of a JSON file, or null if the file does not exist. Throws OneheadError MODEL_INVALID. */
+/** Reads a JSON file. Returns null if it does not exist. Throws OneheadError MODEL_INVALID if it is not valid JSON. */
 export async function readJson(file: string): Promise<unknown> {
   let text: string;
   try {

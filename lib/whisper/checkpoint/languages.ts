@@ -16,7 +16,7 @@ export const languageNames: ReadonlyMap<string, string> = new Map(
     .map((entry): [string, string] => [entry.slice(0, entry.indexOf(' ')), entry.slice(entry.indexOf(' ') + 1)]),
 );
 
-/** Other names that people use. */
+/** Alternative names and codes. */
 const aliases = new Map([
   ['burmese', 'my'],
   ['valencian', 'ca'],
@@ -34,15 +34,15 @@ const aliases = new Map([
   ['jv', 'jw'],
 ]);
 
-/** The code of a language, given by code or English name in upper or lower case; null if Whisper does not know it. */
+/** Returns the code of a language from its code or English name, in any case; null if it is not one of Whisper's. */
 export function languageCode(language: string): string | null {
-  const wanted = language.trim().toLowerCase();
-  if (languageNames.has(wanted)) return wanted;
-  for (const [code, name] of languageNames) if (name === wanted) return code;
-  return aliases.get(wanted) ?? null;
+  const lowerCase = language.trim().toLowerCase();
+  if (languageNames.has(lowerCase)) return lowerCase;
+  for (const [code, name] of languageNames) if (name === lowerCase) return code;
+  return aliases.get(lowerCase) ?? null;
 }
 
-/** The most probable language, and its probability. */
+/** Returns the most probable language and its probability. */
 export function likeliestLanguage(probabilities: ReadonlyMap<string, number>): [string, number] {
-  return [...probabilities].reduce((best, one) => (one[1] > best[1] ? one : best), ['', -1]);
+  return [...probabilities].reduce((best, next) => (next[1] > best[1] ? next : best), ['', -1]);
 }

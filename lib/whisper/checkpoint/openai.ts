@@ -79,13 +79,13 @@ function dimensionsOf(sizes: Sizes, tensors: TensorIndex, file: BinaryFile): Dim
   };
 }
 
-/** The number of languages, from the size of the vocabulary and the number of text tokens. */
-function languagesAmong({ vocabulary, audioContext }: Dimensions, text: number, file: BinaryFile): number {
-  // The other special tokens are eight names, and a timestamp for each audio position and for the end.
+/** Computes the number of languages from the size of the vocabulary and the number of text tokens. */
+function countLanguages({ vocabulary, audioContext }: Dimensions, text: number, file: BinaryFile): number {
+  // The other special tokens are eight named ones, and a timestamp for each audio position and for the end.
   const languages = vocabulary - text - 8 - (audioContext + 1);
   if (languages < 0 || languages > languageNames.size) {
     file.refuse(
-      `its vocabulary of ${vocabulary} tokens has ${text} of text, which does not leave the number of Whisper's special tokens`,
+      `its vocabulary of ${vocabulary} tokens has ${text} text tokens, so the others cannot be Whisper's special tokens`,
     );
   }
   return languages;
@@ -128,7 +128,7 @@ export async function describeGgml(file: BinaryFile): Promise<Description> {
   const end = all.indexOf('<|endoftext|>');
   const vocabulary = await vocabularyOf(end < 0 ? all : all.slice(0, end));
   const text = vocabulary.tokens.length;
-  const special = specialTokensBehind(text, languagesAmong(dimensions, text, file), dimensions.audioContext + 1);
+  const special = specialTokensBehind(text, countLanguages(dimensions, text, file), dimensions.audioContext + 1);
   return describe({ file, dimensions, tensors, vocabulary, special });
 }
 
@@ -145,7 +145,7 @@ const dimensionNames: Record<keyof Sizes, string> = {
   textLayers: 'n_text_layer',
 };
 
-/** True for the contents of openai/whisper's files: sizes and tensors. */
+/** True for the contents of openai/whisper's files, which are sizes and tensors. */
 export function isOpenai(value: unknown): value is Map<string, Map<string, unknown>> {
   return value instanceof Map && value.get('dims') instanceof Map && value.get('model_state_dict') instanceof Map;
 }
@@ -160,14 +160,14 @@ export async function describeOpenai(
   const size = (name: string): number => {
     const found = dims.get(name);
     if (!Number.isSafeInteger(found) || (found as number) < 1 || (found as number) > 1 << 20) {
-      file.refuse(`it gives ${name} as ${typeof found === 'number' ? found : 'no number'}`);
+      file.refuse(`its ${name} is ${typeof found === 'number' ? found : 'not a number'}`);
     }
     return found as number;
   };
   const sizes = Object.fromEntries(
     Object.entries(dimensionNames).map(([ours, theirs]) => [ours, size(theirs)]),
   ) as unknown as Sizes;
-  const tensors = renameAll(await torch.places(value.get('model_state_dict')!));
+  const tensors = renameAll(await torch.tensorIndex(value.get('model_state_dict')!));
   const dimensions = dimensionsOf(sizes, tensors, file);
   const { audioContext, vocabulary: tokens } = dimensions;
   for (const stock of ['multilingual', 'english'] as const) {
@@ -176,12 +176,13 @@ export async function describeOpenai(
     const special = specialTokensBehind(stockTokens[stock], languages, audioContext + 1);
     return describe({ file, dimensions, tensors, vocabulary: await stockVocabulary(stock), special });
   }
-  // The file holds no tokens, so a vocabulary that is not OpenAI's must be beside it.
+  // The file has no tokens, so a vocabulary other than OpenAI's must be in its folder.
   const files = await readTokenizerFiles(dirname(file.path));
   if (!files) {
     throw new OneheadError(
       'MODEL_INVALID',
-      `${file.path} is a model for openai/whisper with a custom vocabulary (${tokens} tokens), which the file does not hold; put its tokenizer.json beside it.`,
+      `${file.path} is a model for openai/whisper with a custom vocabulary (${tokens} tokens), which the file does not ` +
+        'contain; put its tokenizer.json beside it.',
     );
   }
   const special = specialTokens(files);

@@ -1,4 +1,4 @@
-/** Quantizes the weights of matrix products to 8 bits: the choice of weights, and their form in a file. */
+/** Quantizes the weights of matrix products to 8 bits: chooses the weights and writes them to a file. */
 import { Device } from '../../device/device.js';
 import type { TensorIndex } from '../files/tensors.js';
 import { scaleName } from './safetensors.js';
@@ -7,13 +7,16 @@ import { WeightFiles } from './weight-files.js';
 import { tensorPart } from './weights.js';
 
 /**
- * The greatest rounding error of a weight that is quantized (`error` of Device.quantize), relative to its typical
- * elements. Matrices of Whisper base have errors of 0.008 to 0.05, which do not change its word error rate. Rows with
- * outliers have errors of up to 0.39: their scale rounds the other elements almost to zero.
+ * The maximum rounding error of a quantized weight, relative to its typical elements (`error` of Device.quantize).
+ * Matrices of Whisper base have errors of 0.008 to 0.05, which do not change its word error rate. Rows with outliers
+ * have errors of up to 0.39: with their scales, the other elements are rounded almost to zero.
  */
-export const mostLost = 0.08;
+export const maximumLoss = 0.08;
 
-/** Names of weights in groups that are quantized together or not at all: a group is computed as one product. */
+/**
+ * Groups the names of weights: the weights of a group are computed as one product, so all of them are quantized or
+ * none.
+ */
 export function quantizedGroups(names: Iterable<string>, shapeOf: (name: string) => readonly number[]): string[][] {
   const groups = new Map<string, string[]>();
   for (const name of names) {
@@ -27,13 +30,13 @@ export function quantizedGroups(names: Iterable<string>, shapeOf: (name: string)
   return [...groups.values()];
 }
 
-/** True if weights are int8 with a factor for each row, as `writeQuantized` writes them. */
+/** True if there are int8 weights with a factor for each row, as `writeQuantized` writes them. */
 export const isQuantizedFile = (tensors: TensorIndex): boolean =>
   [...tensors.values()].some(({ scales }) => scales?.factor);
 
 /**
  * Writes tensors, with the weights of products as I8 and a factor for each of their rows as F32 (`NAME_scale`). Weights
- * whose error would exceed `mostLost` are not quantized; returns their names.
+ * whose error would exceed `maximumLoss` are not quantized; returns their names.
  */
 export async function writeQuantized(file: string, tensors: TensorIndex, signal?: AbortSignal): Promise<string[]> {
   const device = new Device('cpu');
@@ -53,7 +56,7 @@ export async function writeQuantized(file: string, tensors: TensorIndex, signal?
       const { weight, error } = await quantize(group);
       weight.data.dispose();
       weight.scales.dispose();
-      for (const name of group) (error <= mostLost ? chosen : sensitive).add(name);
+      for (const name of group) (error <= maximumLoss ? chosen : sensitive).add(name);
     }
     const written = [...tensors].flatMap(([name, stored]): WrittenTensor[] => {
       if (!chosen.has(name)) {

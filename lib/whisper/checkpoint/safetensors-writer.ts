@@ -7,14 +7,14 @@ import { decoded } from './weight-files.js';
 
 const storedTypes: Record<string, string> = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' };
 
-/** Node.js writes at most 2 GiB at once, and may write less than it was given. */
+/** Writes a buffer completely: a single write is limited to 2 GiB and may be incomplete. */
 async function writeAll(output: FileHandle, data: Buffer): Promise<void> {
   for (let done = 0; done < data.length; ) {
     done += (await output.write(data, done, Math.min(data.length - done, 1 << 30))).bytesWritten;
   }
 }
 
-/** The tensor as it is stored in the new file: types that safetensors lacks become float32, which loses nothing. */
+/** Returns a tensor's entry in the new file: encodings that safetensors lacks become float32, without loss. */
 export function storableEntry(entry: TensorEntry): TensorEntry {
   if (!encodings.has(entry.dtype)) return entry;
   return { ...entry, dtype: 'float32', bytes: 4 * entry.shape.reduce((a, b) => a * b, 1) };
@@ -62,7 +62,7 @@ export async function writeTensors(
   }
 }
 
-/** Reads tensors' bytes from their files; types that safetensors lacks are decoded to float32. */
+/** Reads the bytes of tensors from their files; encodings that safetensors lacks are decoded to float32. */
 export class TensorReader {
   readonly #files = new Map<string, FileHandle>();
   #device: Device | null = null;
@@ -88,12 +88,12 @@ export class TensorReader {
   }
 }
 
-/** The name of a dtype in safetensors. */
+/** Returns the name of a dtype in safetensors. */
 export const storedType = (dtype: string): string => storedTypes[dtype] ?? dtype;
 
 /**
  * Writes a file from the tensors of other files, one at a time. `rowsOf` returns the new first dimension of a tensor;
- * `convert` returns its new data, in the dtype that `entry` gives.
+ * `convert` returns its new data, in the dtype of `entry`.
  */
 export async function writeSafetensors(
   file: string,

@@ -23,7 +23,7 @@ const types: Record<string, { name: string; bytes: number }> = {
 };
 
 /** The format's limit for the length of a header. */
-const mostHeaderBytes = 100_000_000;
+const maximumHeaderBytes = 100_000_000;
 
 const invalid = (file: string, problem: string): OneheadError =>
   new OneheadError(
@@ -43,7 +43,7 @@ export async function readExactly(handle: FileHandle, into: Buffer, offset: numb
   }
 }
 
-/** The tensors of one file. Throws OneheadError MODEL_INVALID if its header is invalid or does not fit the file. */
+/** Reads the tensor index of one file. Throws OneheadError MODEL_INVALID if its header is invalid for this file. */
 export async function readHeader(file: string): Promise<TensorIndex> {
   let header: Buffer;
   let dataBytes: number;
@@ -55,10 +55,10 @@ export async function readHeader(file: string): Promise<TensorIndex> {
     if (foreign) throw new OneheadError('MODEL_INVALID', `${file} is ${foreign}.`);
     const { size } = await handle.stat();
     const prefix = Buffer.alloc(8);
-    if (size < 8) throw invalid(file, `it has ${size} bytes, fewer than the 8 that hold the header's length`);
+    if (size < 8) throw invalid(file, `it has ${size} bytes, fewer than the 8 of the header's length`);
     await readExactly(handle, prefix, 0, file);
     const length = prefix.readBigUInt64LE();
-    if (length > BigInt(mostHeaderBytes)) throw invalid(file, `its header claims ${length} bytes`);
+    if (length > BigInt(maximumHeaderBytes)) throw invalid(file, `its header claims ${length} bytes`);
     dataBytes = size - 8 - Number(length);
     if (dataBytes < 0) throw invalid(file, `its header claims ${length} bytes but the file has ${size}`);
     header = Buffer.alloc(Number(length));
@@ -107,26 +107,24 @@ function parseHeader(header: Buffer, dataBytes: number, file: string): TensorInd
     index.set(name, { file, offset: 8 + header.length + begin, bytes, dtype: type.name, shape });
   }
   ranges.sort((a, b) => a.begin - b.begin || a.end - b.end);
-  let at = 0;
+  let previousEnd = 0;
   for (const { begin, end, name } of ranges) {
-    if (begin !== at) {
-      throw invalid(
-        file,
-        `tensor ${quoted(name)} ${begin < at ? 'overlaps the one before it' : 'leaves a gap before it'}`,
-      );
+    if (begin !== previousEnd) {
+      const problem = begin < previousEnd ? 'overlaps the one before it' : 'leaves a gap before it';
+      throw invalid(file, `tensor ${quoted(name)} ${problem}`);
     }
-    at = end;
+    previousEnd = end;
   }
-  if (at !== dataBytes) throw invalid(file, `${dataBytes - at} bytes at its end belong to no tensor`);
+  if (previousEnd !== dataBytes) throw invalid(file, `${dataBytes - previousEnd} bytes at its end belong to no tensor`);
   return index;
 }
 
-/** The name of the tensor that holds the scales of an int8 tensor. */
+/** The name of the tensor with the scales of an int8 tensor. */
 export const scaleName = (name: string): string => `${name}_scale`;
 
 /**
- * Joins each int8 matrix with the factors of its rows, the tensor of the same name followed by `_scale`. Integers
- * without factors stay as they are. Throws OneheadError MODEL_INVALID if the two do not fit.
+ * Joins int8 matrices with the factors of their rows, which are in the tensor `scaleName`. Integers without factors are
+ * unchanged. Throws OneheadError MODEL_INVALID if factors do not match their matrix.
  */
 export function withScales(tensors: TensorIndex): TensorIndex {
   const joined: TensorIndex = new Map(tensors);
@@ -139,7 +137,7 @@ export function withScales(tensors: TensorIndex): TensorIndex {
     if (entry.shape.length !== 2 || columns < 1 || file !== entry.file || elements !== rows || !isPlain(dtype)) {
       throw invalid(
         entry.file,
-        `tensor '${scaleName(name)}' (${dtype}, [${shape}]) does not hold a factor for each row of '${name}' ([${entry.shape}]) in the same file`,
+        `tensor '${scaleName(name)}' (${dtype}, [${shape}]) does not contain a factor for each row of '${name}' ([${entry.shape}]) in the same file`,
       );
     }
     joined.delete(scaleName(name));
@@ -156,8 +154,8 @@ async function exists(path: string): Promise<boolean> {
 }
 
 /**
- * The tensors of a checkpoint's folder: `model.safetensors`, or the shards that `model.safetensors.index.json` names.
- * Throws OneheadError MODEL_NOT_FOUND or MODEL_INVALID.
+ * Reads the tensor index of a folder with `model.safetensors`, or with the shards that `model.safetensors.index.json`
+ * names. Throws OneheadError MODEL_NOT_FOUND or MODEL_INVALID.
  */
 export async function openSafetensors(directory: string): Promise<TensorIndex> {
   const single = join(directory, 'model.safetensors');
@@ -166,7 +164,7 @@ export async function openSafetensors(directory: string): Promise<TensorIndex> {
   if (!(await exists(indexFile))) {
     throw new OneheadError(
       'MODEL_NOT_FOUND',
-      `${directory} holds neither model.safetensors nor model.safetensors.index.json; give the folder of a Hugging Face Whisper checkpoint.`,
+      `${directory} contains neither model.safetensors nor model.safetensors.index.json; give the folder of a Hugging Face Whisper checkpoint.`,
     );
   }
   return readShards(directory, indexFile);
@@ -176,8 +174,8 @@ const readShards = async (directory: string, indexFile: string) =>
   withScales(await openShards(directory, indexFile, readHeader));
 
 /**
- * The tensors of a checkpoint in several files. `indexFile` says which file holds each tensor; `read` reads one file.
- * Throws OneheadError MODEL_INVALID.
+ * Reads the tensor index of a checkpoint in several files. `indexFile` maps tensors to files; `read` reads the tensor
+ * index of one file. Throws OneheadError MODEL_INVALID.
  */
 export async function openShards(
   directory: string,
@@ -206,7 +204,7 @@ export async function openShards(
     if (!entry) {
       throw new OneheadError(
         'MODEL_INVALID',
-        `${indexFile} places tensor ${quoted(name)} in ${shown(shard, 80)}, which does not hold it; download both again.`,
+        `${indexFile} places tensor ${quoted(name)} in ${shown(shard, 80)}, which does not contain it; download both again.`,
       );
     }
     index.set(name, entry);

@@ -12,7 +12,7 @@ import type { CheckpointFormat, Description } from './description.js';
 import { describeGgml, describeOpenai, isOpenai } from './openai.js';
 import { openSafetensors, openShards } from './safetensors.js';
 
-/** Weights that were found: with a description of the model, or tensors in a folder with config.json. */
+/** Weights: with a description of the model, or in a folder with config.json. */
 export type Weights =
   | { format: CheckpointFormat; description: Description }
   | { format: CheckpointFormat; directory: string; tensors: TensorIndex };
@@ -21,7 +21,7 @@ type Kind = 'ggml' | 'zip' | 'ctranslate2';
 
 const signatureBytes = 64;
 
-/** The form of a file by its first bytes; null if it is another one, or if the file cannot be read. */
+/** Recognizes the form of a file by its first bytes; null if it is unknown or the file cannot be read. */
 export async function kindOf(path: string): Promise<Kind | null> {
   const handle = await open(path).catch(() => null);
   if (!handle) return null;
@@ -40,12 +40,12 @@ export async function kindOf(path: string): Promise<Kind | null> {
   }
 }
 
-/** The tensors of a state dict, such as transformers' pytorch_model.bin. */
+/** Reads the tensor index of a state dict, such as transformers' pytorch_model.bin. */
 function readState(path: string): Promise<TensorIndex> {
   return BinaryFile.with(path, 'PyTorch', (file: BinaryFile) =>
-    readTorch(file, async ({ value, places }) => {
-      if (!(value instanceof Map)) file.refuse('it holds no tensors by their names');
-      return places(value);
+    readTorch(file, async ({ value, tensorIndex }) => {
+      if (!(value instanceof Map)) file.refuse('it contains no tensors by their names');
+      return tensorIndex(value);
     }),
   );
 }
@@ -63,14 +63,14 @@ async function openFile(path: string, kind: Kind): Promise<Weights> {
     readTorch(file, async (torch): Promise<Weights> => {
       const { value } = torch;
       if (isOpenai(value)) return { format: 'openai', description: await describeOpenai(file, value, torch) };
-      if (!(value instanceof Map)) file.refuse('it holds no tensors by their names');
+      if (!(value instanceof Map)) file.refuse('it contains no tensors by their names');
       if (!(await isFile(join(directory, 'config.json')))) {
         throw new OneheadError(
           'MODEL_INVALID',
-          `${path} holds tensors without the sizes that openai/whisper's files have, and there is no config.json beside it; give the folder of a checkpoint.`,
+          `${path} contains tensors without the sizes that openai/whisper's files have, and there is no config.json beside it; give the folder of a checkpoint.`,
         );
       }
-      return { format: 'pytorch', directory, tensors: await torch.places(value) };
+      return { format: 'pytorch', directory, tensors: await torch.tensorIndex(value) };
     }),
   );
 }
@@ -81,43 +81,44 @@ const isFile = (path: string): Promise<boolean> =>
     () => false,
   );
 
-/** Names of files that cannot be weights, and are not opened. */
+/** Names of files that are not weights and need not be opened. */
 const notWeights = /\.(json|txt|md|py|flac|wav|mp3|svg|png)$|^\./;
-const mostFiles = 1000;
+/** The maximum number of files of a folder that are examined. */
+const maximumFiles = 1000;
 
 const preferred = 'pytorch_model.bin';
 
-/** The weights of a folder without safetensors; null if there are none. */
+/** Opens the weights of a folder without safetensors; null if there are none. */
 async function openFolder(directory: string, names: readonly string[]): Promise<Weights | null> {
   const index = names.find((name) => name === `${preferred}.index.json`);
   if (index)
     return { format: 'pytorch', directory, tensors: await openShards(directory, join(directory, index), readState) };
   const found: { name: string; kind: Kind }[] = [];
-  for (const name of names.slice(0, mostFiles)) {
+  for (const name of names.slice(0, maximumFiles)) {
     if (notWeights.test(name)) continue;
     const kind = await kindOf(join(directory, name));
     if (kind) found.push({ name, kind });
   }
-  // Training leaves optimizer states of the same form beside the weights.
+  // Training writes optimizer states of the same form to the folder.
   const chosen = found.find(({ name }) => name === preferred) ?? found[0];
   if (!chosen) return null;
   if (found.length > 1 && chosen.name !== preferred) {
     const some = found.slice(0, 3).map(({ name }) => basename(name).slice(0, 50));
     throw new OneheadError(
       'MODEL_INVALID',
-      `${directory} holds several files of weights (${some.join(', ')}${found.length > 3 ? ', ...' : ''}); give one of them.`,
+      `${directory} contains several files of weights (${some.join(', ')}${found.length > 3 ? ', ...' : ''}); give one of them.`,
     );
   }
   return openFile(join(directory, chosen.name), chosen.kind);
 }
 
-/** True for a file that is a model, or the weights of the model in its folder. */
+/** True for a file that is a model, or that has the weights of the model in its folder. */
 export async function isModelFile(path: string): Promise<boolean> {
   return (await kindOf(path)) !== null;
 }
 
 /**
- * The weights of a folder or file; null if there are none in a form that can be read. Throws OneheadError MODEL_INVALID
+ * Opens the weights of a folder or file; null if there are none in a supported form. Throws OneheadError MODEL_INVALID
  * or MODEL_NOT_FOUND.
  */
 export async function openWeights(path: string): Promise<Weights | null> {

@@ -1,4 +1,4 @@
-/** The files of a checkpoint's tensors for a device to read, opened when first needed. */
+/** The open files of a checkpoint's weights, for a device to read. */
 import { type Device, type Part, WeightsFile } from '../../device/device.js';
 import { isPlain, type TensorEntry } from '../files/tensors.js';
 
@@ -6,8 +6,8 @@ export class WeightFiles {
   readonly #files = new Map<string, WeightsFile>();
 
   /**
-   * A tensor in the form that Device.load takes. `name` is for messages. Throws OneheadError MODEL_INVALID if the file
-   * cannot be opened.
+   * Converts a tensor's entry to an argument of `Device.load`, and opens its file if it is not open. `name` is for
+   * messages. Throws OneheadError MODEL_INVALID if the file cannot be opened.
    */
   part(name: string, { file, offset, shape, dtype, scales }: TensorEntry): Part {
     let opened = this.#files.get(file);

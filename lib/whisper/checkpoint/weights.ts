@@ -1,4 +1,4 @@
-/** The tensors that a Whisper checkpoint must hold, and its sizes. */
+/** The tensors of a Whisper checkpoint: names, shapes and sizes. */
 import { OneheadError } from '../../errors.js';
 import { isLoaded, type TensorEntry, type TensorIndex } from '../files/tensors.js';
 import type { WhisperConfig } from './config.js';
@@ -18,11 +18,11 @@ function norm(name: string, width: number): TensorSpecification[] {
 }
 
 function attention(name: string, width: number, heads: number, keyValueHeads: number): TensorSpecification[] {
-  const shared = (width / heads) * keyValueHeads;
+  const keyValueWidth = (width / heads) * keyValueHeads;
   return [
     ...linear(`${name}.q_proj`, width, width),
-    ...linear(`${name}.k_proj`, shared, width, false),
-    ...linear(`${name}.v_proj`, shared, width),
+    ...linear(`${name}.k_proj`, keyValueWidth, width, false),
+    ...linear(`${name}.v_proj`, keyValueWidth, width),
     ...linear(`${name}.out_proj`, width, width),
     ...norm(`${name}_layer_norm`, width),
   ];
@@ -65,7 +65,7 @@ export function checkpointTensors(config: WhisperConfig): TensorSpecification[] 
   return tensors;
 }
 
-/** A tensor by its name, with or without the leading `model.` that most checkpoints have. */
+/** Finds a tensor by its name, with or without the leading `model.` that most checkpoints have. */
 export function findTensor(index: TensorIndex, name: string): TensorEntry | undefined {
   return index.get(`model.${name}`) ?? index.get(name);
 }
@@ -80,13 +80,15 @@ export function checkCheckpoint(config: WhisperConfig, index: TensorIndex, direc
     } else if (entry.shape.length !== shape.length || entry.shape.some((size, i) => size !== shape[i])) {
       throw new OneheadError(
         'MODEL_INVALID',
-        `${directory}: expected tensor '${name}' to be [${shape}] as config.json says but found [${entry.shape}]; the files do not belong together.`,
+        `${directory}: expected tensor '${name}' to be [${shape}] as config.json says but found [${entry.shape}]; the ` +
+          'files do not belong together.',
         { argument: name, expected: `[${shape}]`, received: `[${entry.shape}]` },
       );
     } else if (!isLoaded(entry.dtype)) {
       throw new OneheadError(
         'MODEL_INVALID',
-        `${directory}: tensor '${name}' is stored as ${entry.dtype}; convert the checkpoint to float32, float16 or bfloat16.`,
+        `${directory}: tensor '${name}' is stored as ${entry.dtype}; convert the checkpoint to float32, float16 or ` +
+          'bfloat16.',
       );
     }
   }
@@ -94,7 +96,8 @@ export function checkCheckpoint(config: WhisperConfig, index: TensorIndex, direc
     const shown = missing.slice(0, 3).join(', ') + (missing.length > 3 ? ', ...' : '');
     throw new OneheadError(
       'MODEL_INVALID',
-      `${directory}: ${missing.length} tensors of the model that config.json describes are missing (${shown}); download the checkpoint again, or check that it is a Whisper model.`,
+      `${directory}: ${missing.length} tensors of the model that config.json describes are missing (${shown}); download ` +
+        'the checkpoint again, or check that it is a Whisper model.',
     );
   }
 }
@@ -103,9 +106,9 @@ export function checkCheckpoint(config: WhisperConfig, index: TensorIndex, direc
 export type TensorPart = 'convolution' | 'encoder' | 'decoder' | 'embedding' | 'vector';
 
 /**
- * The role of a tensor of checkpointTensors(). 'encoder' and 'decoder' are weights of matrix products. The key and
- * value projections of cross-attention count as the encoder's: they are applied to all audio positions. Vectors and
- * position embeddings are always float32.
+ * Returns the role of a tensor of checkpointTensors(). 'encoder' and 'decoder' are weights of matrix products; the key
+ * and value projections of cross-attention belong to the encoder, since they are applied to all audio positions. A
+ * 'vector' is a tensor that is always float32, including position embeddings.
  */
 export function tensorPart({ name, shape }: TensorSpecification): TensorPart {
   if (shape.length === 3) return 'convolution';
@@ -114,19 +117,20 @@ export function tensorPart({ name, shape }: TensorSpecification): TensorPart {
   return /^encoder\.|\.encoder_attn\.[kv]_proj\./.test(name) ? 'encoder' : 'decoder';
 }
 
-/** Parameter counts by part, and bytes of one window's key/value caches. */
+/** Numbers of parameters, and bytes of the key/value caches. */
 export interface CheckpointSizes {
   encoder: number;
   decoder: number;
   /** The token embedding, which is also the output projection if they are tied. Included in `decoder`. */
   embedding: number;
   total: number;
-  /** Bytes of the self-attention cache at full length, and of the cross-attention cache. */
+  /** Bytes of the self-attention cache of one sequence at full length. */
   selfCacheBytes: number;
+  /** Bytes of the cross-attention cache of one full window. */
   crossCacheBytes: number;
 }
 
-/** The sizes of a model whose caches have `bytesPerElement`. */
+/** Computes the sizes of a model whose caches have `bytesPerElement`. */
 export function checkpointSizes(config: WhisperConfig, bytesPerElement: number): CheckpointSizes {
   const sizes = { encoder: 0, decoder: 0, embedding: config.vocabulary * config.width, total: 0 };
   for (const { name, shape } of checkpointTensors(config)) {

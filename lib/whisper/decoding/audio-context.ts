@@ -1,6 +1,6 @@
 /**
- * Short windows (`audioContext: 'fit'`): only the part of a window with sound is encoded, and the text is checked for
- * signs that this was too short.
+ * Short windows (`audioContext: 'fit'`): only the part of a window with sound is encoded, and the text is accepted only
+ * if it is plausible.
  */
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { windowSamples } from '../model/features.js';
@@ -9,25 +9,29 @@ import { isDoubtful, type SearchAttempt, type Thresholds } from './fallback.js';
 import type { Decoding } from './resolve.js';
 
 /**
- * The number of lengths that a window can be cut to. There are few, so that few programs serve all. Lengths are
- * multiples of eight positions, which suits the kernels; a step is 64 of Whisper's 1,500 positions, or 1.28 s. Where
- * windows of one length are encoded together, on a GPU, there are fewer lengths, so that more windows share one.
+ * The number of possible lengths of a window; the second number is for devices that encode windows of equal length
+ * together, so that more windows have equal lengths. There are few, so that few programs are recorded. Lengths are
+ * multiples of 8 positions, which suits the kernels: with 24 lengths, multiples of 64 of Whisper's 1,500 positions, or
+ * 1.28 s.
  */
 const [lengths, sharedLengths] = [24, 12];
 const stepOf = (positions: number, count: number) => 8 * Math.ceil(positions / count / 8);
-/** The most tokens of plausible speech: for each second of sound, and in addition. A longer text repeats itself. */
-const [tokensPerSecond, tokensAtOnce] = [20, 32];
+/**
+ * The maximum number of tokens of plausible speech: tokens for each second of sound, and tokens in addition. A longer
+ * text repeats itself.
+ */
+const [tokensPerSecond, additionalTokens] = [20, 32];
 
-/** The encoded beginning of a window, which holds all of its sound. */
+/** The beginning of a window, with all of its sound. */
 export interface ShortWindow {
   window: ModelWindow;
-  /** The most tokens of its text. */
-  longest: number;
+  /** The maximum number of tokens of its text. */
+  maximumTokens: number;
 }
 
 /**
  * Returns the beginning of a window whose first `frames` audio positions have sound, with `margin` seconds of silence
- * behind it. Null where that is as long as the window. `isShared`: windows of one length are encoded together.
+ * after it; null if it is as long as the window. `isShared` is true if windows of equal length are encoded together.
  */
 export function shortWindow(
   { config, preprocessor }: Pick<Checkpoint, 'config' | 'preprocessor'>,
@@ -38,34 +42,35 @@ export function shortWindow(
 ): ShortWindow | null {
   if ('encoded' in window || frames === undefined) return null;
   const perSecond = preprocessor.sampleRate / preprocessor.hop / 2;
-  const wanted = Math.max(1, Math.ceil(frames + margin * perSecond));
+  const minimum = Math.max(1, Math.ceil(frames + margin * perSecond));
   const step = stepOf(config.sourcePositions, isShared ? sharedLengths : lengths);
-  const positions = Math.ceil(wanted / step) * step;
+  const positions = Math.ceil(minimum / step) * step;
   if (positions >= config.sourcePositions) return null;
   return {
     window: { ...window, samples: window.samples.subarray(0, windowSamples(preprocessor, positions)) },
-    longest: Math.ceil(tokensAtOnce + (tokensPerSecond * frames) / perSecond),
+    maximumTokens: Math.ceil(additionalTokens + (tokensPerSecond * frames) / perSecond),
   };
 }
 
-/** Thresholds for a second decoding where the caller's own are 'none': openai/whisper's defaults. */
-export const thresholdsOf = ({ compressionRatioThreshold, logProbabilityThreshold }: Thresholds): Thresholds => ({
+/** Thresholds for optional decodings, which need some: openai/whisper's defaults replace 'none'. */
+export const strictThresholds = ({ compressionRatioThreshold, logProbabilityThreshold }: Thresholds): Thresholds => ({
   compressionRatioThreshold: compressionRatioThreshold ?? 2.4,
   logProbabilityThreshold: logProbabilityThreshold ?? -1,
 });
 
 /**
- * The highest compression ratio of a short window's text. Short windows tempt the model to write a sentence two or
- * three times. Such a text may be below the usual threshold, while texts of up to 20 s of speech have 1.6 at most.
+ * The maximum compression ratio of a short window's text. For short windows the model sometimes writes a sentence two
+ * or three times. The ratio of such a text may be below the default threshold, but texts of up to 20 s of speech have
+ * at most 1.6.
  */
-const mostCompression = 1.8;
+const maximumCompressionRatio = 1.8;
 
 /**
- * True if the text of a short window is plausible: it ended by itself (unless the caller bounded it), does not repeat
- * itself, and is likely enough.
+ * True if the text of a short window is plausible: probable, not repetitive, and ended by the end token if it was
+ * `bounded`, that is, limited to `maximumTokens`.
  */
-export function isTrusted(attempt: SearchAttempt, bounded: boolean, decoding: Decoding): boolean {
-  const thresholds = thresholdsOf(decoding);
-  const compressionRatioThreshold = Math.min(thresholds.compressionRatioThreshold!, mostCompression);
+export function isPlausible(attempt: SearchAttempt, bounded: boolean, decoding: Decoding): boolean {
+  const thresholds = strictThresholds(decoding);
+  const compressionRatioThreshold = Math.min(thresholds.compressionRatioThreshold!, maximumCompressionRatio);
   return !(bounded && !attempt.ended) && !isDoubtful(attempt, { ...thresholds, compressionRatioThreshold });
 }

@@ -1,30 +1,30 @@
-/** The check of a caller's tensor, before any other request can be affected by it. */
+/** Checks a caller's tensor before it is used in a job, whose failure would affect other requests. */
 import { Tensor } from '../../device/tensor.js';
 import type { ElementType } from '../../element-types.js';
 import { OneheadError } from '../../errors.js';
 
 /**
- * Checks that a tensor is [windows, ...shape] of that type. Returns the number of windows. Throws OneheadError
- * INVALID_SHAPE, INVALID_DTYPE or DISPOSED.
+ * Checks that a tensor has the shape [windows, ...shape] and the type `dtype`. Returns the number of windows. Throws
+ * OneheadError INVALID_SHAPE, INVALID_DTYPE or DISPOSED.
  */
-export function checkTensor(given: Tensor, shape: readonly number[], dtype: ElementType, name: string): number {
+export function checkTensor(tensor: Tensor, shape: readonly number[], dtype: ElementType, name: string): number {
   const refuse = (code: 'INVALID_SHAPE' | 'INVALID_DTYPE', expected: string, received: string) => {
-    const sentence = `Expected ${name} to be ${expected} but received ${received}.`;
-    throw new OneheadError(code, sentence, { argument: name, expected, received });
+    const message = `Expected ${name} to be ${expected} but received ${received}.`;
+    throw new OneheadError(code, message, { argument: name, expected, received });
   };
   const fits =
-    given instanceof Tensor &&
-    given.shape.length === shape.length + 1 &&
-    given.shape[0] >= 1 &&
-    shape.every((size, i) => size === given.shape[i + 1]);
+    tensor instanceof Tensor &&
+    tensor.shape.length === shape.length + 1 &&
+    tensor.shape[0] >= 1 &&
+    shape.every((size, i) => size === tensor.shape[i + 1]);
   if (!fits) {
-    const received = given instanceof Tensor ? `[${given.shape.join(', ')}]` : typeof given;
+    const received = tensor instanceof Tensor ? `[${tensor.shape.join(', ')}]` : typeof tensor;
     refuse('INVALID_SHAPE', `[windows, ${shape.join(', ')}]`, received);
   }
-  if (given.disposed) {
-    const sentence = `The tensor that was given as ${name} has been disposed; use it before dispose().`;
-    throw new OneheadError('DISPOSED', sentence, { argument: name });
+  if (tensor.disposed) {
+    const message = `The tensor ${name} has been disposed; dispose of it only after its last use.`;
+    throw new OneheadError('DISPOSED', message, { argument: name });
   }
-  if (given.dtype !== dtype) refuse('INVALID_DTYPE', dtype, given.dtype);
-  return given.shape[0];
+  if (tensor.dtype !== dtype) refuse('INVALID_DTYPE', dtype, tensor.dtype);
+  return tensor.shape[0];
 }

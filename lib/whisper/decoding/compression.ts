@@ -6,10 +6,7 @@ const deflated = 8;
 const finish = 4;
 const streamEnd = 1;
 
-/**
- * Compresses with zlib's default settings. One stream serves all texts: its state is 300 kB, which would be garbage
- * after each text.
- */
+/** Compresses with zlib's default settings. One stream is reused for all texts, since its state has 300 kB. */
 class Compressor {
   readonly #stream = new ZStream();
   readonly #output = new Uint8Array(1 << 14);
@@ -31,7 +28,7 @@ class Compressor {
       stream.next_out = 0;
       stream.avail_out = this.#output.length;
       status = zlib.deflate(stream, finish);
-      if (status < 0) throw new Error(`zlib gives ${status}.`);
+      if (status < 0) throw new Error(`zlib returns the error ${status}.`);
     }
     return stream.total_out;
   }
@@ -40,9 +37,10 @@ class Compressor {
 let compressor: Compressor | null = null;
 
 /**
- * The text's size over its size when zlib compresses it. High values mean repetition. Node's own zlib is a variant that
- * finds no matches of three bytes: its ratios are up to a tenth below those that openai/whisper's threshold was chosen
- * for.
+ * The size of a text divided by its zlib-compressed size; 0 for an empty text. High values mean repetition.
+ *
+ * Node's own zlib is a variant that does not find matches of three bytes. Its ratios are up to a tenth lower than those
+ * for which openai/whisper's threshold was chosen.
  */
 export function compressionRatio(text: string): number {
   const bytes = Buffer.from(text, 'utf8');

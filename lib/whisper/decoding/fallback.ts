@@ -4,24 +4,24 @@ import type { EncodedWindow, SearchOptions } from '../../engine/tasks.js';
 import { OneheadError } from '../../errors.js';
 import { likeliest, type Search, type SearchResult } from '../model/search.js';
 import { compressionRatio } from './compression.js';
-import { behindGiven, type GivenTokens, withGiven } from './given-tokens.js';
-import { foundSoFar, isEndless, leastRepeated, Repetition } from './repetition.js';
+import { afterPublished, type PublishedText, withPublished } from './published-text.js';
+import { isLooping, minimumLoopTokens, partialResult, RepetitionError } from './repetition.js';
 import type { Decoding } from './resolve.js';
 
 /** The text of a window at one temperature. */
 export interface SearchAttempt extends SearchResult {
   temperature: number;
-  /** Mean log-probability of the tokens and the end token, as openai/whisper counts it. */
+  /** Mean log-probability of the tokens and the end token, as computed by openai/whisper. */
   averageLogProbability: number;
   compressionRatio: number;
-  /** True if the voice detector hears nobody, and the model is not certain enough of the opposite. */
+  /** True if the voice detector finds no speech and the model's text is not certain enough. */
   silent?: boolean;
 }
 
-/** Limits that a text must keep; null: none. */
+/** Thresholds that a text must pass; null for none. */
 export type Thresholds = Pick<Decoding, 'compressionRatioThreshold' | 'logProbabilityThreshold'>;
 
-/** True if a text repeats itself or is too unlikely. */
+/** True if a text is repetitive or too improbable. */
 export function isDoubtful(
   { compressionRatio, averageLogProbability }: Pick<SearchAttempt, 'compressionRatio' | 'averageLogProbability'>,
   { compressionRatioThreshold, logProbabilityThreshold }: Thresholds,
@@ -31,12 +31,12 @@ export function isDoubtful(
   return repetitive || improbable;
 }
 
-/** True if the next temperature is to be tried. */
+/** True if the window should be decoded again at the next temperature. */
 export function needsFallback(
   attempt: Pick<SearchAttempt, 'compressionRatio' | 'averageLogProbability' | 'noSpeechProbability'>,
-  limits: Thresholds & Pick<Decoding, 'noSpeechThreshold'>,
+  thresholds: Thresholds & Pick<Decoding, 'noSpeechThreshold'>,
 ): boolean {
-  return !isSilent(attempt, limits) && isDoubtful(attempt, limits);
+  return !isSilent(attempt, thresholds) && isDoubtful(attempt, thresholds);
 }
 
 /** True if silence is probable and the text is not. Such a window is not decoded again. */
@@ -55,7 +55,7 @@ function isSilent(
 /** The searches for one temperature: one beam search, or `bestOf` samples. */
 export function searchesAt(
   temperature: number,
-  turn: number,
+  temperatureIndex: number,
   begin: WindowBegin,
   seed: number,
   decoding: Decoding,
@@ -65,9 +65,9 @@ export function searchesAt(
   const sequences = temperature === 0 ? 1 : bestOf;
   const beams = temperature === 0 ? beamSize : 1;
   const { draft, ...plain } = begin;
-  // Neighbouring windows and temperatures get seeds far apart (the factors are primes); samples get neighbouring seeds,
-  // since the noise hashes the seed.
-  const first = (decoding.seed + 7919 * turn + 104729 * seed) * bestOf;
+  // Samples have successive seeds, which are independent, since noise is a hash of the seed. The prime factors separate
+  // the seeds of windows and temperatures.
+  const first = (decoding.seed + 7919 * temperatureIndex + 104729 * seed) * bestOf;
   return Array.from({ length: sequences }, (_, sequence) => ({
     ...(beams === 1 ? begin : plain),
     beams,
@@ -84,35 +84,36 @@ export function searchesAt(
 }
 
 /**
- * Refuses probabilities that are NaN: the text would be empty, like that of silence. Throws OneheadError MODEL_INVALID.
+ * Throws OneheadError MODEL_INVALID if probabilities are not finite. Otherwise the text would be empty, as for silence.
  */
 export function checkFinite({ logProbabilities, noSpeechProbability }: SearchResult): void {
   if ([...logProbabilities, noSpeechProbability].every(Number.isFinite)) return;
   throw new OneheadError(
     'MODEL_INVALID',
-    "The model's numbers overflow, so no text can come of them; load it with dtype 'float32', or, where that does not help, export it again.",
+    "The model's numbers overflow, so it gives no text; load it with dtype 'float32', or, if that does not help, export " +
+      'it again.',
   );
 }
 
-/** The start of a window's searches, which does not depend on the temperature. */
+/** The part of a window's searches that does not depend on the temperature. */
 export type WindowBegin = Pick<
   Search,
   'prompt' | 'prefix' | 'draft' | 'startIndex' | 'minimum' | 'maximum' | 'timestamps' | 'frames' | 'startLogits'
 >;
 
-/** Callbacks while a window is searched. */
+/** Callbacks of decoding a window. */
 export interface FallbackCalls {
   onTokens?: (tokens: number[]) => void;
   onFallback?: () => void;
-  /** Decides whether the next temperature is tried after a text has failed. It is tried unless this returns false. */
+  /** Returns false if the next temperature should not be tried after a text has failed. */
   tryNextTemperature?: (attempt: SearchAttempt) => boolean;
-  /** The part of the text that the caller has already published. */
-  given?: GivenTokens;
+  /** The part of the text that has been published. */
+  published?: PublishedText;
 }
 
 /**
- * Searches a window, and repeats it at the next temperature while the text fails the thresholds. `seed` is the window's
- * own.
+ * Decodes a window at the first temperature, and at the next one as long as the text fails the thresholds. `seed`
+ * differs between windows, so that their samples do. Throws OneheadError MODEL_INVALID.
  */
 export async function decodeWithFallback(
   window: EncodedWindow<Search, SearchResult>,
@@ -120,54 +121,58 @@ export async function decodeWithFallback(
   seed: number,
   decoding: Decoding,
   textOf: (tokens: readonly number[]) => string,
-  { onTokens, onFallback, tryNextTemperature, given }: FallbackCalls = {},
+  { onTokens, onFallback, tryNextTemperature, published }: FallbackCalls = {},
 ): Promise<SearchAttempt> {
   const { temperatures, compressionRatioThreshold } = decoding;
-  for (const [turn, temperature] of temperatures.entries()) {
+  for (const [index, temperature] of temperatures.entries()) {
     const prefix = begin.prefix?.length ?? 0;
-    const own = behindGiven(begin, given);
-    const before = own === begin ? [] : [...given!.logProbabilities];
-    const searches = searchesAt(temperature, turn, own, seed, decoding);
-    const isLast = turn === temperatures.length - 1;
-    // With several candidates it is not known which will win.
-    const alone = searches.length === 1 && searches[0].beams === 1;
-    const attemptOf = (found: SearchResult): SearchAttempt => ({
-      ...found,
+    const searchBegin = afterPublished(begin, published);
+    const publishedLogs = searchBegin === begin ? [] : [...published!.logProbabilities];
+    const searches = searchesAt(temperature, index, searchBegin, seed, decoding);
+    const isLast = index === temperatures.length - 1;
+    // Of several candidates, the best one is not known before the end.
+    const isSingle = searches.length === 1 && searches[0].beams === 1;
+    const attemptOf = (result: SearchResult): SearchAttempt => ({
+      ...result,
       temperature,
-      averageLogProbability: found.sum / (found.tokens.length - prefix + 1),
-      compressionRatio: compressionRatio(textOf(found.tokens).trim()),
+      averageLogProbability: result.sum / (result.tokens.length - prefix + 1),
+      compressionRatio: compressionRatio(textOf(result.tokens).trim()),
     });
     const show: SearchOptions['onTokens'] = (tokens, written) => {
       onTokens?.(tokens);
-      if (alone) given?.show({ ...written, logProbabilities: [...before, ...written.logProbabilities] });
+      if (!isSingle) return;
+      published?.show({ ...written, logProbabilities: [...publishedLogs, ...written.logProbabilities] });
     };
-    /** Ends a search that repeats itself, if its text would not be kept anyway. */
+    /** Ends a search whose text repeats itself, if the next temperature would be tried after it. */
     const endRepetition = (written: Written) => {
-      const found = foundSoFar(written);
-      const attempt = attemptOf(found);
-      if (!isEndless(attempt.compressionRatio, compressionRatioThreshold!)) return;
-      if (needsFallback(attempt, decoding) && tryNextTemperature?.(attempt) !== false) throw new Repetition(found);
+      const result = partialResult(written);
+      const attempt = attemptOf(result);
+      if (!isLooping(attempt.compressionRatio, compressionRatioThreshold!)) return;
+      if (needsFallback(attempt, decoding) && tryNextTemperature?.(attempt) !== false) {
+        throw new RepetitionError(result);
+      }
     };
-    /** Each search takes rows as they come free. The text that is reported is the first one's. */
-    const searchOne = async (search: Search, index: number): Promise<SearchResult> => {
-      const isShown = index === 0 && (onTokens !== undefined || (given !== undefined && alone));
+    /** Runs a search. Only the text of the first one is reported while it grows. */
+    const runSearch = async (search: Search, searchIndex: number): Promise<SearchResult> => {
+      const isShown = searchIndex === 0 && (onTokens !== undefined || (published !== undefined && isSingle));
       const isChecked = !isLast && search.beams === 1 && compressionRatioThreshold !== null;
       if (!isShown && !isChecked) return window.search(search);
       const watch: SearchOptions['onTokens'] = (tokens, written) => {
         if (isShown) show(tokens, written);
-        if (isChecked && written.logProbabilities.length >= leastRepeated) endRepetition(written);
+        if (isChecked && written.logProbabilities.length >= minimumLoopTokens) endRepetition(written);
       };
       try {
-        return await window.search(search, { onTokens: watch, watchFrom: isShown ? 0 : leastRepeated });
+        return await window.search(search, { onTokens: watch, watchFrom: isShown ? 0 : minimumLoopTokens });
       } catch (error) {
-        if (error instanceof Repetition) return error.found;
+        if (error instanceof RepetitionError) return error.result;
         throw error;
       }
     };
-    const all = await Promise.all(searches.map(searchOne));
-    const found = all.map((one) => withGiven(one, prefix, own.prefix ?? [], before));
-    for (const one of found) checkFinite(one);
-    const attempt = attemptOf(likeliest(found, decoding.lengthPenalty));
+    const results = (await Promise.all(searches.map(runSearch))).map((result) =>
+      withPublished(result, prefix, searchBegin.prefix ?? [], publishedLogs),
+    );
+    for (const result of results) checkFinite(result);
+    const attempt = attemptOf(likeliest(results, decoding.lengthPenalty));
     if (isLast || !needsFallback(attempt, decoding) || tryNextTemperature?.(attempt) === false) return attempt;
     onFallback?.();
   }

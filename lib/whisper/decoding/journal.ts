@@ -1,46 +1,49 @@
-/** The journal of a transcription: the results of its windows, by which an interrupted transcription is resumed. */
+/** The journal of a transcription: the results of its windows, from which an interrupted transcription continues. */
 import { createHash } from 'node:crypto';
 
 /**
- * Stores the results of windows. A transcription that is run again with the same audio, model and options takes stored
- * results instead of decoding, so its result is that of an uninterrupted one.
+ * Stores the results of windows. A transcription that is run again with the same audio, model and options uses stored
+ * results instead of decoding, so its result is the same as without the interruption.
  */
 export interface Journal {
   /** The stored result of a window, or undefined. */
   find(window: string): string | undefined;
-  /** Stores the result of a window: a text of about 1 kB. */
-  keep(window: string, found: string): void;
+  /** Stores the result of a window, a text of about 1 kB. */
+  keep(window: string, result: string): void;
 }
 
-/** The name of a window in a journal: a hash of everything in which two windows of one transcription may differ. */
+/** Returns the name of a window in a journal: a hash of everything that distinguishes windows of one transcription. */
 export function journalName(...parts: readonly unknown[]): string {
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 24);
 }
 
-const mark = 'number:';
+const numberPrefix = 'number:';
 
-/** Writes JSON, which has no infinity: the log-probability of a suppressed token. */
+/**
+ * Converts a result to JSON. Infinity (from log-probabilities of suppressed tokens), which JSON lacks, becomes a
+ * string.
+ */
 export function writeEntry(value: unknown): string {
-  return JSON.stringify(value, (_, one) =>
-    typeof one === 'number' && !Number.isFinite(one) ? `${mark}${one}` : (one as unknown),
+  return JSON.stringify(value, (_, item: unknown) =>
+    typeof item === 'number' && !Number.isFinite(item) ? `${numberPrefix}${item}` : item,
   );
 }
 
-/** Returns undefined for a text that `writeEntry` did not write whole. */
+/** Parses the text of `writeEntry`. Returns undefined if it is incomplete. */
 export function readEntry<T>(text: string): T | undefined {
   try {
-    return JSON.parse(text, (_, one) =>
-      typeof one === 'string' && one.startsWith(mark) ? Number(one.slice(mark.length)) : (one as unknown),
+    return JSON.parse(text, (_, item: unknown) =>
+      typeof item === 'string' && item.startsWith(numberPrefix) ? Number(item.slice(numberPrefix.length)) : item,
     ) as T;
   } catch {
     return undefined;
   }
 }
 
-/** A separate part of a journal, for one of several transcriptions side by side. */
-export function journalWithin(journal: Journal, part: string): Journal {
+/** Returns a separate part of a journal, for one of several concurrent transcriptions. */
+export function journalPart(journal: Journal, part: string): Journal {
   return {
     find: (window) => journal.find(`${part} ${window}`),
-    keep: (window, found) => journal.keep(`${part} ${window}`, found),
+    keep: (window, result) => journal.keep(`${part} ${window}`, result),
   };
 }

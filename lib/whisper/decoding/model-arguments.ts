@@ -1,4 +1,4 @@
-/** Checks of what is given to a model: options of loading, samples and tokens. */
+/** Checks of a model's arguments: loading options, samples and tokens. */
 import { checkSamples } from '../../audio/level.js';
 import { refuse } from '../../checks.js';
 import { OneheadError } from '../../errors.js';
@@ -7,31 +7,33 @@ import type { WhisperConfig } from '../checkpoint/config.js';
 import type { Capacity } from '../model/plan.js';
 import type { loadOptions } from '../model/types.js';
 
-/** Throws OneheadError INVALID_ARGUMENT for heads that this model does not have. */
+/**
+ * Returns a copy of [layer, head] pairs. Throws OneheadError INVALID_ARGUMENT if the model does not have these heads.
+ */
 export function checkedHeads(
-  given: readonly (readonly [number, number])[],
+  heads: readonly (readonly [number, number])[],
   { decoder }: WhisperConfig,
 ): [number, number][] {
-  if (given.some(([layer, head]) => layer >= decoder.layers || head >= decoder.heads)) {
+  if (heads.some(([layer, head]) => layer >= decoder.layers || head >= decoder.heads)) {
     const expected = `[layer, head] pairs with layers below ${decoder.layers} and heads below ${decoder.heads}`;
-    refuse('alignmentHeads', expected, given);
+    refuse('alignmentHeads', expected, heads);
   }
-  return given.map(([layer, head]): [number, number] => [layer, head]);
+  return heads.map(([layer, head]): [number, number] => [layer, head]);
 }
 
-/** The requested capacity. Throws OneheadError INVALID_ARGUMENT. */
-export function wantedCapacity({ windows, batch, rows }: Checked<typeof loadOptions>): Partial<Capacity> {
+/** Returns the requested capacity, without defaults. Throws OneheadError INVALID_ARGUMENT. */
+export function requestedCapacity({ windows, batch, rows }: Checked<typeof loadOptions>): Partial<Capacity> {
   if (windows !== undefined && batch !== undefined && windows !== batch) {
-    refuse('batch', `the same as windows (${windows}), whose other name it is`, batch);
+    refuse('batch', `the same as windows (${windows}), which has the same meaning,`, batch);
   }
-  const given = windows ?? batch;
-  if (rows !== undefined && given !== undefined && rows < given) {
-    refuse('rows', `at least windows (${given}), since each window is decoded in one row or more,`, rows);
+  const count = windows ?? batch;
+  if (rows !== undefined && count !== undefined && rows < count) {
+    refuse('rows', `at least windows (${count}), since each window needs a row,`, rows);
   }
-  return { ...(given !== undefined && { windows: given }), ...(rows !== undefined && { rows }) };
+  return { ...(count !== undefined && { windows: count }), ...(rows !== undefined && { rows }) };
 }
 
-/** The samples of each window. Throws OneheadError INVALID_ARGUMENT or INVALID_SHAPE. */
+/** Returns the samples of each window. Throws OneheadError INVALID_ARGUMENT or INVALID_SHAPE. */
 export function windowSamplesOf(samples: Float32Array | readonly Float32Array[]): readonly Float32Array[] {
   const windows = samples instanceof Float32Array ? [samples] : samples;
   if (!Array.isArray(windows) || !windows.every((window) => window instanceof Float32Array)) {
@@ -47,7 +49,8 @@ export function windowSamplesOf(samples: Float32Array | readonly Float32Array[])
 }
 
 /**
- * The tokens of each of `windows` windows, all of one length. Throws OneheadError INVALID_SHAPE or INVALID_ARGUMENT.
+ * Returns one row of tokens for each window, all of the same length. Throws OneheadError INVALID_SHAPE or
+ * INVALID_ARGUMENT.
  */
 export function tokenRows(
   tokens: readonly number[] | readonly (readonly number[])[],
@@ -59,7 +62,7 @@ export function tokenRows(
   if (length < 1 || length > targetPositions || rows.some((row) => row.length !== length)) {
     throw new OneheadError(
       'INVALID_SHAPE',
-      `Expected tokens to be rows of one length from 1 to ${targetPositions}, one for each window.`,
+      `Expected tokens to be one row for each window, all of the same length from 1 to ${targetPositions}.`,
     );
   }
   if (!rows.flat().every((id) => Number.isInteger(id) && id >= 0 && id < vocabulary)) {

@@ -11,7 +11,7 @@ import { WhisperRuntime } from '../model/runtime.js';
 import type { WordHeads } from '../model/word-heads.js';
 import type { WhisperEngine } from './window-languages.js';
 
-/** The number of windows that are encoded at once: several fill a GPU, one fills a CPU. */
+/** The maximum number of windows that a GPU encodes at once. A CPU encodes one, which uses all of its threads. */
 const gpuEncodeBatch = 8;
 
 export class ModelDevice {
@@ -47,28 +47,28 @@ export class ModelDevice {
     device: Device,
     checkpoint: Checkpoint,
     types: { dtype: DataType | 'auto'; precision?: PrecisionOptions },
-    wanted: Partial<Capacity>,
+    requested: Partial<Capacity>,
     words: WordHeads,
   ): Promise<ModelDevice> {
     const { config } = checkpoint;
-    // A quantized file is meant to be computed in 8 bits.
-    const whole = types.dtype === 'auto' && isQuantizedFile(checkpoint.tensors);
-    const precision = await resolvePrecision(device, whole ? 'int8' : types.dtype, types.precision, async () =>
+    // By default a quantized file is computed in 8 bits.
+    const dtype = types.dtype === 'auto' && isQuantizedFile(checkpoint.tensors) ? 'int8' : types.dtype;
+    const precision = await resolvePrecision(device, dtype, types.precision, async () =>
       chosenTypes(await typeTimes(device, device.threads ?? Device.cpu().threads)),
     );
-    const capacity = chooseCapacity(config, words, precision, wanted, device);
+    const capacity = chooseCapacity(config, words, precision, requested, device);
     const parameters = await loadParameters(device, checkpoint, precision);
     const opened = new ModelDevice(device, precision, capacity, parameters, checkpoint, words);
     await opened.runtime.prepare();
     return opened;
   }
 
-  /** Names of the weights that would lose too much in 8 bits and are kept in 16. */
+  /** Names (in the checkpoint) of the weights that are too sensitive for 8 bits. They are kept in 16 or 32 bits. */
   get sensitive(): readonly string[] {
     return this.#parameters.sensitive;
   }
 
-  /** Frees everything. Requests under way are rejected. */
+  /** Frees all memory and closes the device. Open requests are rejected. */
   dispose(): void {
     this.engine.close();
     this.device.close();

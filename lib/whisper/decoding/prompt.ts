@@ -1,4 +1,4 @@
-/** The prompt of a window, and the checks of the options that determine it. */
+/** The prompt of a window, and checks of the options that determine it. */
 import { described, refuse } from '../../checks.js';
 import { OneheadError } from '../../errors.js';
 import type { GenerationConfig, Task } from '../checkpoint/config.js';
@@ -8,16 +8,19 @@ export type { Task };
 export type TimestampMode = 'none' | 'segment';
 
 export interface PromptOptions {
-  /** Code or name; null if the model knows no languages. */
+  /** A code; null if the model has no languages. */
   language: string | null;
   task: Task;
   timestamps: TimestampMode;
 }
 
-/** The code of a language that this model can write. Throws OneheadError INVALID_ARGUMENT, which lists these. */
+/**
+ * Returns the code of a language, from its code or English name. Throws OneheadError INVALID_ARGUMENT if the model does
+ * not support it; the message lists the supported ones.
+ */
 export function checkLanguage(language: string, generation: GenerationConfig, argument = 'language'): string {
   const code = languageCode(language);
-  const known = [...generation.languages.keys()];
+  const supported = [...generation.languages.keys()];
   if (!generation.multilingual) {
     if (code === 'en') return code;
     throw new OneheadError(
@@ -27,41 +30,37 @@ export function checkLanguage(language: string, generation: GenerationConfig, ar
     );
   }
   if (code === null || !generation.languages.has(code)) {
-    const shown =
-      known.length > 12 ? `${known.slice(0, 12).join(', ')}, ... (${known.length} in all)` : known.join(', ');
+    const list =
+      supported.slice(0, 12).join(', ') + (supported.length > 12 ? `, ... (${supported.length} in all)` : '');
     throw new OneheadError(
       'INVALID_ARGUMENT',
-      `This model does not know the language ${described(language)}; it knows ${shown}.`,
-      {
-        argument,
-        expected: shown,
-        received: described(language),
-      },
+      `This model does not know the language ${described(language)}; it knows ${list}.`,
+      { argument, expected: list, received: described(language) },
     );
   }
   return code;
 }
 
 /**
- * The language and the task of a call, in this order: those that it names, the checkpoint's defaults, those that the
- * checkpoint forces (as in transformers). The language is null if it is to be detected: by default, and for 'auto'
- * whatever the checkpoint says. Throws OneheadError INVALID_ARGUMENT.
+ * Returns the language and the task of a call. The options take precedence over the checkpoint's defaults. If neither
+ * determines anything, those that the checkpoint forces apply, as in transformers. The language is null if it is to be
+ * detected: by default, and always for 'auto'. Throws OneheadError INVALID_ARGUMENT.
  */
 export function languageAndTask(
   { language, task }: { language?: string; task?: string },
   generation: GenerationConfig,
 ): { language: string | null; task: Task } {
-  const { usual, forced } = generation;
-  const silent = [language, task].every((one) => one === undefined) && usual.language === null && usual.task === null;
-  const defaults = silent ? forced : usual;
+  const { defaults, forced } = generation;
+  const isOpen = language === undefined && task === undefined && defaults.language === null && defaults.task === null;
+  const fallback = isOpen ? forced : defaults;
   return {
     language:
       language === undefined
-        ? defaults.language
+        ? fallback.language
         : language.trim().toLowerCase() === 'auto'
           ? null
           : checkLanguage(language, generation),
-    task: checkTask(task ?? defaults.task ?? 'transcribe', generation),
+    task: checkTask(task ?? fallback.task ?? 'transcribe', generation),
   };
 }
 
@@ -92,7 +91,7 @@ export function checkTimestamps(timestamps: string, generation: GenerationConfig
 }
 
 /**
- * Returns <|startoftranscript|>, language and task if the model has them, and <|notimestamps|> if no times are wanted.
+ * Returns <|startoftranscript|>, language and task if the model has them, and <|notimestamps|> for timestamps 'none'.
  */
 export function promptTokens(generation: GenerationConfig, { language, task, timestamps }: PromptOptions): number[] {
   const prompt = [generation.startToken];
@@ -101,7 +100,7 @@ export function promptTokens(generation: GenerationConfig, { language, task, tim
     const id = generation.tasks.get(task);
     if (id !== undefined) prompt.push(id);
   } else if (generation.multilingual) {
-    // Old checkpoints fix their language and task as pairs of position and token.
+    // Old checkpoints force language and task with pairs of position and token.
     for (const [, id] of generation.forcedDecoderIds) {
       if (id !== null && id !== generation.noTimestampsToken) prompt.push(id);
     }
@@ -113,7 +112,7 @@ export function promptTokens(generation: GenerationConfig, { language, task, tim
 export const noPreviousToken = () =>
   new OneheadError(
     'NOT_SUPPORTED',
-    'This model has no <|startofprev|> token, so it takes no prompt, hotwords or previous text; leave them out.',
+    'This model has no <|startofprev|> token, so it supports no prompt, hotwords or previous text; leave them out.',
     { argument: 'prompt' },
   );
 
@@ -125,7 +124,7 @@ export interface WindowPrompt {
   startIndex: number;
 }
 
-/** The last `count` elements of a list; none if `count` is 0 or less. */
+/** Returns the last `count` elements of a list; none if `count` is 0 or less. */
 export function lastOf<T>(list: readonly T[], count: number): T[] {
   return count > 0 ? list.slice(-count) : [];
 }
@@ -137,7 +136,7 @@ export interface LengthLimits {
 }
 
 /**
- * Room for previous text before <|startoftranscript|>, in tokens, without <|startofprev|>: half of the positions, as in
+ * The maximum number of tokens of previous text, which follow <|startofprev|>: half of the positions less one, as in
  * openai/whisper.
  */
 export function previousRoom(targetPositions: number): number {
@@ -145,8 +144,13 @@ export function previousRoom(targetPositions: number): number {
 }
 
 /**
- * Returns <|startofprev|> with the last of the `previous` text, the prompt of `promptTokens`, and the prefix of the
- * text, behind a timestamp of 0 if times are wanted.
+ * Returns the tokens before a window's new text:
+ *
+ * - <|startofprev|> and the last tokens of `previous`, as many as there is room for
+ * - the result of `promptTokens`
+ * - the prefix, shortened if there is no room, after a timestamp of 0 for timestamps 'segment'
+ *
+ * Throws OneheadError NOT_SUPPORTED if there is previous text and the model has no <|startofprev|>.
  */
 export function windowPrompt(
   generation: GenerationConfig,
@@ -158,19 +162,18 @@ export function windowPrompt(
   const { previousToken, timestampBegin } = generation;
   const start = promptTokens(generation, options);
   const half = previousRoom(targetPositions);
-  const first = options.timestamps === 'segment' && prefix.length > 0 ? [timestampBegin] : [];
-  const left = targetPositions - start.length - first.length;
-  const begun = prefix.slice(0, Math.max(0, Math.min(half, left - Math.max(1, minNewTokens))));
+  const timestamp = options.timestamps === 'segment' && prefix.length > 0 ? [timestampBegin] : [];
+  const room = targetPositions - start.length - timestamp.length;
+  const fittingPrefix = prefix.slice(0, Math.max(0, Math.min(half, room - Math.max(1, minNewTokens))));
+  // The previous text leaves at least a quarter of the positions for new text, and room for `minNewTokens`.
   const quarter = Math.floor(targetPositions / 4);
-  // New text keeps at least a quarter of the positions. The previous text is cut for this, as for a forced length.
-  const wanted = Math.max(minNewTokens, Math.min(maxNewTokens ?? quarter, quarter));
-  const before = lastOf(previous, Math.min(half, left - begun.length - wanted - 1));
-  if (before.length > 0 && previousToken === null) {
-    throw noPreviousToken();
-  }
+  const reserved = Math.max(minNewTokens, Math.min(maxNewTokens ?? quarter, quarter));
+  const fittingPrevious = lastOf(previous, Math.min(half, room - fittingPrefix.length - reserved - 1));
+  const hasPrevious = fittingPrevious.length > 0;
+  if (hasPrevious && previousToken === null) throw noPreviousToken();
   return {
-    prompt: before.length > 0 ? [previousToken!, ...before, ...start] : start,
-    prefix: [...first, ...begun],
-    startIndex: before.length > 0 ? before.length + 1 : 0,
+    prompt: hasPrevious ? [previousToken!, ...fittingPrevious, ...start] : start,
+    prefix: [...timestamp, ...fittingPrefix],
+    startIndex: hasPrevious ? fittingPrevious.length + 1 : 0,
   };
 }

@@ -1,31 +1,34 @@
 /**
- * Ends searches of texts that repeat themselves without end. Such a text fails at its temperature however it goes on,
- * and would go on to the longest length there is.
+ * Detects texts that repeat themselves in a loop. Such a text fails the threshold however it continues, and would
+ * continue to the maximum length.
  */
 import type { Written } from '../../engine/runtime.js';
 import type { SearchResult } from '../model/search.js';
 
-/** Generated tokens from which on a text is checked. Most texts of a clip are shorter. */
-export const leastRepeated = 64;
-/** The compression ratio of a text that is ended, over the threshold: enough to fail with half as much new text. */
-const certain = 1.5;
+/** The number of generated tokens from which on a text is checked. Most texts of short clips have fewer. */
+export const minimumLoopTokens = 64;
+/**
+ * A text is ended if its compression ratio is this many times the threshold. It would still fail if half as much new
+ * text followed.
+ */
+const loopFactor = 1.5;
 
-/** What a search that is still under way has found. */
-export function foundSoFar({ tokens, logProbabilities, noSpeechProbability, startLogits }: Written): SearchResult {
+/** The result so far of a search that has not ended. */
+export function partialResult({ tokens, logProbabilities, noSpeechProbability, startLogits }: Written): SearchResult {
   const sum = logProbabilities.reduce((a, b) => a + b, 0);
   return { tokens, logProbabilities, sum, ended: false, noSpeechProbability, startLogits };
 }
 
-/** Thrown from `onTokens`: ends a search, and has what it found until then. */
-export class Repetition extends Error {
-  readonly found: SearchResult;
+/** Thrown from `onTokens` to end a search. It contains the result so far. */
+export class RepetitionError extends Error {
+  readonly result: SearchResult;
 
-  constructor(found: SearchResult) {
+  constructor(result: SearchResult) {
     super('The text repeats itself.');
-    this.found = found;
+    this.result = result;
   }
 }
 
-/** True if a text of `leastRepeated` tokens or more repeats itself so much that it cannot pass any more. */
-export const isEndless = (compressionRatio: number, threshold: number): boolean =>
-  compressionRatio > certain * threshold;
+/** True if a text of at least `minimumLoopTokens` tokens is so repetitive that it cannot pass the threshold. */
+export const isLooping = (compressionRatio: number, threshold: number): boolean =>
+  compressionRatio > loopFactor * threshold;

@@ -1,13 +1,13 @@
-/** The options of decoding, resolved against one model. */
+/** Resolves the options of decoding for a model. */
 import { integerIn, refuse } from '../../checks.js';
 import type { Checked } from '../../options/options.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { mostTop } from '../model/search.js';
-import { type decodingOptions, usualTemperatures } from './options.js';
+import { maximumTop } from '../model/search.js';
+import { type decodingOptions, defaultTemperatures } from './options.js';
 import { type LengthLimits, type PromptOptions, promptTokens } from './prompt.js';
 import { sharedMask } from './suppression.js';
 
-/** Settings of the search of windows. */
+/** How windows are decoded: the options of decoding with all defaults. */
 export interface Decoding {
   beamSize: number;
   patience: number;
@@ -27,13 +27,13 @@ export interface Decoding {
 
 const orNull = (threshold: number | 'none'): number | null => (threshold === 'none' ? null : threshold);
 
-/** Throws OneheadError INVALID_ARGUMENT for options that this model does not support. */
+/** Returns the resolved options. Throws OneheadError INVALID_ARGUMENT for options that the model does not support. */
 export async function resolveDecoding(
   options: Checked<typeof decodingOptions>,
   { config, generation, tokenizer }: Checkpoint,
-  temperaturesByDefault: readonly number[] = usualTemperatures,
+  temperatures: readonly number[] = defaultTemperatures,
 ): Promise<Decoding> {
-  const { temperature = temperaturesByDefault } = options;
+  const { temperature = temperatures } = options;
   return {
     beamSize: options.beamSize,
     patience: options.patience,
@@ -46,7 +46,7 @@ export async function resolveDecoding(
     noSpeechThreshold: orNull(options.noSpeechThreshold),
     repetitionPenalty: options.repetitionPenalty,
     noRepeatNgramSize: integerIn('noRepeatNgramSize', options.noRepeatNgramSize, 0, config.targetPositions),
-    top: integerIn('topLogProbabilities', options.topLogProbabilities, 0, Math.min(mostTop, config.vocabulary)),
+    top: integerIn('topLogProbabilities', options.topLogProbabilities, 0, Math.min(maximumTop, config.vocabulary)),
     words: options.wordTimestamps,
     suppressed: await sharedMask(
       generation,
@@ -58,7 +58,7 @@ export async function resolveDecoding(
   };
 }
 
-/** Refuses lengths for which no window has room, whatever precedes the text. Throws OneheadError INVALID_ARGUMENT. */
+/** Throws OneheadError INVALID_ARGUMENT for length limits that exceed the room of a window without previous text. */
 export function checkLengths(
   { minNewTokens = 0, maxNewTokens }: LengthLimits,
   prompt: PromptOptions,
@@ -71,7 +71,7 @@ export function checkLengths(
   integerIn('minNewTokens', minNewTokens, 0, maxNewTokens ?? room);
 }
 
-/** Refuses token ids outside the vocabulary. Throws OneheadError INVALID_ARGUMENT. */
+/** Throws OneheadError INVALID_ARGUMENT for token ids outside the vocabulary. */
 export function checkTokens(argument: string, tokens: readonly number[] | undefined, vocabulary: number): void {
   const wrong = tokens?.find((id) => id >= vocabulary);
   if (wrong !== undefined) refuse(argument, `a list of token ids from 0 to ${vocabulary - 1}`, [wrong]);

@@ -1,44 +1,52 @@
-/** Decides whether a window has speech, by the model's probabilities and a voice detector. */
+/** Decides whether a window contains speech, from the model's probabilities and a voice detector. */
 import type { Voice } from '../../vad/voice.js';
 import type { SearchAttempt } from './fallback.js';
 import type { Decoding } from './resolve.js';
 
-type Judged = Pick<SearchAttempt, 'averageLogProbability' | 'noSpeechProbability'>;
+type Probabilities = Pick<SearchAttempt, 'averageLogProbability' | 'noSpeechProbability'>;
 
 /**
- * The detector has heard somebody from this many seconds in one stretch on. A short word has 0.2 s. Singing is often
- * improbable to the detector, but long. Music without singing is taken for a voice for up to 0.15 s here and there.
+ * The minimum seconds of a stretch of speech. A short word takes 0.2 s. Music without singing is sometimes detected as
+ * speech for up to 0.15 s.
  */
-const leastStretch = 0.16;
-const leastFaint = 1;
-const faint = 0.2;
-/** Above this probability of silence, a window without detected voice is not decoded. */
-export const surelyHeard = 0.2;
-/** Below this mean log-probability, the text of a window without detected voice is not believed. */
-const leastBelievable = -0.7;
+const minimumStretch = 0.16;
+/**
+ * The minimum seconds of faint speech, and the probability from which a frame is faint speech. Singing often has a low
+ * probability of speech, but lasts.
+ */
+const [minimumFaintSpeech, faintProbability] = [1, 0.2];
+/** If the detector finds no speech, a window with a higher no-speech probability is not decoded. */
+export const maximumNoSpeech = 0.2;
+/** If the detector finds no speech, a text with a lower mean log-probability is dropped. */
+const minimumLogProbability = -0.7;
 
-/** True if the detector hears nobody in the window. */
-export function isUnheard(voice: Voice): boolean {
-  return voice.longest() < leastStretch && voice.seconds(faint) < leastFaint;
+/** True if the detector finds speech in the window. */
+export function hasVoice(voice: Voice): boolean {
+  return voice.longest() >= minimumStretch || voice.seconds(faintProbability) >= minimumFaintSpeech;
 }
 
-/** True if the text of a window without detected voice is not certain enough to be believed. */
-export function isUnbelievable(
-  { noSpeechProbability, averageLogProbability, compressionRatio }: Judged & Pick<SearchAttempt, 'compressionRatio'>,
+/** True if the text of a window in which the detector finds no speech is too uncertain to be kept. */
+export function isUncertain(
+  {
+    noSpeechProbability,
+    averageLogProbability,
+    compressionRatio,
+  }: Probabilities & Pick<SearchAttempt, 'compressionRatio'>,
   { compressionRatioThreshold }: Pick<Decoding, 'compressionRatioThreshold'>,
 ): boolean {
   return (
-    noSpeechProbability > surelyHeard ||
-    averageLogProbability < leastBelievable ||
+    noSpeechProbability > maximumNoSpeech ||
+    averageLogProbability < minimumLogProbability ||
     (compressionRatioThreshold !== null && compressionRatio > compressionRatioThreshold)
   );
 }
 
 /**
- * True if a window's text is left out as silence by openai/whisper's rule: silence is probable, and the text is not.
+ * True if a window's text is dropped as silence: by the voice detector, or by openai/whisper's rule that the no-speech
+ * probability is high and the text improbable.
  */
 export function isSkipped(
-  { noSpeechProbability, averageLogProbability, silent }: Judged & Pick<SearchAttempt, 'silent'>,
+  { noSpeechProbability, averageLogProbability, silent }: Probabilities & Pick<SearchAttempt, 'silent'>,
   { logProbabilityThreshold, noSpeechThreshold }: Pick<Decoding, 'logProbabilityThreshold' | 'noSpeechThreshold'>,
 ): boolean {
   if (silent) return true;

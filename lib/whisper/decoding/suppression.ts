@@ -5,8 +5,8 @@ import type { GenerationConfig } from '../checkpoint/config.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
 
 /**
- * 'default': the checkpoint's list (generation_config.json's suppress_tokens). 'symbols': openai/whisper's list of
- * speaker tags, brackets and music. 'numerals': digits, per cent and currencies, so that numbers are spelled out.
+ * 'default': the checkpoint's list (suppress_tokens in generation_config.json). 'symbols': openai/whisper's list of
+ * speaker tags, brackets and music. 'numerals': digits, percent and currency signs, so that numbers are spelled out.
  */
 export type SymbolClass = 'default' | 'symbols' | 'numerals';
 
@@ -15,54 +15,55 @@ const symbols = [
   ...'"#()*+/:;<=>@[\\]^_`{|}~「」『』',
   ...'<< >> <<< >>> -- --- -( -[ (\' (" (( )) ((( ))) [[ ]] {{ }} ♪♪ ♪♪♪'.split(' '),
 ];
-/** Where one of these takes several tokens, the first is suppressed: other symbols of its kind begin with it too. */
+/** If one of these has several tokens, the first is suppressed; the other musical symbols begin with the same token. */
 const music = [...'♩♪♫♬♭♮♯'];
 
 function symbolTokens(tokenizer: WhisperTokenizer): number[] {
   // Hyphens and apostrophes are suppressed only at the beginning of a word.
-  const found = new Set([tokenizer.encode(' -')[0], tokenizer.encode(" '")[0]]);
+  const suppressed = new Set([tokenizer.encode(' -')[0], tokenizer.encode(" '")[0]]);
   for (const symbol of [...symbols, ...music]) {
     for (const tokens of [tokenizer.encode(symbol), tokenizer.encode(` ${symbol}`)]) {
-      if (tokens.length === 1 || music.includes(symbol)) found.add(tokens[0]);
+      if (tokens.length === 1 || music.includes(symbol)) suppressed.add(tokens[0]);
     }
   }
-  return [...found];
+  return [...suppressed];
 }
 
 function numeralTokens(tokenizer: WhisperTokenizer, vocabulary: number): number[] {
   return Array.from({ length: vocabulary }, (_, id) => id).filter((id) => /[0-9%$£]/.test(tokenizer.decode([id])));
 }
 
-/**
- * Masks by checkpoint and by what was asked. A row of a device that already has the same array is not written again.
- */
+/** Cached masks of each checkpoint, by the suppressed tokens. */
 const masks = new WeakMap<GenerationConfig, Map<string, Promise<Uint8Array>>>();
-const mostMasks = 16;
+const maximumMasks = 16;
 
-/** Like `suppressionMask`, but returns the same array for the same tokens. It must not be changed. */
-export function sharedMask(...asked: Parameters<typeof suppressionMask>): Promise<Uint8Array> {
-  const [generation, , wanted, suppressBlank] = asked;
-  const known = masks.get(generation) ?? new Map<string, Promise<Uint8Array>>();
-  masks.set(generation, known);
-  const key = `${suppressBlank} ${wanted.join(' ')}`;
-  let mask = known.get(key);
+/**
+ * Like `suppressionMask`, but returns the same array for the same tokens, so that a row that has it already is not
+ * written again. The array must not be changed.
+ */
+export function sharedMask(...parameters: Parameters<typeof suppressionMask>): Promise<Uint8Array> {
+  const [generation, , suppressTokens, suppressBlank] = parameters;
+  const cached = masks.get(generation) ?? new Map<string, Promise<Uint8Array>>();
+  masks.set(generation, cached);
+  const key = `${suppressBlank} ${suppressTokens.join(' ')}`;
+  let mask = cached.get(key);
   if (!mask) {
-    mask = suppressionMask(...asked);
-    mask.catch(() => known.delete(key));
-    if (known.size >= mostMasks) known.delete(known.keys().next().value!);
-    known.set(key, mask);
+    mask = suppressionMask(...parameters);
+    mask.catch(() => cached.delete(key));
+    if (cached.size >= maximumMasks) cached.delete(cached.keys().next().value!);
+    cached.set(key, mask);
   }
   return mask;
 }
 
 /**
- * Returns uint8 [vocabulary]: bit 0 for tokens that are never written, bit 1 for those that are never first. Throws
- * OneheadError INVALID_ARGUMENT.
+ * Returns the mask of suppressed tokens, uint8 [vocabulary]: bit 0 excludes a token everywhere, bit 1 as the first
+ * generated token. Throws OneheadError INVALID_ARGUMENT.
  */
 export async function suppressionMask(
   generation: GenerationConfig,
   vocabulary: number,
-  wanted: readonly (number | SymbolClass)[],
+  suppressTokens: readonly (number | SymbolClass)[],
   suppressBlank: boolean,
   tokenizer: () => Promise<WhisperTokenizer>,
 ): Promise<Uint8Array> {
@@ -72,17 +73,18 @@ export async function suppressionMask(
     symbols: async () => symbolTokens(await tokenizer()),
     numerals: async () => numeralTokens(await tokenizer(), vocabulary),
   };
-  for (const one of wanted) {
-    if (
-      typeof one === 'string' ? !Object.hasOwn(classes, one) : !Number.isInteger(one) || one < 0 || one >= vocabulary
-    ) {
+  const isId = (id: unknown): id is number =>
+    Number.isInteger(id) && (id as number) >= 0 && (id as number) < vocabulary;
+  for (const entry of suppressTokens) {
+    if (!(typeof entry === 'string' ? Object.hasOwn(classes, entry) : isId(entry))) {
+      const expected = `to contain token ids from 0 to ${vocabulary - 1}, 'default', 'symbols' or 'numerals'`;
       throw new OneheadError(
         'INVALID_ARGUMENT',
-        `Expected suppressTokens to hold token ids from 0 to ${vocabulary - 1}, 'default', 'symbols' or 'numerals' but received ${described(one)}.`,
+        `Expected suppressTokens ${expected} but received ${described(entry)}.`,
         { argument: 'suppressTokens' },
       );
     }
-    for (const id of typeof one === 'string' ? await classes[one]() : [one]) mask[id] |= 1;
+    for (const id of typeof entry === 'string' ? await classes[entry]() : [entry]) mask[id] |= 1;
   }
   if (suppressBlank) for (const id of generation.beginSuppressTokens) mask[id] |= 2;
   return mask;

@@ -1,4 +1,4 @@
-/** A loaded model: its devices, each with an engine, and the operations on it besides transcription. */
+/** A loaded model: its devices with their engines, and all operations other than transcription. */
 import { setMaxListeners } from 'node:events';
 import { checkSignal, refuse } from '../../checks.js';
 import type { Device } from '../../device/device.js';
@@ -12,14 +12,14 @@ import { type Checkpoint, readCheckpoint } from '../checkpoint/checkpoint.js';
 import { bundledModel, resolveModel } from '../checkpoint/hub.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
 import { deviceNames, openDevices } from '../model/devices.js';
-import { fillAlone, windowSamples } from '../model/features.js';
+import { fillPaddedWindow, windowSamples } from '../model/features.js';
 import { type DataType, nameOf, type Precision } from '../model/precision.js';
 import type { ModelWindow, Search, SearchResult } from '../model/search.js';
 import { type LoadOptions, loadOptions } from '../model/types.js';
 import { WindowBuffers } from '../model/window-buffers.js';
 import { type WordTimes, wordHeads } from '../model/word-heads.js';
 import { checkTensor } from './check-tensor.js';
-import { checkedHeads, tokenRows, wantedCapacity, windowSamplesOf } from './model-arguments.js';
+import { checkedHeads, requestedCapacity, tokenRows, windowSamplesOf } from './model-arguments.js';
 import { ModelDevice } from './model-device.js';
 import { type GenerateOptions, generateOptions } from './options.js';
 import { checkTimestamps, languageAndTask } from './prompt.js';
@@ -40,9 +40,9 @@ export class WhisperModel {
   readonly checkpoint: Checkpoint;
   /** True if more than one window was requested (`windows` or `batch`): long recordings are then cut at silences. */
   readonly batched: boolean;
-  /** The method that times words. */
+  /** The method of word times. */
   readonly wordTimes: WordTimes;
-  /** Buffers for the samples of windows, each of `windowSamples`. @internal */
+  /** Buffers for the samples of windows, each with `windowSamples` samples. @internal */
   readonly buffers: WindowBuffers;
   readonly #members: readonly ModelDevice[];
   readonly #pool: Pool<ModelWindow, Search, SearchResult>;
@@ -55,7 +55,7 @@ export class WhisperModel {
     maximumRequests: number,
     wordTimes: WordTimes,
   ) {
-    // Each call under way adds a listener.
+    // Each running call adds a listener.
     setMaxListeners(0, this.disposal);
     this.checkpoint = checkpoint;
     this.batched = batched;
@@ -70,16 +70,17 @@ export class WhisperModel {
   }
 
   /**
-   * Loads a folder, a hub name such as 'openai/whisper-tiny', or the bundled model when no name is given. Throws
-   * OneheadError: MODEL_NOT_FOUND, MODEL_INVALID, DOWNLOAD_FAILED, DEVICE_UNAVAILABLE, NOT_SUPPORTED, OUT_OF_MEMORY.
+   * Loads a model from a folder, a file or the hub ('openai/whisper-tiny'), or the bundled model by default. Throws
+   * OneheadError INVALID_ARGUMENT, MODEL_NOT_FOUND, MODEL_INVALID, DOWNLOAD_FAILED, DEVICE_UNAVAILABLE, NOT_SUPPORTED
+   * or OUT_OF_MEMORY.
    */
   static async load(nameOrDirectory?: string | null, options: LoadOptions | null = {}): Promise<WhisperModel> {
     const name: unknown = nameOrDirectory ?? undefined;
     if (name !== undefined && (typeof name !== 'string' || name === '')) {
-      refuse('the model', 'a folder or a hub name, with options behind it (undefined for the bundled model)', name);
+      refuse('the model', 'a folder or a hub name, followed by options (undefined for the bundled model)', name);
     }
     const checked = check(loadOptions, options);
-    wantedCapacity(checked);
+    requestedCapacity(checked);
     const { onDownload, signal } = checked;
     signal?.throwIfAborted();
     const directory = name === undefined ? bundledModel() : await resolveModel(name, { onDownload, signal });
@@ -90,19 +91,19 @@ export class WhisperModel {
   static async open(checkpoint: Checkpoint, options: LoadOptions = {}): Promise<WhisperModel> {
     const checked = check(loadOptions, options);
     const { dtype, precision, signal, wordTimes, alignmentHeads, maximumRequests } = checked;
-    const wanted = wantedCapacity(checked);
+    const capacity = requestedCapacity(checked);
     const { config, generation } = checkpoint;
-    const given = alignmentHeads && checkedHeads(alignmentHeads, config);
-    const words = wordHeads(config, generation, wordTimes, given);
-    if (given) generation.alignmentWarning = null;
+    const heads = alignmentHeads && checkedHeads(alignmentHeads, config);
+    const words = wordHeads(config, generation, wordTimes, heads);
+    if (heads) generation.alignmentWarning = null;
     const devices = openDevices(deviceNames(checked.device), checked.threads);
     const members: ModelDevice[] = [];
     try {
       for (const device of devices) {
-        members.push(await ModelDevice.open(device, checkpoint, { dtype, precision }, wanted, words));
+        members.push(await ModelDevice.open(device, checkpoint, { dtype, precision }, capacity, words));
         signal?.throwIfAborted();
       }
-      return new WhisperModel(checkpoint, members, (wanted.windows ?? 1) > 1, maximumRequests, wordTimes);
+      return new WhisperModel(checkpoint, members, (capacity.windows ?? 1) > 1, maximumRequests, wordTimes);
     } catch (error) {
       for (const member of members) member.dispose();
       for (const device of devices) device.close();
@@ -110,7 +111,7 @@ export class WhisperModel {
     }
   }
 
-  /** The device; the first if there are several. Tensors that are passed to the model's methods are on it. */
+  /** The first device. Tensors that are passed to the model's methods must be on it. */
   get device(): Device {
     return this.#members[0].device;
   }
@@ -120,17 +121,17 @@ export class WhisperModel {
     return nameOf(this.precision);
   }
 
-  /** The types of the computation. */
+  /** The types of weights, activations and caches. */
   get precision(): Precision {
     return this.#members[0].precision;
   }
 
-  /** Names (in the checkpoint) of the weights that would lose too much in 8 bits. They are kept in 16 or 32 bits. */
+  /** Names (in the checkpoint) of the weights that are too sensitive for 8 bits. They are kept in 16 or 32 bits. */
   get sensitive(): readonly string[] {
     return this.#members[0].sensitive;
   }
 
-  /** The number of windows whose keys and values fit on all devices together. */
+  /** The number of windows whose cross-attention caches fit on all devices together. */
   get windows(): number {
     return this.#members.reduce((sum, { capacity }) => sum + capacity.windows, 0);
   }
@@ -140,7 +141,7 @@ export class WhisperModel {
     return this.windows;
   }
 
-  /** Aborted with an error of code DISPOSED when the model is disposed. @internal */
+  /** Aborts with OneheadError DISPOSED when the model is disposed of. @internal */
   get disposal(): AbortSignal {
     return this.#disposal.signal;
   }
@@ -150,19 +151,19 @@ export class WhisperModel {
     return this.#pool.figures();
   }
 
-  /** Opens a request, whose windows are scheduled among those of others. The caller closes it. @internal */
+  /** Opens a request. The caller closes it. Throws OneheadError DISPOSED or BUSY. @internal */
   request(options: RequestOptions): EngineRequest {
     this.disposal.throwIfAborted();
     return this.#pool.request(options);
   }
 
-  /** A closed device is reported as a disposed model, since that is what the caller knows. */
+  /** Replaces the error of a closed device by that of a disposed model, which the caller can understand. */
   async #asModelErrors<T>(work: Promise<T>): Promise<T> {
     try {
       return await work;
     } catch (error) {
-      const ended = this.disposal.aborted && error instanceof OneheadError && error.code === 'DISPOSED';
-      throw ended ? this.disposal.reason : error;
+      const isDisposed = this.disposal.aborted && error instanceof OneheadError && error.code === 'DISPOSED';
+      throw isDisposed ? this.disposal.reason : error;
     }
   }
 
@@ -187,10 +188,10 @@ export class WhisperModel {
   async windowLanguages(
     request: EngineRequest,
     window: ModelWindow,
-    heard: Pick<WindowOptions, 'frames'> & Pick<WindowSettings, 'margin' | 'among'> = {},
+    options: Pick<WindowOptions, 'frames'> & Pick<WindowSettings, 'margin' | 'among'> = {},
   ): Promise<Map<string, number>> {
     this.#checkMultilingual();
-    return this.#asModelErrors(encodedLanguages(this.#member().engine, request, this.checkpoint, window, heard));
+    return this.#asModelErrors(encodedLanguages(this.#member().engine, request, this.checkpoint, window, options));
   }
 
   /** The highest log10 power of one window's samples, or `peak` if that is higher. @internal */
@@ -213,32 +214,34 @@ export class WhisperModel {
 
   /**
    * Returns the log-mel features of one or more windows: float32 [windows, mels, frames]. Samples are mono at the
-   * model's rate (16 kHz), from -1 to 1. A short window is padded with silence, a long one is cut.
+   * model's rate (16 kHz), from -1 to 1. Short windows are padded with silence, long ones are cut off. The caller
+   * disposes of the tensor. Throws OneheadError INVALID_ARGUMENT, INVALID_SHAPE, OUT_OF_MEMORY or DISPOSED.
    */
   async features(samples: Float32Array | readonly Float32Array[], signal?: AbortSignal | null): Promise<Tensor> {
     const windows = windowSamplesOf(samples);
-    const ends = checkSignal(signal);
+    const checkedSignal = checkSignal(signal);
     const { preprocessor } = this.checkpoint;
     return this.#betweenSteps(({ runtime }) =>
-      this.buffers.use((into) => {
-        const filled = (index: number) => fillAlone(preprocessor, windows[index], into);
-        return runtime.features(windows.length, filled, ends);
+      this.buffers.use((buffer) => {
+        const samplesOf = (index: number) => fillPaddedWindow(preprocessor, windows[index], buffer);
+        return runtime.features(windows.length, samplesOf, checkedSignal);
       }),
     );
   }
 
   /**
-   * Encodes features [windows, mels, frames]. Returns [windows, positions, width] in the type of
-   * `precision.encoder.values`.
+   * Encodes features, float32 [windows, mels, frames]. Returns [windows, positions, width] in the type of
+   * `precision.encoder.values`. The caller disposes of the tensor. Throws OneheadError INVALID_SHAPE, INVALID_DTYPE,
+   * OUT_OF_MEMORY or DISPOSED.
    */
   async encode(features: Tensor, signal?: AbortSignal | null): Promise<Tensor> {
-    const ends = checkSignal(signal);
+    const checkedSignal = checkSignal(signal);
     const { mels, sourcePositions } = this.checkpoint.config;
     checkTensor(features, [mels, 2 * sourcePositions], 'float32', 'features');
-    return this.#betweenSteps(({ runtime }) => runtime.encodeFeatures(features, ends));
+    return this.#betweenSteps(({ runtime }) => runtime.encodeFeatures(features, checkedSignal));
   }
 
-  /** Runs `work` for all windows of encoder output concurrently. */
+  /** Runs `work` concurrently for all windows of encoder output. */
   async #each<T>(
     encoded: Tensor,
     signal: AbortSignal | undefined,
@@ -246,7 +249,7 @@ export class WhisperModel {
   ): Promise<T[]> {
     const count = this.#checkEncoded(encoded);
     const request = this.request({ signal });
-    // A view of our own, since the caller may dispose the tensor while its windows wait.
+    // A separate view keeps the memory if the caller disposes of the tensor while its windows wait.
     const view = encoded.reshape(encoded.shape);
     try {
       const [first] = this.#members;
@@ -261,8 +264,9 @@ export class WhisperModel {
   }
 
   /**
-   * Returns the logits of every position of given tokens: float32 [windows, length, vocabulary]. There is one row of
-   * tokens for each window, all of one length.
+   * Returns the logits of every position of `tokens`: float32 [windows, length, vocabulary]. There is one row of tokens
+   * for each window, all of the same length. The caller disposes of the tensor. Throws OneheadError INVALID_SHAPE,
+   * INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY or DISPOSED.
    */
   async logits(encoded: Tensor, tokens: readonly number[] | readonly (readonly number[])[]): Promise<Tensor> {
     const count = this.#checkEncoded(encoded);
@@ -288,14 +292,15 @@ export class WhisperModel {
     }
   }
 
-  /** Returns the token ids of each window, without the prompt and the end token. */
+  /** Decodes encoder output. Returns the token ids of each window, without the prompt and the end token. */
   async generate(encoded: Tensor, options: GenerateOptions | null = {}): Promise<number[][]> {
     return (await this.decode(encoded, options)).map(({ tokens }) => tokens);
   }
 
   /**
-   * Like `generate`, with probabilities. The temperature is 0 unless given. With a list of temperatures, text that
-   * fails the thresholds falls back.
+   * Decodes encoder output [windows, positions, width]. Returns tokens, probabilities and, if requested, times. The
+   * default temperature is 0; with a list of temperatures, text that fails the thresholds is decoded again at the next.
+   * Throws OneheadError INVALID_ARGUMENT, INVALID_SHAPE, INVALID_DTYPE, NOT_SUPPORTED or DISPOSED.
    */
   async decode(encoded: Tensor, options: GenerateOptions | null = {}): Promise<Generation[]> {
     const { generation } = this.checkpoint;
@@ -317,16 +322,16 @@ export class WhisperModel {
       settings.tokenizer = tokenizer;
     }
     return this.#each(encoded, signal, async ({ engine }, request, window, seed) => {
-      const own = { previous, prefix, seed };
-      const { attempt } = await decodeWindow(engine, request, this.checkpoint, window, own, settings);
+      const windowOptions = { previous, prefix, seed };
+      const { attempt } = await decodeWindow(engine, request, this.checkpoint, window, windowOptions, settings);
       const { compressionRatio, ...rest } = attempt;
       return rest;
     });
   }
 
   /**
-   * Detects the language of each window of encoder output. Returns its code. Throws OneheadError for an English-only
-   * model.
+   * Detects the language of each window of encoder output. Returns the codes. Throws OneheadError NOT_SUPPORTED for an
+   * English-only model.
    */
   async detectLanguage(encoded: Tensor, signal?: AbortSignal | null): Promise<string[]> {
     const all = await this.languageProbabilities(encoded, signal);
@@ -334,13 +339,13 @@ export class WhisperModel {
   }
 
   /**
-   * The probability of each language by its code, for each window of encoder output. Throws OneheadError for an
-   * English-only model.
+   * Returns the probability of each language by its code, for each window of encoder output. Throws OneheadError
+   * NOT_SUPPORTED for an English-only model.
    */
   async languageProbabilities(encoded: Tensor, signal?: AbortSignal | null): Promise<Map<string, number>[]> {
-    const ends = checkSignal(signal);
+    const checkedSignal = checkSignal(signal);
     this.#checkMultilingual();
-    return this.#each(encoded, ends, async ({ engine }, request, window) => {
+    return this.#each(encoded, checkedSignal, async ({ engine }, request, window) => {
       const slot = await engine.encode(request, window);
       try {
         return await windowLanguages(slot, this.checkpoint);
@@ -355,7 +360,7 @@ export class WhisperModel {
     throw new OneheadError('NOT_SUPPORTED', 'This model writes English only and cannot detect languages.');
   }
 
-  /** Frees everything and ends the devices' threads. Calls under way are rejected with code DISPOSED. */
+  /** Frees all memory and ends the devices' threads. Running calls are rejected with code DISPOSED. */
   dispose(): void {
     if (this.disposal.aborted) return;
     this.#disposal.abort(new OneheadError('DISPOSED', 'This model has been disposed; load it again.'));

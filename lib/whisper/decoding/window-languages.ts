@@ -11,7 +11,10 @@ export type WhisperEngine = Engine<ModelWindow, Search, SearchResult>;
 
 const nothing = new Uint8Array();
 
-/** A search of one step behind <|startoftranscript|>: it gives the probabilities of silence and of each language. */
+/**
+ * A search that only reads <|startoftranscript|>. Its result has the no-speech probability and, if requested, the
+ * logits of the language tokens.
+ */
 export const startSearch = ({ startToken }: Checkpoint['generation']): Search => ({
   prompt: [startToken],
   startIndex: 0,
@@ -30,23 +33,24 @@ export const startSearch = ({ startToken }: Checkpoint['generation']): Search =>
   words: false,
 });
 
-/** The candidate languages (all unless given), and the range of audio positions to attend to. */
-interface LanguageQuestion {
+interface LanguageOptions {
+  /** The candidate languages. Default: all. */
   among?: readonly string[];
+  /** The range of audio positions that is attended to. Default: all. */
   part?: { begin: number; positions: number };
 }
 
-/** The probability of each language, by its code, in a window or in a part of it. */
+/** Returns the probability of each language, by its code, in a window or in a part of it. */
 export async function windowLanguages(
   window: EncodedWindow<Search, SearchResult>,
   { generation }: Checkpoint,
-  { among, part }: LanguageQuestion = {},
+  { among, part }: LanguageOptions = {},
 ): Promise<Map<string, number>> {
   const { startLogits } = await window.search({ ...startSearch(generation), startLogits: true }, { part });
   return languageProbabilities(startLogits!, generation, among);
 }
 
-/** The same from the logits behind <|startoftranscript|>. */
+/** Computes the probability of each language from the logits after <|startoftranscript|>. */
 export function languageProbabilities(
   startLogits: Float32Array,
   { languages }: Checkpoint['generation'],
@@ -60,12 +64,12 @@ export function languageProbabilities(
   return new Map(scores.map(([code, score]) => [code, Math.exp(score - highest) / total]));
 }
 
-/** A language that was detected in a short window is believed above this probability. */
-const sureLanguage = 0.5;
+/** The minimum probability of the language that is detected in a short window. */
+const minimumLanguageProbability = 0.5;
 
 /**
- * Encodes a window and returns the probability of each language. If only its beginning was encoded and no language is
- * probable, the whole window is encoded.
+ * Encodes a window and returns the probability of each language. If `margin` is given, a short window is tried first
+ * (see `shortWindow`), and the full window is encoded only if no language is probable.
  */
 export async function encodedLanguages(
   engine: WhisperEngine,
@@ -75,11 +79,12 @@ export async function encodedLanguages(
   { frames, margin = null, among }: { frames?: number; margin?: number | null; among?: readonly string[] },
 ): Promise<Map<string, number>> {
   const short = margin === null ? null : shortWindow(checkpoint, window, frames, margin, engine.encodesTogether);
-  for (const one of short ? [short.window, window] : [window]) {
-    const encoded = await engine.encode(request, one);
+  for (const candidate of short ? [short.window, window] : [window]) {
+    const encoded = await engine.encode(request, candidate);
     try {
-      const found = await windowLanguages(encoded, checkpoint, { among });
-      if (one === window || likeliestLanguage(found)[1] > sureLanguage) return found;
+      const probabilities = await windowLanguages(encoded, checkpoint, { among });
+      const isCertain = likeliestLanguage(probabilities)[1] > minimumLanguageProbability;
+      if (candidate === window || isCertain) return probabilities;
       engine.countEncodedAgain();
     } finally {
       encoded.close();

@@ -6,7 +6,7 @@ import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
 import type { ModelWindow, Search, SearchResult, TextAttention } from '../model/search.js';
-import { isTrusted, shortWindow } from './audio-context.js';
+import { isPlausible, shortWindow } from './audio-context.js';
 import {
   checkFinite,
   decodeWithFallback,
@@ -15,50 +15,51 @@ import {
   type SearchAttempt,
   type WindowBegin,
 } from './fallback.js';
-import type { GivenTokens } from './given-tokens.js';
 import { type Journal, journalName, readEntry, writeEntry } from './journal.js';
 import { attemptBefore, type LanguageChange, languageChange, otherLanguage, type TextPart } from './language-change.js';
-import { loudness, unknown } from './loudness.js';
+import { loudness, neutralProbability } from './loudness.js';
 import { type Task, type TimestampMode, windowPrompt } from './prompt.js';
+import type { PublishedText } from './published-text.js';
 import type { Decoding } from './resolve.js';
-import { isUnbelievable, isUnheard, surelyHeard } from './silence.js';
+import { hasVoice, isUncertain, maximumNoSpeech } from './silence.js';
 import { languageProbabilities, startSearch, type WhisperEngine, windowLanguages } from './window-languages.js';
 import { type TokenTimes, timeTokens } from './word-times.js';
 
-/** The result of one window: text, how it was found, and language. */
+/** The result of one window. */
 export interface WindowResult extends Omit<SearchAttempt, 'attention'> {
+  /** The language of the text; null for a model without languages, and for a silent window. */
   language: string | null;
   /** The probability of the language, if it was detected for this window. */
   languageProbability?: number;
-  /** The place where another language begins; the text ends before it. */
+  /** The position where another language begins; the text ends before it. */
   change?: LanguageChange;
 }
 
 /** Settings of all windows of a transcription. */
 export interface WindowSettings {
-  /** A code, or null: detected for each window. */
+  /** A code, or null to detect the language of each window. */
   language: string | null;
-  /** The candidate languages for detection; all unless given. */
+  /** The candidate languages for detection. Default: all. */
   among?: readonly string[];
   task: Task;
   timestamps: TimestampMode;
   minNewTokens?: number;
   maxNewTokens?: number;
   decoding: Decoding;
-  /** Seconds of silence that are encoded behind a short window's sound. Null: windows are encoded whole. */
+  /** Seconds of silence that are encoded after the audio of a short window. Null: full windows are encoded. */
   margin?: number | null;
   /** Whether a detected language may change within the recording. */
   follow?: boolean;
   /**
    * Splits a window's text at its timestamps; `frames` is the number of audio positions with sound. Without this
-   * function, only whole windows change their language.
+   * function, the language changes only between windows.
    */
   partsOf?: (tokens: readonly number[], frames?: number) => readonly TextPart[];
-  /** Decodes the text for the compression ratio. Without this function, no text counts as repetitive. */
+  /** Decodes the text for the compression ratio. Without this function, texts never count as repetitive. */
   textOf?: (tokens: readonly number[]) => string;
-  /** Needed for times of words. */
+  /** Required for word times. */
   tokenizer?: WhisperTokenizer;
-  /** Results are stored there and found again. */
+  /** Stores the windows' results, and is searched for them first. */
   journal?: Journal;
 }
 
@@ -66,27 +67,28 @@ export interface WindowSettings {
 export interface WindowOptions {
   previous?: readonly number[];
   prefix?: readonly number[];
-  /** A guess of the text that follows; see `Search.draft`. */
+  /** A guess of the text after the prefix; see `Search.draft`. */
   draft?: readonly number[];
+  /** Differs between windows, so that their samples do. Default: 0. */
   seed?: number;
-  /** The number of audio positions with sound; all unless given. */
+  /** The number of audio positions with sound. Default: all. */
   frames?: number;
-  /** Called from time to time with the tokens so far. */
+  /** Called repeatedly with the tokens so far. */
   onTokens?: (tokens: number[]) => void;
-  /** The part of the text that is published while it is found. */
-  given?: GivenTokens;
-  /** The voice detector's result for the window, if it is to count. */
+  /** The part of the text that is published during decoding. */
+  published?: PublishedText;
+  /** The result of voice detection for the window, if the option `noSpeechRule` requires it. */
   voice?: Promise<Voice>;
 }
 
-/** Milliseconds that a window waited, was encoded, was decoded. */
+/** Milliseconds for which a window waited, was encoded, and was decoded. */
 export interface WindowTimings {
   queue: number;
   encode: number;
   decode: number;
 }
 
-/** The start of a window's searches. The previous text is cut if it leaves too little room. */
+/** Returns the start of a window's searches. The previous text is shortened if it leaves too little room. */
 function windowBegin(
   { generation, config }: Checkpoint,
   language: string | null,
@@ -96,9 +98,9 @@ function windowBegin(
   const { task, timestamps, minNewTokens, maxNewTokens } = settings;
   const begin = windowPrompt(generation, config.targetPositions, { language, task, timestamps }, window, settings);
   const room = config.targetPositions - begin.prompt.length - begin.prefix.length;
-  // Besides the text, max_length counts the prompt proper, and not the previous text.
-  const usual = generation.maxLength - (begin.prompt.length - begin.startIndex) - begin.prefix.length;
-  const maximum = Math.min(maxNewTokens ?? Math.max(1, usual), room);
+  // generation_config.json's max_length includes the prompt from <|startoftranscript|> on, but not the previous text.
+  const defaultMaximum = generation.maxLength - (begin.prompt.length - begin.startIndex) - begin.prefix.length;
+  const maximum = Math.min(maxNewTokens ?? Math.max(1, defaultMaximum), room);
   const minimum = Math.min(minNewTokens ?? 0, maximum);
   const { draft, frames } = window;
   return { ...begin, ...(draft && { draft }), minimum, maximum, timestamps: timestamps === 'segment', frames };
@@ -117,32 +119,32 @@ export async function decodeWindow(
   const { seed = 0, frames, previous, prefix } = options;
   const timings = { queue: 0, encode: 0, decode: 0 };
   const name = journal && journalName(seed, frames, language, previous, prefix, margin, decoding.temperatures);
-  const kept = name === undefined ? undefined : journal?.find(name);
-  const known = kept === undefined ? undefined : readEntry<WindowResult>(kept);
-  if (known) return { attempt: known, timings };
-  const attempt = await decodeFitted({ engine, request, checkpoint, window, options, settings, timings });
+  const entry = name === undefined ? undefined : journal?.find(name);
+  const stored = entry === undefined ? undefined : readEntry<WindowResult>(entry);
+  if (stored) return { attempt: stored, timings };
+  const attempt = await decodeShortFirst({ engine, request, checkpoint, window, options, settings, timings });
   if (name !== undefined) journal?.keep(name, writeEntry(attempt));
   return { attempt, timings };
 }
 
-/** Decodes a window. If only its beginning was encoded and the text is not plausible, the whole window is decoded. */
-async function decodeFitted(work: WindowWork): Promise<WindowResult> {
+/** Decodes a window, first as a short window if possible. If that text is not plausible, decodes the full window. */
+async function decodeShortFirst(work: WindowWork): Promise<WindowResult> {
   const { engine, checkpoint, window, options, settings } = work;
   const { margin = null, decoding } = settings;
   const short =
     margin === null ? null : shortWindow(checkpoint, window, options.frames, margin, engine.encodesTogether);
   if (short) {
     const [first] = decoding.temperatures;
-    const chosen = { ...settings, decoding: { ...decoding, temperatures: [first] } };
-    const { attempt, bounded } = await decodeOnce({ ...work, ...short, settings: chosen });
-    // A text that was cut at a change of language need not end by itself.
-    if (attempt.silent || isTrusted(attempt, bounded && !attempt.change, decoding)) return attempt;
+    const shortSettings = { ...settings, decoding: { ...decoding, temperatures: [first] } };
+    const { attempt, bounded } = await decodeOnce({ ...work, ...short, settings: shortSettings });
+    // A text that was cut at a change of language has no end token.
+    if (attempt.silent || isPlausible(attempt, bounded && !attempt.change, decoding)) return attempt;
     engine.countEncodedAgain();
   }
   return (await decodeOnce(work)).attempt;
 }
 
-/** A window to encode and decode, with the limits of its text and the sums of its times. */
+/** A window to encode and decode. */
 interface WindowWork {
   engine: WhisperEngine;
   request: EngineRequest;
@@ -150,18 +152,26 @@ interface WindowWork {
   window: ModelWindow;
   options: WindowOptions;
   settings: WindowSettings;
+  /** Times are added to it. */
   timings: WindowTimings;
-  /** The most tokens of its text, if this is less than the settings say. */
-  longest?: number;
+  /** The maximum number of tokens of a short window's text. */
+  maximumTokens?: number;
 }
 
-/** The attempt of a window that was not decoded, since it has no speech. */
-function silence({ noSpeechProbability }: SearchResult, { temperatures }: Decoding): WindowResult {
-  const none = { tokens: [], logProbabilities: [], sum: 0, ended: true, averageLogProbability: 0, compressionRatio: 0 };
-  return { ...none, noSpeechProbability, temperature: temperatures[0], silent: true, language: null };
+/** The result of a window that is not decoded, since it has no speech. */
+function silentResult({ noSpeechProbability }: SearchResult, { temperatures }: Decoding): WindowResult {
+  const empty = {
+    tokens: [],
+    logProbabilities: [],
+    sum: 0,
+    ended: true,
+    averageLogProbability: 0,
+    compressionRatio: 0,
+  };
+  return { ...empty, noSpeechProbability, temperature: temperatures[0], silent: true, language: null };
 }
 
-/** Times of a window's tokens. Without samples, the window counts as equally loud everywhere. */
+/** Computes the times of a window's tokens. If the samples are not available, loudness is ignored. */
 function tokenTimes(
   tokens: readonly number[],
   attention: TextAttention,
@@ -170,59 +180,63 @@ function tokenTimes(
 ): TokenTimes | null {
   if (!tokenizer) return null;
   const { frames } = attention;
-  const loud =
+  const speech =
     'samples' in window
       ? loudness(window.samples, frames, checkpoint.preprocessor)
-      : new Float64Array(frames).fill(unknown);
-  return timeTokens(tokens, attention, loud, language, tokenizer);
+      : new Float64Array(frames).fill(neutralProbability);
+  return timeTokens(tokens, attention, speech, language, tokenizer);
 }
 
-/** `bounded` is true if `longest` left the text less room than it has otherwise. */
+/** Encodes and decodes a window. `bounded` is true if `maximumTokens` reduced the maximum length of the text. */
 async function decodeOnce(work: WindowWork): Promise<{ attempt: WindowResult; bounded: boolean }> {
-  const { engine, request, checkpoint, options, settings, timings, longest = Number.POSITIVE_INFINITY } = work;
+  const { engine, request, checkpoint, options, settings, timings } = work;
+  const { maximumTokens = Number.POSITIVE_INFINITY } = work;
   const { generation } = checkpoint;
   const { decoding } = settings;
   const started = performance.now();
   const window = await engine.encode(request, work.window);
   try {
-    const { given, prefix = [] } = options;
+    const { published, prefix = [] } = options;
     const voice = await options.voice;
     // A window whose text begins with published tokens is always decoded.
-    const unheard = voice !== undefined && prefix.length === 0 && isUnheard(voice);
-    if (unheard) {
-      const found = await window.search(startSearch(generation));
-      checkFinite(found);
-      if (found.noSpeechProbability > surelyHeard) return { attempt: silence(found, decoding), bounded: false };
+    const withoutVoice = voice !== undefined && prefix.length === 0 && !hasVoice(voice);
+    if (withoutVoice) {
+      const start = await window.search(startSearch(generation));
+      checkFinite(start);
+      if (start.noSpeechProbability > maximumNoSpeech) {
+        return { attempt: silentResult(start, decoding), bounded: false };
+      }
     }
-    let language = settings.language ?? (given?.tokens.length ? given.language : null);
+    let language = settings.language ?? (published?.tokens.length ? published.language : null);
     let probabilities: Map<string, number> | null = null;
     if (language === null && generation.multilingual && generation.languages.size > 0) {
       probabilities = await windowLanguages(window, checkpoint, settings);
       [language] = likeliestLanguage(probabilities);
     } else if (!generation.multilingual) language ??= 'en';
     let bounded = false;
-    const decode = async (code: string | null, calls: FallbackCalls = {}, chosen = decoding) => {
-      const usual = windowBegin(checkpoint, code, settings, options);
-      const maximum = Math.max(usual.minimum, Math.min(usual.maximum, longest));
-      bounded = maximum < usual.maximum;
-      const begin = { ...usual, maximum, startLogits: settings.follow };
-      if (given) given.language = code;
+    const decode = async (code: string | null, calls: FallbackCalls = {}, method = decoding) => {
+      const unbounded = windowBegin(checkpoint, code, settings, options);
+      const maximum = Math.max(unbounded.minimum, Math.min(unbounded.maximum, maximumTokens));
+      bounded = maximum < unbounded.maximum;
+      const begin = { ...unbounded, maximum, startLogits: settings.follow };
+      if (published) published.language = code;
       const textOf = settings.textOf ?? (() => '');
-      const all = { onTokens: options.onTokens, onFallback: () => engine.countFallback(), given, ...calls };
+      const onFallback = () => engine.countFallback();
+      const allCalls = { onTokens: options.onTokens, onFallback, published, ...calls };
       const seed = options.seed ?? 0;
-      const { attention, ...found } = await decodeWithFallback(window, begin, seed, chosen, textOf, all);
-      const times = attention && tokenTimes(found.tokens, attention, code, work);
-      return { ...found, ...times, language: code };
+      const { attention, ...result } = await decodeWithFallback(window, begin, seed, method, textOf, allCalls);
+      const times = attention && tokenTimes(result.tokens, attention, code, work);
+      return { ...result, ...times, language: code };
     };
-    /** One attempt, of which nothing is published before it has been checked. */
-    const decodeUnheard = async () => {
-      const nobody = { given: undefined, onTokens: undefined };
-      const found = await decode(language, nobody, { ...decoding, temperatures: decoding.temperatures.slice(0, 1) });
-      return { ...found, silent: isUnbelievable(found, decoding) };
+    /** Decodes at the first temperature only. Nothing is published, since the text may be dropped. */
+    const decodeWithoutVoice = async () => {
+      const calls = { published: undefined, onTokens: undefined };
+      const result = await decode(language, calls, { ...decoding, temperatures: decoding.temperatures.slice(0, 1) });
+      return { ...result, silent: isUncertain(result, decoding) };
     };
     const follows = settings.follow && language !== null;
-    const { startLogits, ...attempt } = unheard
-      ? await decodeUnheard()
+    const { startLogits, ...attempt } = withoutVoice
+      ? await decodeWithoutVoice()
       : follows
         ? await decodeFollowing({ window, checkpoint, options, settings, probabilities, language: language!, decode })
         : await decode(language);
@@ -248,43 +262,45 @@ interface FollowedWindow extends Pick<WindowWork, 'checkpoint' | 'options' | 'se
 }
 
 /**
- * Decodes a window in the expected language, or in its own if that is clearly another one, up to a change of language.
+ * Decodes a window up to a change of language: in the expected language, or in another one if the window is clearly in
+ * that from the beginning.
  */
 async function decodeFollowing(followed: FollowedWindow): Promise<WindowResult> {
   const { window, checkpoint, options, settings, decode } = followed;
   const { decoding, partsOf, among } = settings;
   const { generation } = checkpoint;
   let { language, probabilities } = followed;
-  const told = options.previous?.length ?? 0;
-  const shown = () => options.given?.tokens.length ?? 0;
-  const ask = async ({ startLogits }: Pick<WindowResult, 'startLogits'>) => {
-    // Detection runs without the previous text, which is no evidence of this window's language.
+  const hasPrevious = (options.previous?.length ?? 0) > 0;
+  const publishedCount = () => options.published?.tokens.length ?? 0;
+  const detect = async ({ startLogits }: Pick<WindowResult, 'startLogits'>) => {
+    // Logits after a previous text are not used, since that text biases the detection.
     probabilities ??=
-      told > 0 || !startLogits
+      hasPrevious || !startLogits
         ? await windowLanguages(window, checkpoint, settings)
         : languageProbabilities(startLogits, generation, among);
     return probabilities;
   };
-  // Text that is published while it is found must be in the right language from the first word on.
-  if (options.given && shown() === 0) language = otherLanguage(await ask({}), language) ?? language;
-  /** Other temperatures do not help if the language is wrong. */
+  // Published text must be in the right language from the first word on.
+  if (options.published && publishedCount() === 0) language = otherLanguage(await detect({}), language) ?? language;
+  /** False if the language is wrong, which other temperatures cannot repair. */
   const tryNextTemperature = ({ startLogits }: SearchAttempt) =>
-    told > 0 ||
-    shown() > 0 ||
+    hasPrevious ||
+    publishedCount() > 0 ||
     !startLogits ||
     otherLanguage(languageProbabilities(startLogits, generation, among), language) === null;
   let attempt = await decode(language, { tryNextTemperature });
-  for (let turn = 0; ; ++turn) {
+  // The window is decoded again at most once. If it is in neither language, or fails at every temperature, the second
+  // result is final.
+  for (let isSecond = false; ; isSecond = true) {
     const failed = needsFallback(attempt, decoding);
     const parts = attempt.tokens.length === 0 ? [] : (partsOf?.(attempt.tokens, options.frames) ?? []);
-    const asked = { window, checkpoint, probabilities: await ask(attempt), expected: language, among };
-    const change = await languageChange(asked, parts, failed || partsOf === undefined);
-    if (!change || change.tokens < shown()) return attempt;
-    const own = change.tokens > 0 ? attemptBefore(attempt, change, settings.textOf ?? (() => '')) : null;
-    if (own && (turn > 0 || !needsFallback(own, decoding))) return { ...own, change };
-    // Once only: a window that is in neither language, or fails in its own at every temperature, is left as it is.
-    if (turn > 0) return attempt;
-    if (!own) ({ language } = change);
+    const languageWindow = { window, checkpoint, probabilities: await detect(attempt), expected: language, among };
+    const change = await languageChange(languageWindow, parts, failed || partsOf === undefined);
+    if (!change || change.tokens < publishedCount()) return attempt;
+    const before = change.tokens > 0 ? attemptBefore(attempt, change, settings.textOf ?? (() => '')) : null;
+    if (before && (isSecond || !needsFallback(before, decoding))) return { ...before, change };
+    if (isSecond) return attempt;
+    if (!before) ({ language } = change);
     attempt = await decode(language);
   }
 }

@@ -1,4 +1,4 @@
-/** Times of tokens, from the times of their words. */
+/** Computes the times of tokens from those of their words (`wordTimes: 'speech'`). */
 import { timestampSeconds } from '../checkpoint/config.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
 import type { TextAttention } from '../model/search.js';
@@ -7,18 +7,19 @@ import { alignWords } from './word-alignment.js';
 
 /** Seconds from the start of the window. */
 export interface TokenTimes {
-  /** The beginning of each token and, one more, the end of the last. */
+  /** The start of each token, and one more time: the end of the last one. */
   times: number[];
-  /** The end of each token. It is before the next beginning if there is a pause between them. */
+  /** The end of each token. It is before the next start if there is a pause between them. */
   ends: number[];
 }
 
-/** True for text that is spoken; punctuation alone is not. */
+/** True if a text has letters, digits or spoken symbols; punctuation alone is not spoken. */
 const isSpoken = (text: string): boolean => /[\p{L}\p{N}\p{S}%&@#*+=/\\]/u.test(text);
 
 /**
- * Returns the times of `tokens`. Tokens that are not text or not spoken take no time, between words. The tokens of one
- * word share its time. Tokens of a prefix, which were not decoded, share the time before the first decoded word.
+ * Returns the times of a window's tokens. The tokens of a word divide its time equally, and the words of a prefix,
+ * which was not decoded, divide the time before the first decoded word. Other tokens (timestamps, punctuation) have no
+ * duration; they are at the end of the word before them.
  */
 export function timeTokens(
   tokens: readonly number[],
@@ -28,19 +29,19 @@ export function timeTokens(
   tokenizer: Pick<WhisperTokenizer, 'decode' | 'isText'>,
 ): TokenTimes {
   const { before, rows } = attention;
-  const texts = tokens.flatMap((token, index) => (tokenizer.isText(token) ? [index] : []));
+  const textIndices = tokens.flatMap((token, index) => (tokenizer.isText(token) ? [index] : []));
   const words = splitWords(
-    texts.map((index) => tokens[index]),
+    textIndices.map((index) => tokens[index]),
     language,
     tokenizer,
   );
-  /** The first and the last token of each spoken word. */
+  /** The indices of the first and the last token of each spoken word. */
   const spoken: { first: number; last: number }[] = [];
-  let place = 0;
-  for (const { text, tokens: own } of words) {
-    const [first, last] = [texts[place], texts[place + own.length - 1]];
-    place += own.length;
-    if (isSpoken(text)) spoken.push({ first, last });
+  let next = 0;
+  for (const word of words) {
+    const [first, last] = [textIndices[next], textIndices[next + word.tokens.length - 1]];
+    next += word.tokens.length;
+    if (isSpoken(word.text)) spoken.push({ first, last });
   }
   const decoded = spoken.filter(({ first, last }) => first >= before && last - before < rows);
   const spans = alignWords(
@@ -48,34 +49,40 @@ export function timeTokens(
     decoded.map(({ first, last }) => ({ start: first - before, end: last - before + 1 })),
     loudness,
   );
-  const given = spoken.filter(({ first, last }) => first < before && last - before < rows);
-  const found = [
-    ...given.map(({ first, last }, i) => {
-      const each = (spans[0]?.start ?? attention.frames) / given.length;
-      return { first, last, start: i * each, end: (i + 1) * each };
-    }),
+  const prefix = spoken.filter(({ first, last }) => first < before && last - before < rows);
+  const prefixWordFrames = (spans[0]?.start ?? attention.frames) / prefix.length;
+  const timed = [
+    ...prefix.map((word, i) => ({ ...word, start: i * prefixWordFrames, end: (i + 1) * prefixWordFrames })),
     ...decoded.map((word, i) => ({ ...word, ...spans[i] })),
   ];
-  const starts = new Array<number>(tokens.length);
-  const ends = new Array<number>(tokens.length);
-  let at = found[0]?.start ?? 0;
-  let next = 0;
-  for (const { first, last, start, end } of found) {
-    for (; next < first; ++next) {
-      starts[next] = at;
-      ends[next] = at;
+  return tokenTimes(tokens.length, timed);
+}
+
+/** Divides the frames of words among their tokens. `words` are in order, with the indices of their tokens. */
+function tokenTimes(
+  count: number,
+  words: readonly { first: number; last: number; start: number; end: number }[],
+): TokenTimes {
+  const starts = new Array<number>(count);
+  const ends = new Array<number>(count);
+  let frame = words[0]?.start ?? 0;
+  let token = 0;
+  const fillTo = (end: number) => {
+    for (; token < end; ++token) {
+      starts[token] = frame;
+      ends[token] = frame;
     }
-    const each = (end - start) / (last - first + 1);
-    for (; next <= last; ++next) {
-      starts[next] = start + (next - first) * each;
-      ends[next] = start + (next - first + 1) * each;
+  };
+  for (const { first, last, start, end } of words) {
+    fillTo(first);
+    const tokenFrames = (end - start) / (last - first + 1);
+    for (; token <= last; ++token) {
+      starts[token] = start + (token - first) * tokenFrames;
+      ends[token] = start + (token - first + 1) * tokenFrames;
     }
-    at = end;
+    frame = end;
   }
-  for (; next < tokens.length; ++next) {
-    starts[next] = at;
-    ends[next] = at;
-  }
+  fillTo(count);
   const seconds = (frames: number) => frames * timestampSeconds;
-  return { times: [...starts, at].map(seconds), ends: ends.map(seconds) };
+  return { times: [...starts, frame].map(seconds), ends: ends.map(seconds) };
 }

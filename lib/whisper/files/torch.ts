@@ -104,17 +104,18 @@ export interface TorchFile {
   /** The saved value: dicts are Map, tensors are TorchTensor. */
   value: unknown;
   /** The positions of tensors in the file, by their names. Throws OneheadError MODEL_INVALID. */
-  places(tensors: ReadonlyMap<unknown, unknown>): Promise<TensorIndex>;
+  tensorIndex(tensors: ReadonlyMap<unknown, unknown>): Promise<TensorIndex>;
 }
 
 /**
- * Calls `use` with the file's contents, which may call `places` until it returns. Throws OneheadError MODEL_INVALID.
+ * Calls `use` with the file's contents, which may call `tensorIndex` until it returns. Throws OneheadError
+ * MODEL_INVALID.
  */
 export async function readTorch<Result>(file: BinaryFile, use: (torch: TorchFile) => Promise<Result>): Promise<Result> {
   const refuse: Refuse = (problem) => file.refuse(problem);
   const zip = await ZipFile.open(file);
   const pickles = zip.names.filter((name) => /^[^/]+\/data\.pkl$/.test(name));
-  if (pickles.length !== 1) refuse('it holds no data.pkl, which torch.save writes');
+  if (pickles.length !== 1) refuse('it contains no data.pkl, which torch.save writes');
   const folder = pickles[0].slice(0, -'data.pkl'.length);
   const order = await zip.find(`${folder}byteorder`);
   if (
@@ -134,7 +135,7 @@ export async function readTorch<Result>(file: BinaryFile, use: (torch: TorchFile
     persistent: (id) => storageOf(id, refuse),
     refuse,
   });
-  return use({ value, places: (tensors) => placesOf(tensors, zip, folder) });
+  return use({ value, tensorIndex: (tensors) => indexTensors(tensors, zip, folder) });
 }
 
 /** The position of a tensor, which must be contiguous. */
@@ -168,7 +169,11 @@ async function placeOf(name: string, tensor: TorchTensor, zip: ZipFile, folder: 
   };
 }
 
-async function placesOf(tensors: ReadonlyMap<unknown, unknown>, zip: ZipFile, folder: string): Promise<TensorIndex> {
+async function indexTensors(
+  tensors: ReadonlyMap<unknown, unknown>,
+  zip: ZipFile,
+  folder: string,
+): Promise<TensorIndex> {
   if (tensors.size > mostTensors) zip.file.refuse(`expected at most ${mostTensors} tensors but found ${tensors.size}`);
   const index: TensorIndex = new Map();
   for (const [name, tensor] of tensors) {

@@ -1,7 +1,7 @@
-/** A queue of events between decoding and their reader. It merges unread events, so that they do not pile up. */
+/** A queue of events for one reader. It merges unread events, so that its size is bounded. */
 import type { Confirmed, LiveEvent } from './types.js';
 
-const joined = (first: Confirmed, second: Confirmed): Confirmed => ({
+const merged = (first: Confirmed, second: Confirmed): Confirmed => ({
   ...second,
   text: first.text + second.text,
   words: [...first.words, ...second.words],
@@ -18,18 +18,18 @@ export class EventQueue {
   push(event: LiveEvent): void {
     if (this.#ended) return;
     let last = this.#events.at(-1);
-    // A hypothesis that nobody has read is outdated.
+    // An unread hypothesis is outdated.
     if (last?.type === 'partial' && last.turn === (event as { turn?: number }).turn) {
       this.#events.pop();
       last = this.#events.at(-1);
     }
     if (event.type === 'confirmed' && last?.type === 'confirmed' && last.turn === event.turn) {
-      this.#events[this.#events.length - 1] = joined(last, event);
+      this.#events[this.#events.length - 1] = merged(last, event);
     } else this.#events.push(event);
     this.#wake?.();
   }
 
-  /** No more events follow; the reader gets `error` after the last one. */
+  /** Ends the queue. The reader receives the remaining events, and then `error` if there is one. */
   end(error: unknown = null): void {
     if (this.#ended) return;
     this.#ended = true;
@@ -37,7 +37,7 @@ export class EventQueue {
     this.#wake?.();
   }
 
-  /** The events in order, for one reader. */
+  /** Yields the events in order, for one reader. */
   async *read(): AsyncGenerator<LiveEvent, void> {
     for (;;) {
       const event = this.#events.shift();

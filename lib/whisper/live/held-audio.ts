@@ -1,10 +1,10 @@
-/** The recent audio of a stream, addressed by its position. */
+/** A buffer of a stream's recent samples, addressed by their positions in the stream. */
 export class HeldAudio {
   #held = new Float32Array(1 << 16);
   #begin = 0;
   #end = 0;
 
-  /** Position of the first sample held. */
+  /** Position of the first sample in the buffer. */
   get begin(): number {
     return this.#begin;
   }
@@ -25,21 +25,21 @@ export class HeldAudio {
     this.#end += samples.length;
   }
 
-  /** Drops samples before `begin`: immediately with `now`, otherwise when it is worthwhile. */
+  /** Drops samples before `begin`: at once if `now` is true, otherwise as soon as they are half of the buffer. */
   drop(begin: number, now = false): void {
     const count = Math.min(Math.round(begin), this.#end) - this.#begin;
-    // Moving costs as much as the kept samples, so it waits until they are the smaller part.
+    // Dropping moves all kept samples. If they are at most half, each sample is moved about once.
     if (count <= 0 || (!now && count < (this.#end - this.#begin) / 2)) return;
     this.#held.copyWithin(0, count, this.#end - this.#begin);
     this.#begin += count;
   }
 
-  /** A copy of the samples between two positions, both of which must be held. */
+  /** Returns a copy of the samples between two positions, which must be in the buffer. */
   slice(begin: number, end: number): Float32Array {
     return this.#held.slice(begin - this.#begin, end - this.#begin);
   }
 
-  /** Fills `into` with the held samples from `begin` to `end`, followed by silence. */
+  /** Fills `into` with the samples from position `begin` to `end`, with zeros in place of those not in the buffer. */
   fill(into: Float32Array, begin: number, end: number): void {
     into.fill(0);
     const from = Math.max(begin, this.#begin);

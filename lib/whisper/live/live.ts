@@ -1,5 +1,4 @@
-/** Live transcription: takes samples and emits events. */
-
+/** Live transcription: receives samples and emits events. */
 import { checkSamples } from '../../audio/level.js';
 import { Resampler } from '../../audio/resample.js';
 import { refuse } from '../../checks.js';
@@ -22,9 +21,9 @@ const closedError = () =>
   new OneheadError('INVALID_ARGUMENT', 'This live stream is closed; open another one with whisper.live().');
 
 /**
- * A live stream of a model, opened by `Whisper.live`. Samples go in through `push`; one reader gets the events with
+ * A live stream, opened by `Whisper.live`. Samples are passed to `push`; one reader receives the events with
  * `for await (const event of live)`. Windows are decoded in the same batch as other requests, with priority. If the
- * device is slower than real time, audio that arrived meanwhile is decoded together; `lag` is the delay.
+ * device is slower than real time, it decodes more audio at once, less often; `lag` is the delay.
  */
 export class LiveTranscription implements AsyncIterable<LiveEvent> {
   readonly #transcriber: Transcriber;
@@ -33,7 +32,7 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
   readonly #end: () => Promise<void>;
   #waiters: Waiter[] = [];
   #closed = false;
-  /** True if no work was left and no samples arrived since. */
+  /** True if no work is left for the samples so far. */
   #idle = false;
   #ended: { error: unknown } | null = null;
   #wake: (() => void) | null = null;
@@ -55,10 +54,10 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
   }
 
   /** @internal */
-  static async open(model: WhisperModel, given: LiveOptions | null = {}): Promise<LiveTranscription> {
-    const options = check(liveOptions, given);
+  static async open(model: WhisperModel, callerOptions: LiveOptions | null = {}): Promise<LiveTranscription> {
+    const options = check(liveOptions, callerOptions);
     const { sampleRate } = model.checkpoint.preprocessor;
-    // A reader that stops also ends the decoding.
+    // Aborted by the caller's signal, by disposal of the model, and when the reader stops.
     const stop = new AbortController();
     const sources = options.signal ? [options.signal, model.disposal] : [model.disposal];
     const forward = ({ target }: Event) => stop.abort((target as AbortSignal).reason);
@@ -66,24 +65,23 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
       source.throwIfAborted();
       source.addEventListener('abort', forward);
     }
-    const forget = () => {
+    const removeListeners = () => {
       for (const source of sources) source.removeEventListener('abort', forward);
     };
     const queue = new EventQueue();
+    const emit = (event: LiveEvent) => queue.push(event);
     try {
-      const { transcriber, end } = await openTranscriber(model, options, given ?? {}, stop.signal, (event) =>
-        queue.push(event),
-      );
+      const { transcriber, end } = await openTranscriber(model, options, callerOptions ?? {}, stop.signal, emit);
       const rate = options.sampleRate ?? sampleRate;
       const resampler = rate === sampleRate ? null : new Resampler(rate, sampleRate);
       const live = new LiveTranscription(transcriber, queue, resampler, stop.signal, async () => {
-        forget();
+        removeListeners();
         await end();
       });
       live.#stop = () => stop.abort(closedError());
       return live;
     } catch (error) {
-      forget();
+      removeListeners();
       throw error;
     }
   }
@@ -101,32 +99,32 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
   }
 
   /**
-   * Takes mono samples at `sampleRate`: floats from -1 to 1, or 16-bit integers. They are copied. Throws OneheadError
-   * INVALID_ARGUMENT for other values, and if the stream is closed or has failed.
+   * Adds mono samples at `sampleRate`, as floats from -1 to 1 or 16-bit integers. They are copied. Throws OneheadError
+   * INVALID_ARGUMENT for other values and for a closed stream, and the error of a stream that has failed.
    */
   push(samples: Float32Array | Int16Array): void {
     if (!(samples instanceof Float32Array || samples instanceof Int16Array)) {
       refuse('samples', 'a Float32Array or an Int16Array', samples);
     }
     this.#checkOpen();
-    let fractions: Float32Array;
-    if (samples instanceof Int16Array) fractions = Float32Array.from(samples, (sample) => sample / 32_768);
+    let floats: Float32Array;
+    if (samples instanceof Int16Array) floats = Float32Array.from(samples, (sample) => sample / 32_768);
     else {
       checkSamples(samples);
-      fractions = samples;
+      floats = samples;
     }
-    this.#transcriber.add(this.#resampler ? this.#resampler.push(fractions) : fractions);
+    this.#transcriber.add(this.#resampler ? this.#resampler.push(floats) : floats);
     this.#wake?.();
   }
 
-  /** Ends the current turn; resolves when all earlier events were emitted. */
+  /** Ends the current turn. Resolves when all events up to its end have been emitted. */
   async flush(): Promise<void> {
     this.#checkOpen();
     this.#transcriber.flush();
     await this.#until(() => this.#transcriber.flushed);
   }
 
-  /** Resolves when all audio pushed so far has been processed; for audio that can wait, such as a file's. */
+  /** Resolves when all audio pushed so far has been processed. For audio that arrives faster than real time. */
   async drained(): Promise<void> {
     this.#checkOpen();
     this.#idle = false;
@@ -139,7 +137,7 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
     this.#transcriber.clear();
   }
 
-  /** Takes no more samples; resolves when all events were emitted. The iteration then ends. */
+  /** Ends the stream after the samples so far. Resolves when all events have been emitted; the iteration then ends. */
   async close(): Promise<void> {
     if (!this.#closed) {
       this.#closed = true;
@@ -155,15 +153,16 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
   }
 
   /**
-   * The events. Stopping the iteration ends the stream. Throws the signal's reason, or the error that ended the stream.
+   * Yields the events, for one reader. Stopping the iteration ends the stream. Throws the signal's reason, or the error
+   * that ended the stream.
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<LiveEvent, void> {
-    let all = false;
+    let isComplete = false;
     try {
       yield* this.#queue.read();
-      all = true;
+      isComplete = true;
     } finally {
-      if (!all && !this.#ended) {
+      if (!isComplete && !this.#ended) {
         this.#closed = true;
         this.#stop();
         await this.#loop;
@@ -196,7 +195,7 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
   async #run(signal: AbortSignal): Promise<void> {
     let failure: unknown = null;
     try {
-      // Lets the opener start to read before anything happens.
+      // Starts after the constructor has returned.
       await Promise.resolve();
       for (;;) {
         signal.throwIfAborted();

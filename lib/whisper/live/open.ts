@@ -1,25 +1,25 @@
-/** Creates a transcriber from options, which are checked before any audio arrives. */
+/** Opens a transcriber. All options are checked against the model before any audio arrives. */
 import { OneheadError } from '../../errors.js';
 import { check } from '../../options/options.js';
 import { decodingOptions } from '../decoding/options.js';
 import { languageAndTask, noPreviousToken, previousRoom } from '../decoding/prompt.js';
 import { checkTokens, resolveDecoding } from '../decoding/resolve.js';
 import type { WhisperModel } from '../decoding/whisper-model.js';
-import { lastTokens } from '../transcription/given-text.js';
+import { lastTokens } from '../transcription/prompt-tokens.js';
 import type { CheckedLiveOptions, LiveOptions } from './options.js';
-import { usualPolicy } from './policy.js';
+import { defaultPolicy } from './policy.js';
 import { Transcriber } from './transcriber.js';
 import { TurnDetector } from './turn-detector.js';
 import type { LiveEvent } from './types.js';
 
 /**
- * Opens a request of class 'live', which `end` closes. `given` are the options before defaults were added. Throws
- * OneheadError INVALID_ARGUMENT, NOT_SUPPORTED or BUSY.
+ * Opens a transcriber with a request of priority 'live'; `end` closes both. `callerOptions` are the options without
+ * defaults, since the defaults of `vad` differ here. Throws OneheadError INVALID_ARGUMENT, NOT_SUPPORTED or BUSY.
  */
 export async function openTranscriber(
   model: WhisperModel,
   options: CheckedLiveOptions,
-  given: LiveOptions,
+  callerOptions: LiveOptions,
   signal: AbortSignal,
   emit: (event: LiveEvent) => void,
 ): Promise<{ transcriber: Transcriber; end(): Promise<void> }> {
@@ -28,12 +28,13 @@ export async function openTranscriber(
   const tokenizer = await checkpoint.tokenizer();
   const { vad, prompt = [] } = options;
   if (typeof prompt !== 'string') checkTokens('prompt', prompt, config.vocabulary);
-  const told = lastTokens(prompt, previousRoom(config.targetPositions), (text) => tokenizer.encode(text));
-  if (told.length > 0 && generation.previousToken === null) throw noPreviousToken();
+  const promptTokens = lastTokens(prompt, previousRoom(config.targetPositions), (text) => tokenizer.encode(text));
+  if (promptTokens.length > 0 && generation.previousToken === null) throw noPreviousToken();
   if (vad !== false && preprocessor.sampleRate !== 16_000) {
     throw new OneheadError(
       'NOT_SUPPORTED',
-      `Voice activity detection needs audio at 16,000 Hz, but this model uses ${preprocessor.sampleRate} Hz; set vad to false.`,
+      `Voice activity detection needs audio at 16,000 Hz, but this model uses ${preprocessor.sampleRate} Hz; set vad ` +
+        'to false.',
       { argument: 'vad' },
     );
   }
@@ -44,8 +45,8 @@ export async function openTranscriber(
     textOf: (tokens: readonly number[]) => tokenizer.decode(tokens),
     tokenizer,
   };
-  const givenVad = typeof given.vad === 'object' && given.vad !== null ? given.vad : {};
-  const detector = vad === false ? null : await TurnDetector.open(givenVad);
+  const callerVad = typeof callerOptions.vad === 'object' && callerOptions.vad !== null ? callerOptions.vad : {};
+  const detector = vad === false ? null : await TurnDetector.open(callerVad);
   try {
     const request = model.request({ priority: 'live', signal });
     const transcriber = new Transcriber({
@@ -53,9 +54,9 @@ export async function openTranscriber(
       request,
       tokenizer,
       options,
-      policy: options.policy ?? usualPolicy(checkpoint),
+      policy: options.policy ?? defaultPolicy(checkpoint),
       settings,
-      prompt: told,
+      prompt: promptTokens,
       detector,
       emit,
     });

@@ -10,14 +10,15 @@ export type LivePolicy = (typeof policies)[number];
 /** The policy for confirmed text, which `evaluate --live` also takes. */
 export const livePolicyOptions = options('live policy', {
   /**
-   * When a word is confirmed. 'attention': when the alignment heads attend to audio at least `threshold` before the
-   * end. 'agreement': when two successive hypotheses have it. 'both': when both conditions hold.
-   * @default the best measured for this kind of checkpoint
+   * When a word is confirmed. 'attention': when it is aligned with audio at least `threshold` seconds before the end.
+   * 'agreement': when two successive hypotheses have it. 'both': when both conditions hold.
+   * @default 'attention'; 'agreement' for pruned decoders and for checkpoints without alignment heads
    */
   policy: option(oneOf(policies, 'POLICY')),
   /**
-   * Seconds before the end of the audio in which 'attention' confirms no word: smaller values confirm earlier, larger
-   * ones more reliably. @default 0.5
+   * Seconds at the end of the audio in which 'attention' confirms no word: smaller values confirm earlier, larger ones
+   * more reliably.
+   * @default 0.5
    */
   threshold: option(number(0, 10, { placeholder: 'SECONDS' }), { default: 0.5 }),
   /** Seconds of new audio between decodings. A slower device decodes less often. @default 0.5 */
@@ -51,7 +52,7 @@ export const liveOptions = options('live', {
   tokenLogProbabilities: option(flag(), { default: false }),
   /** Maximum seconds of undecoded audio; older audio is dropped, with an event. @default 120 */
   maximumLag: option(number(30, 3600, { placeholder: 'SECONDS' }), { default: 120 }),
-  /** Ends the stream with its reason. */
+  /** Ends the stream; its iteration then throws the signal's reason. */
   signal: option(signal()),
 });
 

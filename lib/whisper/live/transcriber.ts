@@ -1,6 +1,6 @@
 /**
- * Converts a stream of samples to events. It has no clock: `add` takes audio, and `work` does what is due and reports
- * whether anything was. So the same code runs in real time and on a simulated clock.
+ * Converts a stream of samples to events. It has no clock: `add` adds audio, and `work` does the next work that is due.
+ * So the same code runs in real time and on a simulated clock.
  */
 import { OneheadError } from '../../errors.js';
 import { HeldAudio } from './held-audio.js';
@@ -8,13 +8,13 @@ import { Turn } from './turn.js';
 import { keptAfterCut, TurnDecoder, type TurnDecoderParts } from './turn-decoder.js';
 import type { TurnChange, TurnDetector } from './turn-detector.js';
 
-/** Seconds between two turns up to which the second continues in the window of the first. */
+/** A turn that begins at most this many seconds after the previous one continues in its window. */
 const followSeconds = 3;
 
 export interface TranscriberParts extends TurnDecoderParts {
-  /** Tokens of the prompt for the first window of a turn. */
+  /** Tokens of the text before each turn. */
   prompt: readonly number[];
-  /** Null: everything until `flush` is one turn. */
+  /** If null, everything until `flush` is one turn. */
   detector: TurnDetector | null;
 }
 
@@ -23,17 +23,19 @@ export class Transcriber {
   readonly #audio = new HeldAudio();
   readonly #decoder: TurnDecoder;
   readonly #sampleRate: number;
+  /** Samples before a window that its features need. */
   readonly #border: number;
   /** The first turn is decoded; the others wait. */
   #turns: Turn[] = [];
+  /** The number of turns so far. */
   #count = 0;
-  /** Samples at which `flush` ends a turn. */
-  #marks: number[] = [];
-  /** The end of the audio to discard after `clear`; it begins at the last mark. */
-  #cleared: number | null = null;
-  /** Without a detector: the start of the first turn whose audio was not decoded. */
-  #from = 0;
-  /** The last finished turn. */
+  /** Positions at which `flush` ends a turn. */
+  #flushes: number[] = [];
+  /** The position up to which `clear` discards the audio after the last flush; null if nothing is to be discarded. */
+  #clearTo: number | null = null;
+  /** Without a detector: the position at which the next turn begins. */
+  #nextTurn = 0;
+  /** The last finished turn, if the next one may continue in its window. */
   #last: Turn | null = null;
 
   constructor(parts: TranscriberParts) {
@@ -44,188 +46,188 @@ export class Transcriber {
     this.#decoder = new TurnDecoder(parts, this.#audio, (turn) => this.#turns.includes(turn));
   }
 
-  /** Samples so far. */
+  /** The number of samples so far. */
   get end(): number {
     return this.#audio.end;
   }
 
-  /** Seconds of audio that are held. */
+  /** Seconds of audio in memory. */
   get held(): number {
     return (this.#audio.end - this.#audio.begin) / this.#sampleRate;
   }
 
   /** Seconds of audio that have not been decoded. */
   get lag(): number {
-    return Math.max(0, this.#audio.end - this.#covered) / this.#sampleRate;
+    return Math.max(0, this.#audio.end - this.#decodedTo) / this.#sampleRate;
   }
 
-  /** The sample before which all audio has been decoded. */
-  get #covered(): number {
+  /** The position up to which all audio has been decoded, or found to be silent. */
+  get #decodedTo(): number {
     const { detector } = this.#parts;
     const [turn] = this.#turns;
-    if (!turn) return detector?.judged ?? this.#from;
-    const done = turn.paused !== null && turn.decodedTo >= turn.paused;
-    return done && detector ? detector.judged : Math.max(turn.decodedTo, turn.windowBegin);
+    if (!turn) return detector?.processed ?? this.#nextTurn;
+    const isSilent = turn.paused !== null && turn.decodedTo >= turn.paused;
+    return isSilent && detector ? detector.processed : Math.max(turn.decodedTo, turn.windowBegin);
   }
 
-  /** Takes samples at the model's rate. */
+  /** Adds samples at the model's rate. */
   add(samples: Float32Array): void {
     this.#audio.add(samples);
     const limit = this.#parts.options.maximumLag * this.#sampleRate;
-    // Half of the audio is dropped, so that there is one gap and not a thousand.
-    if (this.#audio.end - this.#covered > limit) this.#audio.drop(this.#audio.end - limit / 2, true);
+    // Half of the waiting audio is dropped at once, so that there are few gaps.
+    if (this.#audio.end - this.#decodedTo > limit) this.#audio.drop(this.#audio.end - limit / 2, true);
   }
 
   /** Ends the current turn with the audio added so far. */
   flush(): void {
-    this.#marks.push(this.#audio.end);
+    this.#flushes.push(this.#audio.end);
   }
 
-  /** True if everything that was added before the last `flush` has been reported. */
+  /** True if all events for the audio before the last `flush` have been emitted. */
   get flushed(): boolean {
-    return this.#marks.length === 0 && this.#turns.every(({ end }) => end === null);
+    return this.#flushes.length === 0 && this.#turns.every(({ end }) => end === null);
   }
 
   /** Discards the audio added after the last `flush`, and the current turn. */
   clear(): void {
-    this.#cleared = this.#audio.end;
-    if (this.#marks.length === 0) this.#forget();
+    this.#clearTo = this.#audio.end;
+    if (this.#flushes.length === 0) this.#clearNow(this.#clearTo);
   }
 
-  #forget(): void {
-    const end = this.#cleared!;
-    this.#cleared = null;
+  #clearNow(position: number): void {
+    this.#clearTo = null;
     this.#turns = this.#turns.filter(({ end }) => end !== null);
     this.#last = null;
-    this.#from = end;
-    this.#parts.detector?.forget(end);
+    this.#nextTurn = position;
+    this.#parts.detector?.reset(position);
   }
 
   close(): void | Promise<void> {
     return this.#parts.detector?.close();
   }
 
-  /** Does the next piece of work; false if nothing is due. Rejects if the stream cannot continue. */
+  /** Does the next work. Returns false if nothing is due. Rejects if the stream cannot continue. */
   async work(): Promise<boolean> {
-    const marked = this.#marks.length;
-    this.#passGap();
+    const flushCount = this.#flushes.length;
+    this.#skipDropped();
     await this.#findTurns();
     const [turn] = this.#turns;
     if (!turn) {
-      const wanted = this.#parts.detector?.wanted ?? this.#from;
-      const last = this.#recent(wanted);
-      this.#audio.drop(Math.min(wanted, last?.windowBegin ?? wanted) - this.#border);
-      return this.#marks.length < marked;
+      const neededFrom = this.#parts.detector?.neededFrom ?? this.#nextTurn;
+      const windowBegin = this.#recentTurn(neededFrom)?.windowBegin ?? neededFrom;
+      this.#audio.drop(Math.min(neededFrom, windowBegin) - this.#border);
+      return this.#flushes.length < flushCount;
     }
-    if (turn.decodedTo < 0 && this.#last) this.#follow(turn);
+    if (turn.decodedTo < 0 && this.#last) this.#continueWindow(turn);
     this.#audio.drop(turn.windowBegin - this.#border);
     try {
       if (turn.end !== null) await this.#finish(turn, turn.end);
       else if (!this.#isDue(turn)) return false;
-      else await this.#decoder.step(turn, this.#known, false);
+      else await this.#decoder.step(turn, this.#turnAudioEnd, false);
     } catch (error) {
       this.#fail(turn, error);
     }
     return true;
   }
 
-  /** The last turn, if it ended at most `followSeconds` before sample `place`. */
-  #recent(place: number): Turn | null {
+  /** Returns the last turn, if it ended at most `followSeconds` before `position`. */
+  #recentTurn(position: number): Turn | null {
     const last = this.#last;
-    return last && place - last.end! <= followSeconds * this.#sampleRate ? last : null;
+    return last && position - last.end! <= followSeconds * this.#sampleRate ? last : null;
   }
 
-  /** Continues the window of the previous turn, as far as there is room. */
-  #follow(turn: Turn): void {
-    const last = this.#recent(turn.windowBegin);
+  /** Continues a new turn in the window of the previous one, whose start moves if there is too little room. */
+  #continueWindow(turn: Turn): void {
+    const last = this.#recentTurn(turn.windowBegin);
     this.#last = null;
     if (!last) return;
     const seconds = (turn.windowBegin - last.windowBegin) / this.#sampleRate;
-    turn.follow(last, seconds - (keptAfterCut * this.#decoder.windowSamples) / this.#sampleRate);
+    turn.continueFrom(last, seconds - (keptAfterCut * this.#decoder.windowSamples) / this.#sampleRate);
   }
 
   /** Skips audio that was dropped before it was decoded. */
-  #passGap(): void {
+  #skipDropped(): void {
     const { begin } = this.#audio;
     const { detector, emit } = this.#parts;
-    const [turn] = this.#turns;
-    const heard = turn ? turn.windowBegin : (detector?.wanted ?? this.#from);
-    if (heard >= begin) return;
-    const lost = turn ? Math.max(turn.windowBegin, turn.decodedTo) : heard;
-    if (lost < begin) emit({ type: 'lost', start: lost / this.#sampleRate, end: begin / this.#sampleRate });
+    const [current] = this.#turns;
+    const neededFrom = current ? current.windowBegin : (detector?.neededFrom ?? this.#nextTurn);
+    if (neededFrom >= begin) return;
+    const lostFrom = current ? Math.max(current.windowBegin, current.decodedTo) : neededFrom;
+    if (lostFrom < begin) emit({ type: 'lost', start: lostFrom / this.#sampleRate, end: begin / this.#sampleRate });
     detector?.skipTo(begin);
-    this.#from = Math.max(this.#from, begin);
-    this.#marks = this.#marks.map((mark) => Math.max(mark, begin));
-    for (const one of this.#turns) {
-      if (one.windowBegin < begin) one.skipTo((begin - one.windowBegin) / this.#sampleRate);
-      if (one.end !== null) one.end = Math.max(one.end, begin);
+    this.#nextTurn = Math.max(this.#nextTurn, begin);
+    this.#flushes = this.#flushes.map((flush) => Math.max(flush, begin));
+    for (const turn of this.#turns) {
+      if (turn.windowBegin < begin) turn.skip((begin - turn.windowBegin) / this.#sampleRate);
+      if (turn.end !== null) turn.end = Math.max(turn.end, begin);
     }
   }
 
-  /** The end of the audio that may be decoded now: at most the end of the current turn. */
-  get #reach(): number {
-    return this.#marks[0] ?? this.#audio.end;
+  /** The position up to which turns may be detected now: the next flush, otherwise the end of the audio. */
+  get #detectTo(): number {
+    return this.#flushes[0] ?? this.#audio.end;
   }
 
-  /** The end of the audio that certainly belongs to the open turn. */
-  get #known(): number {
-    return Math.min(this.#reach, this.#parts.detector?.judged ?? this.#reach);
+  /** The end of the audio that is known to belong to the open turn. */
+  get #turnAudioEnd(): number {
+    return Math.min(this.#detectTo, this.#parts.detector?.processed ?? this.#detectTo);
   }
 
   async #findTurns(): Promise<void> {
     const { detector } = this.#parts;
     for (;;) {
-      const [mark] = this.#marks;
-      if (mark === undefined && this.#cleared !== null) this.#forget();
+      const [flush] = this.#flushes;
+      if (flush === undefined && this.#clearTo !== null) this.#clearNow(this.#clearTo);
       if (detector) {
-        this.#apply(await detector.hear(this.#audio, this.#reach));
-        // A mark that was set meanwhile does not apply to the audio processed before.
-        if (mark === undefined) return;
-        this.#apply(detector.finish(mark));
+        this.#apply(await detector.process(this.#audio, this.#detectTo));
+        // A flush that was added during `process` is handled next time.
+        if (flush === undefined) return;
+        this.#apply(detector.finish(flush));
       } else {
         const open = this.#turns.at(-1);
-        if (this.#reach > this.#from && (!open || open.end !== null)) {
-          this.#apply([{ change: 'started', place: this.#from, audio: this.#from }]);
+        if (this.#detectTo > this.#nextTurn && (!open || open.end !== null)) {
+          this.#apply([{ change: 'started', position: this.#nextTurn, audio: this.#nextTurn }]);
         }
-        if (mark === undefined) return;
-        this.#from = mark;
-        this.#apply([{ change: 'stopped', place: mark, audio: mark }]);
+        if (flush === undefined) return;
+        this.#nextTurn = flush;
+        this.#apply([{ change: 'stopped', position: flush, audio: flush }]);
       }
-      this.#marks.shift();
+      this.#flushes.shift();
     }
   }
 
   #apply(changes: readonly TurnChange[]): void {
     const { emit, prompt, detector } = this.#parts;
     for (const change of changes) {
-      const { place } = change;
+      const { position } = change;
       if (change.change === 'started') {
-        const turn = new Turn(this.#count++, { start: place, audio: change.audio }, prompt, this.#sampleRate);
+        const turn = new Turn(this.#count++, { start: position, audio: change.audio }, prompt, this.#sampleRate);
         this.#turns.push(turn);
-        if (detector) emit({ type: 'speech-started', turn: turn.id, start: place / this.#sampleRate });
+        if (detector) emit({ type: 'speech-started', turn: turn.id, start: position / this.#sampleRate });
         continue;
       }
-      // A failed turn emits nothing more.
+      // If the turn has failed, it emits nothing more.
       const turn = this.#turns.at(-1);
       if (!turn || turn.end !== null) continue;
-      if (change.change === 'paused') turn.paused = place;
+      if (change.change === 'paused') turn.paused = position;
       else if (change.change === 'resumed') turn.paused = null;
       else {
-        turn.stopped = place;
+        turn.stopped = position;
         turn.end = change.audio;
-        if (detector) emit({ type: 'speech-stopped', turn: turn.id, end: place / this.#sampleRate });
+        if (detector) emit({ type: 'speech-stopped', turn: turn.id, end: position / this.#sampleRate });
       }
     }
   }
 
   #isDue({ paused, decodedTo, windowBegin }: Turn): boolean {
-    const fresh = this.#known - Math.max(decodedTo, windowBegin);
-    // When a voice falls silent, all its audio is decoded at once, so that the text is ready when the turn ends.
-    // Silence is not decoded again.
+    // At the start of a silence all speech is decoded at once, so that the text is ready when the turn ends. Silence is
+    // not decoded again.
     if (paused !== null) return decodedTo < paused;
-    return fresh >= this.#parts.options.interval * this.#sampleRate;
+    const newSamples = this.#turnAudioEnd - Math.max(decodedTo, windowBegin);
+    return newSamples >= this.#parts.options.interval * this.#sampleRate;
   }
 
+  /** Decodes the rest of a turn and emits its `final`. */
   async #finish(turn: Turn, end: number): Promise<void> {
     const { emit } = this.#parts;
     await this.#decoder.finish(turn, end);
@@ -248,7 +250,7 @@ export class Transcriber {
     });
   }
 
-  /** Fails a turn that cannot be decoded. An abort, or disposal of the model, ends the whole stream instead. */
+  /** Emits `failed` for a turn. If the call was aborted or the model disposed of, throws, which ends the stream. */
   #fail(turn: Turn, error: unknown): void {
     const { request, model, emit } = this.#parts;
     if (request.signal?.aborted || model.disposal.aborted || !(error instanceof OneheadError)) throw error;

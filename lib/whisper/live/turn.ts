@@ -1,11 +1,13 @@
-/** The growing text of one turn: confirmed words, the hypothesis, and the window of audio that contains them. */
+/**
+ * The state of one turn: its confirmed words, the hypothesis after them, and the window of audio that contains both.
+ */
 import { lastOf } from '../decoding/prompt.js';
 import type { Word } from '../transcription/types.js';
-import { type TimedWord, usualPunctuations } from '../transcription/words.js';
+import { defaultPunctuations, type TimedWord } from '../transcription/words.js';
 import type { CheckedLiveOptions } from './options.js';
 import type { TokenScores } from './types.js';
 
-/** Maximum tokens of the context, the text before the window. */
+/** Maximum number of tokens of the context, the text before the window. */
 const contextTokens = 64;
 const sentenceEnd = /[.!?。！？]["'”’)]*$/;
 
@@ -23,24 +25,24 @@ export class Turn {
   readonly logprobs: number[] = [];
   /** The end of its audio; null while the turn is open. */
   end: number | null = null;
-  /** The end of its speech. */
+  /** The end of its speech; null while the turn is open. */
   stopped: number | null = null;
   /** The position at which silence began; null during speech. */
   paused: number | null = null;
   /** Position of the first sample of the window. */
   windowBegin: number;
-  /** The end of the last decoded audio; -1 before the first. */
+  /** The end of the audio that has been decoded; -1 before the first decoding. */
   decodedTo = -1;
-  /** The words that probably follow, in seconds of the window. */
+  /** The words after the confirmed ones. Times are seconds from the start of the window. */
   hypothesis: TimedWord[] = [];
-  /** True if the hypothesis passes the checks, so that it can become final. */
-  sound = true;
-  /** The last detected language; null if it need not be detected. */
+  /** True if the hypothesis is neither repetitive, improbable nor too fast, so that it can become final. */
+  plausible = true;
+  /** The last detected language; null if none was detected. */
   language: string | null = null;
-  /** Confirmed words in the window, in its seconds. */
+  /** Confirmed words in the window. Times are seconds from the start of the window. */
   #prefix: TimedWord[] = [];
   #context: readonly number[];
-  /** The start of the context. */
+  /** The initial context. */
   readonly #prompt: readonly number[];
   readonly #sampleRate: number;
 
@@ -59,109 +61,113 @@ export class Turn {
   }
 
   /**
-   * Continues the window of the previous turn, whose text becomes the prefix, since Whisper understands few words alone
-   * badly. `latest` is the second of that window before which it may be cut.
+   * Continues in the window of the previous turn, whose text becomes the prefix, since Whisper recognizes a few words
+   * better with words before them. If `latest` is positive, the window advances to at most that second.
    */
-  follow(before: Turn, latest: number): void {
-    this.windowBegin = before.windowBegin;
-    this.#prefix = before.#prefix.map((word) => ({ ...word }));
-    this.#context = before.#context;
-    this.language = before.language;
+  continueFrom(previous: Turn, latest: number): void {
+    this.windowBegin = previous.windowBegin;
+    this.#prefix = previous.#prefix.map((word) => ({ ...word }));
+    this.#context = previous.#context;
+    this.language = previous.language;
     if (latest > 0) this.advance(0, latest);
   }
 
-  /** The confirmed tokens from an index on, if requested. */
+  /** Returns the confirmed tokens from index `from` on and their log-probabilities, if requested. */
   scores({ tokenLogProbabilities }: Pick<CheckedLiveOptions, 'tokenLogProbabilities'>, from = 0): TokenScores {
     if (!tokenLogProbabilities) return {};
     return { tokens: this.tokens.slice(from), logprobs: this.logprobs.slice(from) };
   }
 
+  /** The tokens of the confirmed words in the window. */
   get prefix(): readonly number[] {
     return this.#prefix.flatMap(({ tokens }) => tokens);
   }
 
+  /** The tokens of the text before the window. */
   get context(): readonly number[] {
     return this.#context;
   }
 
-  /** The end of the last confirmed word, in seconds of the window. */
-  get sureTo(): number {
+  /** The end of the last confirmed word, in seconds from the start of the window. */
+  get confirmedTo(): number {
     return this.#prefix.at(-1)?.end ?? 0;
   }
 
-  /** Converts a word of the window to seconds of the stream. */
+  /** Converts the times of a word to seconds of the stream. */
   inStream({ word, start, end, probability }: TimedWord): Word {
     const begin = this.windowBegin / this.#sampleRate;
     return { word, start: rounded(begin + start), end: rounded(begin + end), probability };
   }
 
-  /** Sets the hypothesis. None of its words begins before the confirmed words end. */
-  hear(words: TimedWord[]): void {
+  /** Sets the hypothesis. Its words are moved after the end of the confirmed words. */
+  setHypothesis(words: TimedWord[]): void {
     for (const word of words) {
-      word.start = Math.max(word.start, this.sureTo);
+      word.start = Math.max(word.start, this.confirmedTo);
       word.end = Math.max(word.end, word.start);
     }
     this.hypothesis = words;
   }
 
-  /** Confirms the first `count` words of the hypothesis, and returns them. */
+  /** Confirms the first `count` words of the hypothesis. Returns them with times in seconds of the stream. */
   confirm(count: number): Word[] {
-    const sure = this.hypothesis.slice(0, count);
+    const confirmed = this.hypothesis.slice(0, count);
     this.hypothesis = this.hypothesis.slice(count);
-    this.#prefix.push(...sure);
-    const told = sure.map((word) => this.inStream(word));
-    for (const word of told) {
+    this.#prefix.push(...confirmed);
+    const words = confirmed.map((word) => this.inStream(word));
+    for (const word of words) {
       const last = this.words.at(-1);
-      // Late punctuation still belongs to the previous word.
-      if (last && usualPunctuations.append.includes(word.word)) last.word += word.word;
+      // Punctuation that is confirmed after its word is still appended to it.
+      if (last && defaultPunctuations.append.includes(word.word)) last.word += word.word;
       else this.words.push({ ...word });
     }
-    this.text += told.map(({ word }) => word).join('');
-    for (const { tokens, logprobs = [] } of sure) {
+    this.text += words.map(({ word }) => word).join('');
+    for (const { tokens, logprobs = [] } of confirmed) {
       this.tokens.push(...tokens);
       this.logprobs.push(...logprobs);
     }
-    return told;
+    return words;
   }
 
   /**
-   * Moves the start of the window, so that audio before `latest` is not decoded again: to the end of the last confirmed
-   * sentence before it, or else to the longest pause between two confirmed words. Returns false if there is no such
-   * position from `earliest` on.
+   * Moves the start of the window to a pause after a confirmed word, between the seconds `earliest` and `latest`: after
+   * the last sentence, or else to the longest pause. Returns false if there is no word that ends there.
    */
   advance(earliest: number, latest: number): boolean {
     const next = (index: number) => this.#prefix[index + 1] ?? this.hypothesis[0];
-    const places = this.#prefix.flatMap((word, index) => {
+    const cuts = this.#prefix.flatMap((word, index) => {
       const following = next(index)?.start ?? word.end;
-      const place = (word.end + Math.max(word.end, following)) / 2;
-      return place >= earliest && place <= latest ? [{ index, place, pause: following - word.end }] : [];
+      const second = (word.end + Math.max(word.end, following)) / 2;
+      return second >= earliest && second <= latest ? [{ index, second, pause: following - word.end }] : [];
     });
-    if (places.length === 0) return false;
-    const sentence = places.findLast(({ index }) => sentenceEnd.test(this.#prefix[index].word));
-    const { index, place } = sentence ?? places.reduce((best, one) => (one.pause >= best.pause ? one : best));
-    this.#shift(place, index + 1);
+    if (cuts.length === 0) return false;
+    const sentence = cuts.findLast(({ index }) => sentenceEnd.test(this.#prefix[index].word));
+    const { index, second } = sentence ?? cuts.reduce((best, cut) => (cut.pause >= best.pause ? cut : best));
+    this.#shift(second, index + 1);
     return true;
   }
 
-  /** Moves the start of the window to `place`; unconfirmed text before it is lost. */
-  skipTo(place: number): void {
-    this.#shift(place, this.#prefix.length);
+  /** Moves the start of the window by `seconds`. Unconfirmed words before it are dropped. */
+  skip(seconds: number): void {
+    this.#shift(seconds, this.#prefix.length);
     this.hypothesis = this.hypothesis.filter(({ start }) => start >= 0);
   }
 
-  /** Starts the window after the last confirmed word, without context. Returns false if it already does. */
+  /**
+   * Moves the start of the window after the last confirmed word and drops the context. False if it is there already.
+   */
   restart(): boolean {
     if (this.#prefix.length === 0 && this.#context === this.#prompt) return false;
-    this.#shift(this.sureTo, this.#prefix.length);
+    this.#shift(this.confirmedTo, this.#prefix.length);
     this.#context = this.#prompt;
     return true;
   }
 
-  #shift(place: number, confirmed: number): void {
-    const passed = this.#prefix.splice(0, confirmed);
-    this.#context = lastOf([...this.#context, ...passed.flatMap(({ tokens }) => tokens)], contextTokens);
+  /** Moves the start of the window. The first `confirmed` words of the prefix become context. */
+  #shift(by: number, confirmed: number): void {
+    const removed = this.#prefix.splice(0, confirmed);
+    this.#context = lastOf([...this.#context, ...removed.flatMap(({ tokens }) => tokens)], contextTokens);
     // Whole samples, so that times do not drift.
-    const samples = Math.round(place * this.#sampleRate);
+    const samples = Math.round(by * this.#sampleRate);
     this.windowBegin += samples;
     const seconds = samples / this.#sampleRate;
     for (const word of [...this.#prefix, ...this.hypothesis]) {

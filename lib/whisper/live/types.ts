@@ -2,19 +2,19 @@
 import type { OneheadError } from '../../errors.js';
 import type { Word } from '../transcription/types.js';
 
-interface OfTurn {
-  /** Turns are numbered from 0. */
+interface TurnEvent {
+  /** The number of the turn, from 0. */
   turn: number;
 }
 
-/** Somebody starts to speak. */
-export interface SpeechStarted extends OfTurn {
+/** Speech begins. */
+export interface SpeechStarted extends TurnEvent {
   type: 'speech-started';
   start: number;
 }
 
 /** The speech of a turn has ended; its `final` follows. */
-export interface SpeechStopped extends OfTurn {
+export interface SpeechStopped extends TurnEvent {
   type: 'speech-stopped';
   end: number;
 }
@@ -25,25 +25,25 @@ export interface TokenScores {
   logprobs?: number[];
 }
 
-/** Final text: it follows the confirmed text of the turn, and is never taken back. */
-export interface Confirmed extends OfTurn, TokenScores {
+/** Text that is appended to the turn's confirmed text, and will not change. */
+export interface Confirmed extends TurnEvent, TokenScores {
   type: 'confirmed';
   text: string;
   words: Word[];
-  /** Seconds of audio pushed after the audio that was decoded for this. */
+  /** Seconds of audio that were pushed, but not included in this decoding. */
   lag: number;
 }
 
-/** The text that probably follows the confirmed text; the next hypothesis replaces it. */
-export interface Hypothesis extends OfTurn {
+/** The hypothesis after the confirmed text; the next one replaces it. */
+export interface Hypothesis extends TurnEvent {
   type: 'partial';
   text: string;
   words: Word[];
   lag: number;
 }
 
-/** A whole turn. Its text is all its confirmed text. */
-export interface Final extends OfTurn, TokenScores {
+/** A complete turn. Its text is all its confirmed text. */
+export interface Final extends TurnEvent, TokenScores {
   type: 'final';
   start: number;
   end: number;
@@ -54,14 +54,14 @@ export interface Final extends OfTurn, TokenScores {
   lag: number;
 }
 
-/** A turn that could not be decoded further. `text` is its confirmed text. */
-export interface Failed extends OfTurn {
+/** A turn whose decoding failed. `text` is its confirmed text. */
+export interface Failed extends TurnEvent {
   type: 'failed';
   text: string;
   error: OneheadError;
 }
 
-/** Audio that was dropped because the device is too slow. */
+/** Audio that was dropped since more than `maximumLag` seconds were waiting. */
 export interface Lost {
   type: 'lost';
   start: number;

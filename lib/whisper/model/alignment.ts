@@ -1,6 +1,6 @@
 /**
- * Times of tokens by openai/whisper's method, from cross-attention's scores, which the decoding steps give out as they
- * go.
+ * Times of tokens by openai/whisper's method: dynamic time warping of the alignment heads' cross-attention scores,
+ * which the decode steps store.
  */
 import type { Device } from '../../device/device.js';
 import type { Program } from '../../device/program.js';
@@ -15,7 +15,7 @@ export class Alignment {
   readonly #scores: LayerScores;
   readonly #device: Device;
   readonly #capacity: number;
-  readonly #counted: { source: Tensor; begin: Tensor; end: Tensor; frames: Tensor };
+  readonly #inputs: { source: Tensor; begin: Tensor; end: Tensor; frames: Tensor };
   readonly #times: Tensor;
   readonly #program: Program;
   readonly #owned: Tensor[] = [];
@@ -23,31 +23,31 @@ export class Alignment {
   constructor(device: Device, config: WhisperConfig, { heads: chosen }: WordHeads, pool: RowPool) {
     const { decoder, sourcePositions, medianFilterWidth } = config;
     const { capacity } = pool;
-    const own = (type: 'int32' | 'float32', shape: number[], data?: Int32Array): Tensor => {
+    const allocate = (type: 'int32' | 'float32', shape: number[], data?: Int32Array): Tensor => {
       const tensor = device.tensor(type, shape, data);
       this.#owned.push(tensor);
       return tensor;
     };
     this.#device = device;
     this.#capacity = capacity;
-    const to = own('float32', [pool.count, capacity, chosen.length, sourcePositions]);
+    const to = allocate('float32', [pool.count, capacity, chosen.length, sourcePositions]);
     this.#scores = Array.from({ length: decoder.layers }, (_, layer) => {
-      const places = Int32Array.from({ length: decoder.heads }, (_, head) =>
-        chosen.findIndex((one) => one[0] === layer && one[1] === head),
+      const indices = Int32Array.from({ length: decoder.heads }, (_, head) =>
+        chosen.findIndex((pair) => pair[0] === layer && pair[1] === head),
       );
-      if (places.every((place) => place < 0)) return undefined;
-      const heads = own('int32', [decoder.heads], places);
+      if (indices.every((index) => index < 0)) return undefined;
+      const heads = allocate('int32', [decoder.heads], indices);
       return { to, heads, position: pool.state.position, row: pool.scoreRow };
     });
-    this.#counted = {
-      source: own('int32', [1, capacity]),
-      begin: own('int32', [1]),
-      end: own('int32', [1]),
-      frames: own('int32', [1]),
+    this.#inputs = {
+      source: allocate('int32', [1, capacity]),
+      begin: allocate('int32', [1]),
+      end: allocate('int32', [1]),
+      frames: allocate('int32', [1]),
     };
-    this.#times = own('int32', [1, capacity]);
+    this.#times = allocate('int32', [1, capacity]);
     this.#program = device.record('align', (ops) => {
-      ops.alignPositions(to, this.#counted, { medianWidth: medianFilterWidth, output: this.#times });
+      ops.alignPositions(to, this.#inputs, { medianWidth: medianFilterWidth, output: this.#times });
     });
   }
 
@@ -56,9 +56,9 @@ export class Alignment {
     return { scores: this.#scores };
   }
 
-  /** Destination of the scores of tokens, with one row and one position for each: int32 [tokens]. */
+  /** Destination of the scores of tokens, with a row and a position for each: int32 [tokens]. */
   tokenScores(row: Tensor, position: Tensor): { scores: LayerScores } {
-    return { scores: this.#scores.map((one) => one && { ...one, row, position }) };
+    return { scores: this.#scores.map((layer) => layer && { ...layer, row, position }) };
   }
 
   prepare(): Promise<void> {
@@ -66,27 +66,26 @@ export class Alignment {
   }
 
   /**
-   * The second at which each of a candidate's tokens begins, and, one more, at which the last one ends; from the start
-   * of the window. Tokens of a prefix were not decoded, so they begin with the first that was, unless there is a draft.
-   * `positions` are the window's.
+   * Returns the time at which each token of a candidate begins, and one more time at which the last one ends, in
+   * seconds from the start of the window. `positions` is the window's number of audio positions. If there is no draft,
+   * the scores of prefix tokens are not stored, and these tokens get the time of the first generated token.
    */
   async run(search: Search, candidate: Candidate, positions: number): Promise<number[]> {
     const { prompt, prefix = [], draft } = search;
     const source = new Int32Array(this.#capacity);
     source.set(candidate.rows);
-    // A position's row tells of the token after it; the last token was not read, so it has no row.
+    // The scores of a position belong to the token after it. The last token was not read, so it has none.
     const begin = prompt.length + (draft ? 0 : prefix.length) - 1;
     const end = candidate.rows.length - 1;
     const frames = Math.max(1, Math.min(search.frames ?? positions, positions));
-    const one = (value: number) => Int32Array.of(value);
-    const counted = this.#counted;
-    const [, , [places]] = await Promise.all([
+    const inputs = this.#inputs;
+    const [, , [alignedFrames]] = await Promise.all([
       this.#device.transfer({
         writes: [
-          [counted.source, source],
-          [counted.begin, one(begin)],
-          [counted.end, one(end)],
-          [counted.frames, one(frames)],
+          [inputs.source, source],
+          [inputs.begin, Int32Array.of(begin)],
+          [inputs.end, Int32Array.of(end)],
+          [inputs.frames, Int32Array.of(frames)],
         ],
       }),
       this.#program.run(),
@@ -94,8 +93,7 @@ export class Alignment {
     ]);
     return Array.from({ length: candidate.tokens.length + 1 }, (_, index) => {
       const position = Math.max(begin, prompt.length - 1 + index);
-      const place = position < end ? places[position] : frames;
-      return place * timestampSeconds;
+      return (position < end ? alignedFrames[position] : frames) * timestampSeconds;
     });
   }
 

@@ -1,6 +1,9 @@
-/** The attention that decoding steps pay to the audio, summed over heads as it comes: what words are timed by. */
+/**
+ * Cross-attention weights of decode steps, averaged over heads on the device as they are computed. Word times are
+ * computed from them.
+ */
 import type { Device } from '../../device/device.js';
-import type { AttentionScores, WeightPlaces } from '../../device/operations.js';
+import type { AttentionScores, WeightIndices } from '../../device/operations.js';
 import type { Tensor } from '../../device/tensor.js';
 import type { WhisperConfig } from '../checkpoint/config.js';
 import type { DecoderRun } from './decoder.js';
@@ -14,24 +17,25 @@ export class AttentionSum {
   readonly #device: Device;
   readonly #pool: RowPool;
   readonly #keys: number;
-  readonly #first: number;
+  readonly #firstLayer: number;
   readonly #factor: number;
-  /** float32 [rows, capacity, positions]. */
+  /** float32 [rows, capacity, audio positions]. */
   readonly #sum: Tensor;
-  /** int32 [most]: 0, 1, 2, ..., and zeros. */
+  /** int32 [maximumTokens]: 0, 1, 2, ... */
   readonly #numbers: Tensor;
+  /** int32 [maximumTokens]. */
   readonly #zeros: Tensor;
   readonly #owned: Tensor[] = [];
 
-  /** `most`: rows or tokens that are read at once, at most. */
+  /** `maximumTokens` limits the tokens of one run: one for each row of a step, or those of a verification. */
   constructor(
     device: Device,
     { decoder, sourcePositions }: WhisperConfig,
     words: WordHeads,
     pool: RowPool,
-    most: number,
+    maximumTokens: number,
   ) {
-    const own = (type: 'int32' | 'float32', shape: number[], data?: Int32Array): Tensor => {
+    const allocate = (type: 'int32' | 'float32', shape: number[], data?: Int32Array): Tensor => {
       const tensor = device.tensor(type, shape, data);
       this.#owned.push(tensor);
       return tensor;
@@ -40,35 +44,32 @@ export class AttentionSum {
     this.#pool = pool;
     this.#keys = sourcePositions;
     this.#factor = 1 / words.heads.length;
-    this.#sum = own('float32', [pool.count, pool.capacity, sourcePositions]);
-    this.#numbers = own(
-      'int32',
-      [most],
-      Int32Array.from({ length: most }, (_, i) => i),
-    );
-    this.#zeros = own('int32', [most], new Int32Array(most));
-    // Layers come one after another, so those with as many heads share the memory of their scores.
-    const bySize = new Map<number, Tensor>();
+    this.#sum = allocate('float32', [pool.count, pool.capacity, sourcePositions]);
+    const numbers = Int32Array.from({ length: maximumTokens }, (_, i) => i);
+    this.#numbers = allocate('int32', [maximumTokens], numbers);
+    this.#zeros = allocate('int32', [maximumTokens], new Int32Array(maximumTokens));
+    // A layer's scores are added up before the next layer runs, so layers with the same number of heads share memory.
+    const scoresByCount = new Map<number, Tensor>();
     const counts = headsOfLayers(words, decoder.layers);
-    this.#first = counts.findIndex((count) => count > 0);
+    this.#firstLayer = counts.findIndex((count) => count > 0);
     this.#layers = counts.map((count, layer) => {
       if (count === 0) return undefined;
-      const to = bySize.get(count) ?? own('float32', [most, 1, count, sourcePositions]);
-      bySize.set(count, to);
-      const chosen = words.heads.filter((one) => one[0] === layer).map((one) => one[1]);
+      const to = scoresByCount.get(count) ?? allocate('float32', [maximumTokens, 1, count, sourcePositions]);
+      scoresByCount.set(count, to);
+      const chosen = words.heads.filter((pair) => pair[0] === layer).map((pair) => pair[1]);
       const heads = Int32Array.from({ length: decoder.heads }, (_, head) => chosen.indexOf(head));
-      return { to, heads: own('int32', [decoder.heads], heads) };
+      return { to, heads: allocate('int32', [decoder.heads], heads) };
     });
   }
 
-  /** Adds up the scores of a step's entries. `rows` are their rows of the pool. */
+  /** Adds up the weights of a step's entries. `rows` are their rows of the pool, int32 [batch]. */
   stepScores(rows: Tensor): Pick<DecoderRun, 'scores' | 'onScores'> {
     const { scoreRow, state, audio } = this.#pool;
-    const places = { rows, from: scoreRow, to: scoreRow, position: state.position, keys: audio.count };
-    return this.#summed({ row: scoreRow, position: this.#pool.zero }, places);
+    const indices = { rows, from: scoreRow, to: scoreRow, position: state.position, keys: audio.count };
+    return this.#summed({ row: scoreRow, position: this.#pool.zero }, indices);
   }
 
-  /** The same of tokens whose rows, positions and numbers of keys are given one by one, int32 [tokens]. */
+  /** Adds up the weights of tokens, with a row, a position and a number of keys for each: int32 [tokens]. */
   tokenScores(row: Tensor, position: Tensor, keys: Tensor): Pick<DecoderRun, 'scores' | 'onScores'> {
     const [tokens] = row.shape;
     const from = this.#numbers.part(0, [tokens]);
@@ -77,20 +78,23 @@ export class AttentionSum {
   }
 
   #summed(
-    written: Pick<AttentionScores, 'row' | 'position'>,
-    places: WeightPlaces,
+    destination: Pick<AttentionScores, 'row' | 'position'>,
+    indices: WeightIndices,
   ): Pick<DecoderRun, 'scores' | 'onScores'> {
     return {
-      scores: this.#layers.map((layer) => layer && { ...layer, ...written }),
+      scores: this.#layers.map((layer) => layer && { ...layer, ...destination }),
       onScores: (ops, index) => {
         const layer = this.#layers[index];
         if (!layer) return;
-        ops.addWeights(layer.to, this.#sum, places, { factor: this.#factor, fresh: index === this.#first });
+        ops.addWeights(layer.to, this.#sum, indices, { factor: this.#factor, fresh: index === this.#firstLayer });
       },
     };
   }
 
-  /** Reads the attention of a candidate's tokens to the window's `positions`. */
+  /**
+   * Reads the weights of a candidate's generated tokens. `positions` is the window's number of audio positions; those
+   * from `frames` on are left out.
+   */
   async read(
     { prompt, prefix = [], frames = Number.POSITIVE_INFINITY }: Search,
     candidate: Candidate,
@@ -98,30 +102,30 @@ export class AttentionSum {
   ): Promise<TextAttention> {
     const { capacity } = this.#pool;
     const { rows } = candidate;
-    // A position's row tells of the token after it; the last token was not read, so it has no row.
+    // The weights of a position belong to the token after it. The last token was not read, so it has none.
     const begin = prompt.length + prefix.length - 1;
     const end = Math.max(begin, rows.length - 1);
-    const counted = Math.max(1, Math.min(frames, positions));
-    // Positions that lie in one row are read at once.
-    const runs: { at: number; count: number }[] = [];
+    const width = Math.max(1, Math.min(frames, positions));
+    // Successive positions in one row are read together.
+    const ranges: { first: number; count: number }[] = [];
     for (let position = begin; position < end; ++position) {
-      const last = runs.at(-1);
-      const at = rows[position] * capacity + position;
-      if (last && last.at + last.count === at) last.count += 1;
-      else runs.push({ at, count: 1 });
+      const last = ranges.at(-1);
+      const index = rows[position] * capacity + position;
+      if (last && last.first + last.count === index) last.count += 1;
+      else ranges.push({ first: index, count: 1 });
     }
     const pieces = await this.#device.transfer({
-      reads: runs.map(({ at, count }) => [this.#sum, at * this.#keys, count * this.#keys] as const),
+      reads: ranges.map(({ first, count }) => [this.#sum, first * this.#keys, count * this.#keys] as const),
     });
-    const weights = new Float32Array((end - begin) * counted);
+    const weights = new Float32Array((end - begin) * width);
     let row = 0;
     for (const piece of pieces) {
-      for (let at = 0; at < piece.length; at += this.#keys) {
-        weights.set((piece as Float32Array).subarray(at, at + counted), row * counted);
+      for (let offset = 0; offset < piece.length; offset += this.#keys) {
+        weights.set((piece as Float32Array).subarray(offset, offset + width), row * width);
         row += 1;
       }
     }
-    return { weights, rows: end - begin, frames: counted, before: prefix.length };
+    return { weights, rows: end - begin, frames: width, before: prefix.length };
   }
 
   dispose(): void {

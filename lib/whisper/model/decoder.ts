@@ -1,6 +1,4 @@
-/**
- * The decoder, recorded: its layers over chosen rows of a pool of state, the logits, and the audio's keys and values.
- */
+/** Records the decoder's layers, the logits, and the projection and storage of cross-attention keys and values. */
 import type { AttentionAlgorithm, AttentionScores, NextTokenRules, Operations } from '../../device/operations.js';
 import type { Tensor } from '../../device/tensor.js';
 import { crossAttention, decoderSelfAttention, feedForward, type KeyValueCache } from '../../layers/layers.js';
@@ -13,47 +11,47 @@ import {
 import type { GenerationConfig, WhisperConfig } from '../checkpoint/config.js';
 import type { Parameters } from './parameters.js';
 
-/** One entry for each layer; undefined for a layer whose scores are not wanted. */
+/** Destination of each layer's cross-attention scores; undefined for a layer whose scores are not written. */
 export type LayerScores = readonly (AttentionScores | undefined)[];
 
 /**
- * The tensors that the layers read and write. There are R rows of state; `rows` names the row of each entry of the
- * batch (if absent, all in order).
+ * The tensors that the layers read and write. There are R rows of state; `rows` maps each entry of the batch to one (if
+ * absent, entry b to row b).
  */
 export interface DecoderRun {
   /** int32 [R, capacity]. */
   tokens: Tensor;
-  /** int32 [R]: where each row's first token of this run stands. */
+  /** int32 [R]: the position of each row's first token of this run. */
   start: Tensor;
-  /** Tokens of each entry. */
+  /** Number of tokens of each entry. */
   count: number;
-  /** int32 [batch]; a negative row is idle. */
+  /** int32 [batch]; an entry whose row is negative is idle. */
   rows?: Tensor;
   /** int32 [R, capacity]: the block table of beams, with blocks of one position. */
   source?: Tensor;
-  /** Each layer's cache, [R, capacity, key/value heads * head size]. */
+  /** Each layer's self-attention cache, [R, capacity, key/value heads * head size]. */
   self: readonly KeyValueCache[];
-  /** Each layer's keys and values of the audio. */
+  /** Returns a layer's cross-attention cache. */
   cross(ops: Operations, layer: number): KeyValueCache;
   /**
-   * int32 [R]: which of the audio positions a row attends to; absent where cross-attention's caches have a sequence for
-   * each window.
+   * int32 [R]: the range of audio positions that each row attends to. Absent if the cross-attention cache has one
+   * sequence for each window.
    */
   audio?: { begin: Tensor; count: Tensor };
   /**
-   * True where `audio` and the rows and positions of `scores` are given for each token that is read, int32 [batch *
-   * count], in their order.
+   * True if `audio` and the rows and positions of `scores` have one element for each token instead of each row: int32
+   * [batch * count].
    */
   tokenwise?: boolean;
-  /** Each layer's scores that are given out. */
+  /** Destinations of the cross-attention scores. */
   scores?: LayerScores;
-  /** Records what is done with a layer's scores before the next layer's come. */
+  /** Records operations on a layer's scores. The next layer may overwrite them. */
   onScores?: (ops: Operations, layer: number) => void;
   algorithms?: { self?: AttentionAlgorithm; cross?: AttentionAlgorithm };
   types?: LayerTypes;
 }
 
-/** Records the decoder's layers: float32 [batch, count, width]. */
+/** Records the decoder's layers. Returns the output of the last one before the norm: float32 [batch, count, width]. */
 export function recordDecoder(
   ops: Operations,
   config: WhisperConfig,
@@ -62,7 +60,8 @@ export function recordDecoder(
 ): Tensor {
   const { heads, keyValueHeads, crossKeyValueHeads } = config.decoder;
   const { start, rows, count, source, audio, tokenwise = false, algorithms = {}, types } = run;
-  // In a step a window's sequences are few rows over many keys, however many they are.
+  // In a step, a window's sequences may be the queries of one entry. For several queries 'auto' prefers another
+  // algorithm, which suits prompts, but these are few queries over many keys.
   const crossAlgorithm = algorithms.cross ?? (count === 1 || tokenwise ? 'split-kv' : undefined);
   let x = ops.embed(run.tokens, start, decoder.tokens, decoder.positions, { count, rows });
   decoder.layers.forEach((layer, index) => {
@@ -85,7 +84,7 @@ export function recordDecoder(
   return x;
 }
 
-/** Logits of every row of x: float32 [..., vocabulary]. */
+/** Records the logits of every row of x: float32 [..., vocabulary]. */
 export function recordLogits(
   ops: Operations,
   { decoder }: Parameters,
@@ -97,7 +96,7 @@ export function recordLogits(
   return ops.scope('logits', () => ops.linear(x, decoder.output, options));
 }
 
-/** The checkpoint's part of the rules by which the device chooses tokens. */
+/** The checkpoint's values for the rules by which the device chooses tokens. */
 export const tokenRules = (generation: GenerationConfig): Omit<NextTokenRules, 'suppressed'> => ({
   endToken: generation.endToken,
   timestampBegin: generation.timestampBegin,
@@ -106,23 +105,25 @@ export const tokenRules = (generation: GenerationConfig): Omit<NextTokenRules, '
   maxInitialTimestamp: generation.maxInitialTimestamp ?? -1,
 });
 
-/** A layer's keys and values of encoded audio [batch, positions, width]; `types` are the encoder's. */
+/**
+ * Records a layer's cross-attention keys and values of encoded audio [batch, positions, width], in the encoder's types.
+ */
 export function recordAudioKeyValues(
   ops: Operations,
   { key, value }: CrossAttentionParameters,
   encoded: Tensor,
   { output, types }: { output?: KeyValueCache; types?: LayerTypes } = {},
 ): KeyValueCache {
-  const project = ({ weight, bias }: LinearParameters, to?: Tensor) => {
+  const project = ({ weight, bias }: LinearParameters, output?: Tensor) => {
     const quantized = isQuantized(weight) && types?.activations === 'int8';
-    return ops.linear(encoded, weight, { bias, dtype: types?.values, output: to, ...(quantized && { quantized }) });
+    return ops.linear(encoded, weight, { bias, dtype: types?.values, output, ...(quantized && { quantized }) });
   };
   return { key: project(key, output?.key), value: project(value, output?.value) };
 }
 
 /**
- * Writes keys and values [batch, positions, ...] to a cache, in whatever type that is, from the positions `begins`
- * int32 [batch] on.
+ * Records a write of keys and values [batch, positions, ...] to a cache, beginning at the positions `begins`, int32
+ * [batch]. They are converted to the cache's type.
  */
 export function recordCacheWrite(ops: Operations, from: KeyValueCache, to: KeyValueCache, begins: Tensor): void {
   ops.scatterRows(from.key, to.key, begins, { scales: to.scales?.key });

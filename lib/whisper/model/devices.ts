@@ -1,35 +1,36 @@
-/** Devices by the names that `load` takes. */
+/** Opens the devices that the option `device` names. */
+import { refuse } from '../../checks.js';
 import { Device } from '../../device/device.js';
-import { OneheadError } from '../../errors.js';
 
-const invalid = (received: unknown) =>
-  new OneheadError(
-    'INVALID_ARGUMENT',
-    `Expected device to be 'auto', 'cpu', 'cuda', 'cuda:N', 'cuda:all' or a list of such names but received ${JSON.stringify(received)}.`,
-    { argument: 'device' },
-  );
+const expected = "'auto', 'cpu', 'cuda', 'cuda:N', 'cuda:all' or a list of such names";
 
-/** The names of single devices, in order. Throws OneheadError INVALID_ARGUMENT or DEVICE_UNAVAILABLE. */
-export function deviceNames(wanted: string | readonly string[] = 'auto'): string[] {
-  const names = typeof wanted === 'string' ? [wanted] : wanted;
+/**
+ * Returns the names of single devices, in order: 'cuda:all' becomes one name for each GPU. Throws OneheadError
+ * INVALID_ARGUMENT or ADDON_UNAVAILABLE.
+ */
+export function deviceNames(requested: string | readonly string[] = 'auto'): string[] {
+  const names = typeof requested === 'string' ? [requested] : requested;
   if (!Array.isArray(names) || names.length === 0 || names.some((name) => typeof name !== 'string')) {
-    throw invalid(wanted);
+    refuse('device', expected, requested);
   }
   return names.flatMap((name: string) => {
     if (name !== 'cuda:all') return [name];
     const count = Device.information().cuda.devices.length;
-    // The device itself says best why there is none.
+    // If there is no GPU, opening 'cuda' throws an error with the reason.
     return count === 0 ? ['cuda'] : Array.from({ length: count }, (_, index) => `cuda:${index}`);
   });
 }
 
-/** Opens them. The CPU's threads are divided among the CPU devices unless `threads` says how many each has. */
+/**
+ * Opens devices. `threads` is the number of CPU threads of each device; by default the CPU devices share the available
+ * cores. If one cannot be opened, the others are closed. Throws OneheadError DEVICE_UNAVAILABLE.
+ */
 export function openDevices(names: readonly string[], threads?: number): Device[] {
   const cpus = names.filter((name) => name === 'cpu').length;
-  const each = threads ?? (cpus > 1 ? Math.max(1, Math.floor(Device.information().threads / cpus)) : undefined);
+  const perDevice = threads ?? (cpus > 1 ? Math.max(1, Math.floor(Device.information().threads / cpus)) : undefined);
   const devices: Device[] = [];
   try {
-    for (const name of names) devices.push(new Device(name, { threads: each }));
+    for (const name of names) devices.push(new Device(name, { threads: perDevice }));
     return devices;
   } catch (error) {
     for (const device of devices) device.close();

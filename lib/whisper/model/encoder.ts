@@ -1,4 +1,4 @@
-/** The encoder: features [batch, mels, frames] to [batch, positions, width]. */
+/** The encoder. */
 import type { AttentionAlgorithm, Operations } from '../../device/operations.js';
 import type { Tensor } from '../../device/tensor.js';
 import { encoderFeedForward, encoderSelfAttention } from '../../layers/layers.js';
@@ -8,13 +8,16 @@ import type { Parameters } from './parameters.js';
 
 export interface EncoderOptions {
   algorithm?: AttentionAlgorithm;
-  /** Layers add to their input where it lies, for less memory. On the CPU only: a GPU's libraries want another place. */
+  /** Layers write their output over their input, which saves memory. CPU only: cuBLASLt needs separate tensors. */
   inPlace?: boolean;
-  /** Destination of the result, in the type of the layers' values; a temporary if absent. */
+  /** Destination of the result, in the type of the layers' values. Default: a temporary. */
   output?: Tensor;
 }
 
-/** Records the encoder. Features of fewer frames than a window give as many positions as they have, half of them. */
+/**
+ * Records the encoder: features [batch, mels, frames] to [batch, positions, width]. There is one position for each two
+ * frames, also for features shorter than a full window.
+ */
 export function recordEncoder(
   ops: Operations,
   config: WhisperConfig,

@@ -1,12 +1,12 @@
-/** Features and encoder output as tensors of the caller, for those who use the model's stages by themselves. */
+/** Features and encoder output as tensors of the caller, for direct use of the model's stages. */
 import type { Device } from '../../device/device.js';
 import type { Tensor } from '../../device/tensor.js';
 import type { RuntimeParts, RuntimePrograms } from './programs.js';
 
-/** Submits the jobs of each index in turn, which fill `result`. Disposes it if one fails. */
-async function filled(result: Tensor, count: number, work: (index: number) => Promise<unknown>[]): Promise<Tensor> {
+/** Runs the jobs of each index, one index after another, which fill `result`. Disposes of it if a job fails. */
+async function filled(result: Tensor, count: number, jobs: (index: number) => Promise<unknown>[]): Promise<Tensor> {
   try {
-    for (let index = 0; index < count; ++index) await Promise.all(work(index));
+    for (let index = 0; index < count; ++index) await Promise.all(jobs(index));
     return result;
   } catch (error) {
     result.dispose();
@@ -14,8 +14,10 @@ async function filled(result: Tensor, count: number, work: (index: number) => Pr
   }
 }
 
-/** Features of windows: float32 [windows, mels, frames]. `samplesOf` is asked for a window's `windowSamples` samples
- * when the window before it is done. */
+/**
+ * Features of windows: float32 [windows, mels, frames]. `samplesOf` returns the `windowSamples` samples of a window; it
+ * is called after the previous window is done. The caller disposes of the features.
+ */
 export async function featuresOf(
   device: Device,
   programs: RuntimePrograms,
@@ -37,19 +39,22 @@ export async function featuresOf(
   ]);
 }
 
-/** The encoder's output for features [windows, mels, frames]: [windows, positions, width]. */
+/**
+ * The encoder's output for features [windows, mels, frames]: [windows, positions, width] in the type of the encoder's
+ * values. The caller disposes of it.
+ */
 export async function encodedOf(
   { device, checkpoint, precision, encodeBatch }: RuntimeParts,
   programs: RuntimePrograms,
-  given: Tensor,
+  input: Tensor,
   signal?: AbortSignal,
 ): Promise<Tensor> {
-  const [count, ...shape] = given.shape;
+  const [count, ...shape] = input.shape;
   const { sourcePositions, width } = checkpoint.config;
   const result = device.tensor(precision.encoder.values, [count, sourcePositions, width]);
-  const featuresOfOne = shape.reduce((product, size) => product * size, 1);
-  const encodedOfOne = sourcePositions * width;
-  // In batches that programs exist for.
+  const featuresSize = shape.reduce((product, size) => product * size, 1);
+  const encodedSize = sourcePositions * width;
+  // Batches are powers of two, so that few programs are recorded.
   const batches: { begin: number; size: number }[] = [];
   for (let begin = 0; begin < count; begin += batches.at(-1)!.size) {
     batches.push({ begin, size: 2 ** Math.floor(Math.log2(Math.min(encodeBatch, count - begin))) });
@@ -58,9 +63,9 @@ export async function encodedOf(
     const { begin, size } = batches[index];
     const { features, encoded, program } = programs.encoder(size);
     return [
-      device.copy(given, features, { fromElement: begin * featuresOfOne, count: features.size }),
+      device.copy(input, features, { fromElement: begin * featuresSize, count: features.size }),
       program.run({ signal }),
-      device.copy(encoded, result, { toElement: begin * encodedOfOne, count: encoded.size }),
+      device.copy(encoded, result, { toElement: begin * encodedSize, count: encoded.size }),
     ];
   });
 }

@@ -1,12 +1,10 @@
-/**
- * The log-mel front end: Whisper's filters and window, and the program that makes a window's features on the device.
- */
+/** The log-mel front end: mel filters, Hann window, and padding of a window's samples. */
 import type { Device } from '../../device/device.js';
 import type { Operations } from '../../device/operations.js';
 import type { Tensor } from '../../device/tensor.js';
 import type { PreprocessorConfig } from '../checkpoint/config.js';
 
-/** Slaney's mel scale: linear below 1 kHz, logarithmic above. */
+/** Slaney's mel scale: linear below 1 kHz, logarithmic above. 1 kHz is 15 mel. */
 const melsAtKilohertz = 15;
 const logStep = Math.log(6.4) / 27;
 
@@ -19,8 +17,8 @@ function toHertz(mel: number): number {
 }
 
 /**
- * Triangular mel filters, [mels, fftSize / 2 + 1], each of unit area in hertz (librosa.filters.mel with its defaults,
- * from 0 Hz to half the sample rate, which is what Whisper was trained with).
+ * Triangular mel filters from 0 Hz to half the sample rate, [mels, fftSize / 2 + 1], each of unit area in hertz. They
+ * equal librosa.filters.mel with its defaults, with which Whisper was trained.
  */
 export function melFilters({
   mels,
@@ -48,8 +46,8 @@ export function hannWindow(size: number): Float32Array {
 }
 
 /**
- * Samples that the features of `positions` audio positions are made of: half a Fourier transform more than the window
- * at both ends.
+ * The number of samples from which the features of `positions` audio positions are computed: the samples of the window
+ * and half a Fourier transform at both ends.
  */
 export function windowSamples(
   { hop, fftSize }: Pick<PreprocessorConfig, 'hop' | 'fftSize'>,
@@ -59,10 +57,10 @@ export function windowSamples(
 }
 
 /**
- * Fills `into` (`windowSamples`) with the samples of a window that stands alone: padded with silence to its whole
- * length, then mirrored at both ends, as torch.stft's centre padding does.
+ * Fills `into` with the `windowSamples` samples of a window without neighbours: padded with zeros to its full length,
+ * then mirrored at both ends as in torch.stft (`center`). Returns `into`.
  */
-export function fillAlone(
+export function fillPaddedWindow(
   { samples: length, fftSize }: PreprocessorConfig,
   samples: Float32Array,
   into: Float32Array,
@@ -90,8 +88,8 @@ export class Features {
   }
 
   /**
-   * samples [batch, windowSamples] to float32 [batch, mels, frames]. `peak` [batch] is the highest log10 power so far
-   * (-infinity: the window alone counts); it is read and updated.
+   * Records the features of samples [batch, windowSamples]: float32 [batch, mels, frames]. `peak` [batch] is the
+   * highest log10 power so far, which is read and updated; with -infinity only the window's own power counts.
    */
   record(ops: Operations, samples: Tensor, peak: Tensor, output?: Tensor): Tensor {
     return ops.logMel(samples, this.#window, this.#filters, peak, { hop: this.#hop, output });

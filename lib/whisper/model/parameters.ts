@@ -1,5 +1,4 @@
-/** A checkpoint's weights on a device, under the names that the model's code uses. */
-
+/** Loads a checkpoint's weights to a device. */
 import type { Device, Part } from '../../device/device.js';
 import type { Norm, Weight } from '../../device/operations.js';
 import type { Tensor } from '../../device/tensor.js';
@@ -13,11 +12,11 @@ import type {
   SelfAttentionParameters,
 } from '../../layers/parameters.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { mostLost } from '../checkpoint/quantize.js';
+import { maximumLoss } from '../checkpoint/quantize.js';
 import { WeightFiles } from '../checkpoint/weight-files.js';
 import { findTensor } from '../checkpoint/weights.js';
 import type { TensorEntry } from '../files/tensors.js';
-import { type PartPrecision, type Precision, usualPrecision } from './precision.js';
+import { type PartPrecision, type Precision, uniformPrecision } from './precision.js';
 
 export interface ConvolutionParameters {
   weight: Tensor;
@@ -36,30 +35,33 @@ export interface Parameters {
     positions: Tensor;
     layers: DecoderLayer[];
     norm: Norm;
-    /** Rows of the output product: the token embedding itself when tied. */
+    /** Weight of the logits; the token embedding itself if the two are tied. */
     output: Weight;
   };
   /**
-   * Products whose weights 8 bits would lose too much of, by the checkpoint's names; they are of the layers' values'
-   * type.
+   * Names, in the checkpoint, of products that are too sensitive for 8 bits. Their weights have the type of the layers'
+   * values.
    */
   sensitive: string[];
-  /** Every tensor above once, to dispose of. */
+  /** All tensors above, for disposal. */
   all: Tensor[];
 }
 
-/** Loads a checkpoint's tensors from their files; the device converts them to their types and lays them out. */
+/**
+ * Loads a checkpoint's tensors from their files; the device converts them to their types. A type alone stands for
+ * `uniformPrecision`. Throws OneheadError MODEL_INVALID or OUT_OF_MEMORY.
+ */
 export async function loadParameters(
   device: Device,
   checkpoint: Checkpoint,
   types: Precision | FloatingType,
 ): Promise<Parameters> {
-  const { encoder, decoder } = typeof types === 'string' ? usualPrecision(types) : types;
+  const { encoder, decoder } = typeof types === 'string' ? uniformPrecision(types) : types;
   const { config, tensors } = checkpoint;
   const files = new WeightFiles();
   const all: Tensor[] = [];
   const sensitive: string[] = [];
-  const entry = (name: string): TensorEntry => findTensor(tensors, name)!; // readCheckpoint has checked that each is there
+  const entry = (name: string): TensorEntry => findTensor(tensors, name)!; // readCheckpoint has checked that all exist
   const part = (name: string): Part => files.part(name, entry(name));
   const load = async (type: FloatingType, shape: number[], parts: Part[]): Promise<Tensor> => {
     const tensor = await device.load(type, shape, parts);
@@ -71,14 +73,14 @@ export async function loadParameters(
     weight: await vector(`${name}.weight`),
     bias: await vector(`${name}.bias`),
   });
-  /** A product's weight of one or more tensors, whose rows follow one another. */
+  /** Loads the weight of a product from one or more tensors, whose rows are concatenated. */
   const matrix = async ({ weights, values }: PartPrecision, names: string[]): Promise<Weight> => {
     const rows = names.map((name) => entry(`${name}.weight`).shape[0]);
     const shape = [rows.reduce((sum, count) => sum + count, 0), entry(`${names[0]}.weight`).shape[1]];
     const parts = names.map((name) => part(`${name}.weight`));
     if (weights !== 'int8') return load(weights, shape, parts);
     const { weight, error } = await device.quantize(shape, parts);
-    if (error <= mostLost) {
+    if (error <= maximumLoss) {
       all.push(weight.data, weight.scales);
       return weight;
     }
@@ -87,39 +89,39 @@ export async function loadParameters(
     sensitive.push(...names);
     return load(values, shape, parts);
   };
-  /** Biases one after another; zeros where there is none. */
+  /** Loads concatenated biases, with zeros for a product without a bias. */
   const bias = (names: string[]): Promise<Tensor> => {
     const parts = names.map((name) =>
       findTensor(tensors, `${name}.bias`) ? part(`${name}.bias`) : { elements: entry(`${name}.weight`).shape[0] },
     );
     return load('float32', [parts.reduce((sum, { elements }) => sum + elements, 0)], parts);
   };
-  /** Several products of one input as one. */
-  const linear = async (of: PartPrecision, ...names: string[]): Promise<LinearParameters> => ({
-    weight: await matrix(of, names),
+  /** Loads several products of the same input as one. */
+  const linear = async (precision: PartPrecision, ...names: string[]): Promise<LinearParameters> => ({
+    weight: await matrix(precision, names),
     bias: await bias(names),
   });
   const convolution = async (name: string): Promise<ConvolutionParameters> => ({
     weight: await load(encoder.values, entry(`${name}.weight`).shape, [part(`${name}.weight`)]),
     bias: await bias([name]),
   });
-  const self = async (of: PartPrecision, name: string): Promise<SelfAttentionParameters> => ({
+  const self = async (precision: PartPrecision, name: string): Promise<SelfAttentionParameters> => ({
     norm: await norm(`${name}_layer_norm`),
-    queryKeyValue: await linear(of, `${name}.q_proj`, `${name}.k_proj`, `${name}.v_proj`),
-    out: await linear(of, `${name}.out_proj`),
+    queryKeyValue: await linear(precision, `${name}.q_proj`, `${name}.k_proj`, `${name}.v_proj`),
+    out: await linear(precision, `${name}.out_proj`),
   });
   const cross = async (name: string): Promise<CrossAttentionParameters> => ({
     norm: await norm(`${name}_layer_norm`),
     query: await linear(decoder, `${name}.q_proj`),
-    // Products of a whole window, as the encoder's are.
+    // These products have as many rows as the encoder's.
     key: await linear(encoder, `${name}.k_proj`),
     value: await linear(encoder, `${name}.v_proj`),
     out: await linear(decoder, `${name}.out_proj`),
   });
-  const feedForward = async (of: PartPrecision, name: string): Promise<FeedForwardParameters> => ({
+  const feedForward = async (precision: PartPrecision, name: string): Promise<FeedForwardParameters> => ({
     norm: await norm(`${name}.final_layer_norm`),
-    up: await linear(of, `${name}.fc1`),
-    down: await linear(of, `${name}.fc2`),
+    up: await linear(precision, `${name}.fc1`),
+    down: await linear(precision, `${name}.fc2`),
   });
 
   try {

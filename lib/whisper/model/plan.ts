@@ -1,12 +1,13 @@
-/** The memory of a model on a device, and the number of windows and rows that fit. */
+/** Plans the memory of a model on a device, and chooses the number of windows and rows. */
 import type { Device } from '../../device/device.js';
 import { type ComputeType, elementBytes } from '../../element-types.js';
 import type { WhisperConfig } from '../checkpoint/config.js';
 import { checkpointSizes, checkpointTensors, type TensorPart, tensorPart } from '../checkpoint/weights.js';
 import type { Precision } from './precision.js';
-import { mostPatience, mostTop } from './search.js';
+import { maximumPatience, maximumTop } from './search.js';
 import { attentionBytes, type WordHeads } from './word-heads.js';
 
+/** The options `windows` and `rows` of a model. */
 export interface Capacity {
   windows: number;
   rows: number;
@@ -15,35 +16,36 @@ export interface Capacity {
 /** Bytes of each part of a model's memory. */
 export interface MemoryPlan {
   weights: number;
-  /** Keys and values of the audio. */
+  /** Keys and values of cross-attention. */
   crossCache: number;
+  /** Keys and values of self-attention. */
   selfCache: number;
-  /** Attention to the audio that words are timed by. */
+  /** Cross-attention scores or weights for word times. */
   alignment: number;
-  /** Tokens, masks, beams and their like. */
+  /** Tokens, logits, log-probabilities, suppression masks, beams. */
   state: number;
   total: number;
 }
 
 /**
- * Windows that a GPU is given at most unless told otherwise: more hardly add speed, since then the cross-attention
- * caches are what is read.
+ * The default limit of windows on a GPU. More windows hardly increase the throughput, since reading their
+ * cross-attention caches dominates a step.
  */
-const mostWindows = 64;
-/** The share of a GPU's free memory that is taken at most: temporaries, cuBLASLt and others need some. */
-const shareTaken = 0.7;
+const maximumGpuWindows = 64;
+/** The share of a GPU's free memory that a model may use. The rest is for temporaries, cuBLASLt and other programs. */
+const usableShare = 0.7;
 const cpuCapacity: Capacity = { windows: 8, rows: 16 };
-/** The emulated GPU is for tests, and clears all memory that it gives. */
+/** Small, since the emulated GPU is for tests and clears all memory that it allocates. */
 const emulatedCapacity: Capacity = { windows: 2, rows: 5 };
 
-/** The type of a part's tensors. */
+/** The type in which tensors of a part are stored. */
 export function typeOfPart(part: TensorPart, { encoder, decoder }: Precision): ComputeType {
   if (part === 'vector') return 'float32';
   if (part === 'convolution') return encoder.values;
   return part === 'encoder' ? encoder.weights : decoder.weights;
 }
 
-/** Bytes of the weights, where none is too sensitive for 8 bits. */
+/** Bytes of the weights, if none is too sensitive for 8 bits. */
 export function weightBytes(config: WhisperConfig, precision: Precision): number {
   return checkpointTensors(config).reduce((sum, specification) => {
     const type = typeOfPart(tensorPart(specification), precision);
@@ -52,12 +54,12 @@ export function weightBytes(config: WhisperConfig, precision: Precision): number
   }, 0);
 }
 
-/** Bytes of an element of the caches, with its part of the scale that a head of a position has. */
+/** Bytes of one element of the caches, including its share of the scale that 8-bit heads have. */
 export function cacheElementBytes({ width, decoder }: WhisperConfig, { cache }: Precision): number {
   return elementBytes[cache] + (cache === 'int8' ? (4 * decoder.heads) / width : 0);
 }
 
-/** Computes the model's own memory; the temporaries of its programs come on top. */
+/** Computes the memory of a model without the temporaries of its programs. */
 export function memoryPlan(
   config: WhisperConfig,
   words: WordHeads,
@@ -66,41 +68,41 @@ export function memoryPlan(
 ): MemoryPlan {
   const { targetPositions, vocabulary } = config;
   const sizes = checkpointSizes(config, cacheElementBytes(config, precision));
-  const tops = 8 * Math.min(mostTop, vocabulary) * targetPositions;
-  const beams = targetPositions * 4 * (3 + 3 * mostPatience);
+  const topTokens = 8 * Math.min(maximumTop, vocabulary) * targetPositions;
+  const beams = targetPositions * 4 * (3 + 3 * maximumPatience);
   const plan = {
     weights: weightBytes(config, precision),
     crossCache: windows * sizes.crossCacheBytes,
     selfCache: rows * sizes.selfCacheBytes,
     alignment: rows * attentionBytes(config, words),
-    state: rows * (tops + beams + 5 * vocabulary),
+    state: rows * (topTokens + beams + 5 * vocabulary),
   };
   return { ...plan, total: Object.values(plan).reduce((sum, bytes) => sum + bytes, 0) };
 }
 
-/** The counts that were asked for, or else those that a CPU is given. */
-export function cpuCapacityFor(wanted: Partial<Capacity>, usual = cpuCapacity): Capacity {
-  const windows = wanted.windows ?? Math.min(usual.windows, wanted.rows ?? usual.windows);
-  return { windows, rows: wanted.rows ?? Math.max(usual.rows, windows) };
+/** The requested capacity, completed by the defaults of a CPU. */
+export function cpuCapacityFor(requested: Partial<Capacity>, defaults = cpuCapacity): Capacity {
+  const windows = requested.windows ?? Math.min(defaults.windows, requested.rows ?? defaults.windows);
+  return { windows, rows: requested.rows ?? Math.max(defaults.rows, windows) };
 }
 
-/** The counts that were asked for, or else what fits into a GPU's free memory. */
+/** The requested capacity, completed by the defaults of a CPU or by what fits into a GPU's free memory. */
 export function chooseCapacity(
   config: WhisperConfig,
   words: WordHeads,
   precision: Precision,
-  wanted: Partial<Capacity>,
+  requested: Partial<Capacity>,
   device: Device,
 ): Capacity {
   const free = device.memory().available;
   if (free === undefined || device.kind.startsWith('cuda-emulated')) {
-    return cpuCapacityFor(wanted, free === undefined ? cpuCapacity : emulatedCapacity);
+    return cpuCapacityFor(requested, free === undefined ? cpuCapacity : emulatedCapacity);
   }
   const fits = (windows: number) => {
-    const rows = wanted.rows ?? 2 * windows;
-    return memoryPlan(config, words, precision, { windows, rows }).total <= shareTaken * free;
+    const rows = requested.rows ?? 2 * windows;
+    return memoryPlan(config, words, precision, { windows, rows }).total <= usableShare * free;
   };
-  let windows = wanted.windows ?? mostWindows;
-  while (wanted.windows === undefined && windows > 1 && !fits(windows)) windows -= 1;
-  return { windows, rows: wanted.rows ?? 2 * windows };
+  let windows = requested.windows ?? maximumGpuWindows;
+  while (requested.windows === undefined && windows > 1 && !fits(windows)) windows -= 1;
+  return { windows, rows: requested.rows ?? 2 * windows };
 }

@@ -1,35 +1,32 @@
-/** Types of weights, of what they are multiplied with, and of caches, for the encoder and the decoder. */
+/** Types of weights, activations and caches, for the encoder and the decoder. */
 import { refuse } from '../../checks.js';
 import type { Device } from '../../device/device.js';
 import type { ComputeType, FloatingType } from '../../element-types.js';
 import type { LayerTypes } from '../../layers/parameters.js';
 import { quoted } from '../../options/kinds.js';
 
-/** A name for the usual choice of all types. */
+/** A type that stands for all types of a model; see `uniformPrecision`. */
 export type DataType = ComputeType;
 export const dataTypes = ['float32', 'float16', 'bfloat16', 'int8'] as const;
 
 /** Types of the encoder, whose products have many rows, or of the decoder, whose steps have one or a few. */
 export interface PartPrecision extends LayerTypes {
   /**
-   * Type of the weights of products. With 'int8' the embedding is 8 bits too; norms, biases and positions are float32,
-   * convolutions have the type of `values`.
+   * Type of the weights of matrix products, including the token embedding. Norms, biases and position embeddings are
+   * float32; convolutions have the type of `values`.
    */
   weights: ComputeType;
 }
 
 export interface Precision {
-  /** With the decoder's keys and values of the audio, which are products of many rows too. */
+  /** Includes the projection of cross-attention keys and values, which has as many rows as the encoder's products. */
   encoder: PartPrecision;
   decoder: PartPrecision;
-  /** Type of keys and values. */
+  /** Type of the self-attention and cross-attention caches. */
   cache: ComputeType;
 }
 
-/**
- * The parts of a precision that can be given; a type alone for `encoder` and `decoder` stands for weights and
- * activations.
- */
+/** The option `precision`. `encoder` and `decoder` set the weights and activations of one part. */
 export interface PrecisionOptions {
   weights?: ComputeType;
   activations?: ComputeType;
@@ -38,7 +35,7 @@ export interface PrecisionOptions {
   decoder?: ComputeType;
 }
 
-/** The floating type that serves products of many rows, and steps, best. */
+/** The fastest floating types for products of many rows (encoder) and for decode steps (decoder). */
 export interface BestTypes {
   encoder: FloatingType;
   decoder: FloatingType;
@@ -59,7 +56,7 @@ export function isPrecision(value: unknown): value is PrecisionOptions {
   );
 }
 
-/** From 'weights=int8,cache=bfloat16'. */
+/** Parses 'weights=int8,cache=bfloat16' without checking names and types. Returns other text unchanged. */
 export function readPrecision(text: string): unknown {
   const pairs = text.split(',').map((pair) => pair.split('='));
   return pairs.every((pair) => pair.length === 2) ? Object.fromEntries(pairs) : text;
@@ -67,8 +64,8 @@ export function readPrecision(text: string): unknown {
 
 const floating = (type: ComputeType, otherwise: FloatingType): FloatingType => (type === 'int8' ? otherwise : type);
 
-/** All of one type; `values` of int8 are those of `best`. */
-export function usualPrecision(
+/** One type for everything. With 'int8', values between operations have the types of `best`. */
+export function uniformPrecision(
   dtype: DataType,
   best: BestTypes = { encoder: 'bfloat16', decoder: 'bfloat16' },
 ): Precision {
@@ -86,49 +83,44 @@ const bestPrecision = ({ encoder, decoder }: BestTypes): Precision => ({
   cache: decoder,
 });
 
+/** Replaces the types of `base` that the options set. */
 function withParts(base: Precision, given: PrecisionOptions): Precision {
   const part = (name: 'encoder' | 'decoder'): PartPrecision => {
     const weights = given[name] ?? given.weights ?? base[name].weights;
-    const usual = given.weights === undefined && given[name] === undefined ? base[name].activations : weights;
-    const activations = given.activations ?? usual;
+    const keepsWeights = given.weights === undefined && given[name] === undefined;
+    const activations = given.activations ?? (keepsWeights ? base[name].activations : weights);
     return { weights, activations, values: floating(activations, floating(weights, base[name].values)) };
   };
   return { encoder: part('encoder'), decoder: part('decoder'), cache: given.cache ?? given.decoder ?? base.cache };
 }
 
-/** Throws OneheadError INVALID_ARGUMENT for types that cannot go together. */
+/** Returns a precision if its types can be combined; otherwise throws OneheadError INVALID_ARGUMENT. */
 function checked(precision: Precision): Precision {
   for (const name of ['encoder', 'decoder'] as const) {
     const { weights, activations } = precision[name];
     if (weights !== 'int8' && activations !== weights) {
-      refuse(
-        'precision',
-        `activations of the ${name} to be ${weights} as its weights are, which only int8 weights need not be,`,
-        {
-          weights,
-          activations,
-        },
-      );
+      const expected = `'${weights}' like the ${name}'s weights (only 'int8' weights allow another type)`;
+      refuse('precision.activations', expected, activations);
     }
   }
   const { cache, decoder } = precision;
   if (cache === 'int8') return precision;
-  // Attention reads and writes the cache's type.
   if (decoder.weights !== 'int8' && cache !== decoder.weights) {
-    refuse('precision', `a cache of int8, or of the decoder's type (${decoder.weights}),`, cache);
+    refuse('precision.cache', `'int8' or '${decoder.weights}', the type of the decoder's weights`, cache);
   }
+  // Attention takes queries, keys and values of one floating type.
   return { ...precision, decoder: { ...decoder, values: cache } };
 }
 
-/** Parts in types of their own, checked. Throws OneheadError INVALID_ARGUMENT. */
+/** Replaces the types of `base` that the options set. Throws OneheadError INVALID_ARGUMENT. */
 export const precisionWith = (base: Precision, given: PrecisionOptions): Precision => checked(withParts(base, given));
 
 const isUniform = ({ encoder, decoder, cache }: Precision): boolean =>
   [encoder.weights, encoder.activations, decoder.weights, decoder.activations].every((type) => type === cache);
 
 /**
- * Resolves the requested types. `best` returns a CPU's fastest floating types, and is called only if they are left
- * open. Throws OneheadError INVALID_ARGUMENT.
+ * Resolves the requested types. `best` returns a CPU's fastest floating types; it is called only if the request does
+ * not determine them. Throws OneheadError INVALID_ARGUMENT.
  */
 export async function resolvePrecision(
   device: Device,
@@ -136,17 +128,17 @@ export async function resolvePrecision(
   given: PrecisionOptions | undefined,
   best: () => Promise<BestTypes>,
 ): Promise<Precision> {
-  const open = given === undefined && (dtype === 'auto' || dtype === 'int8');
-  const usual = { encoder: device.defaultDtype, decoder: device.defaultDtype };
-  const types = open && device.kind === 'cpu' ? await best() : usual;
-  const base = dtype === 'auto' ? bestPrecision(types) : usualPrecision(dtype, types);
+  const isOpen = given === undefined && (dtype === 'auto' || dtype === 'int8');
+  const defaults = { encoder: device.defaultDtype, decoder: device.defaultDtype };
+  const types = isOpen && device.kind === 'cpu' ? await best() : defaults;
+  const base = dtype === 'auto' ? bestPrecision(types) : uniformPrecision(dtype, types);
   return given ? precisionWith(base, given) : checked(base);
 }
 
-/** The name of the usual choice that comes nearest: what the decoder's weights are. */
+/** The single type that describes a precision best: that of the decoder's weights. */
 export const nameOf = ({ decoder }: Precision): DataType => decoder.weights;
 
-/** 'encoder float32, decoder int8 x bfloat16, cache int8'; one type where all are that. */
+/** For example 'encoder float32, decoder int8 x bfloat16, cache int8' (weights x activations), or one type for all. */
 export function precisionText(precision: Precision): string {
   if (isUniform(precision)) return precision.cache;
   const part = ({ weights, activations }: PartPrecision) =>

@@ -1,4 +1,4 @@
-/** The programs of a runtime: one for each size, recorded when it is first wanted. */
+/** The programs of a runtime. There is one for each size, recorded when it is first used. */
 import type { Device } from '../../device/device.js';
 import type { Operations } from '../../device/operations.js';
 import type { Program } from '../../device/program.js';
@@ -40,50 +40,51 @@ export interface RuntimeParts {
   /** Full windows that the pool of audio positions holds. */
   windows: number;
   rows: number;
-  /** Windows that are encoded at once, at most. */
+  /** The maximum number of windows that are encoded at once. */
   encodeBatch: number;
 }
 
-/** The smallest size of 1, 2, 4, ... and `most` that holds `count`. */
-export function sizeFor(count: number, most: number): number {
-  return Math.min(most, 2 ** Math.ceil(Math.log2(count)));
+/** The smallest batch size of 1, 2, 4, ... and `maximum` that holds `count`. */
+export function sizeFor(count: number, maximum: number): number {
+  return Math.min(maximum, 2 ** Math.ceil(Math.log2(count)));
 }
 
-/** The lengths that prompts are padded to, so that few programs serve all. */
+/** The length to which a prompt is padded, so that few programs are recorded. */
 export function prefillLength(length: number, capacity: number): number {
   return length <= 8 ? length : Math.min(Math.ceil(length / 32) * 32, capacity);
 }
 
-/** Tokens that one pass chooses at most, and sequences that it reads. */
-export const mostChoices = 16;
+/** The maximum number of tokens that a verification chooses for each sequence. */
+export const maximumChoices = 16;
+/** The maximum number of sequences of a verification. */
 export const verifyBatch = 4;
 
-/** Tokens that one pass reads at most, of all its sequences. */
+/** The maximum number of tokens that a verification reads, over all its sequences. */
 export function verifyTokens(targetPositions: number): number {
   return Math.max(targetPositions, verifyBatch * 128);
 }
 
-/** A cache [sequences, positions, heads * headSize] of the precision's type, with scales where that is int8. */
+/** Allocates a cache [sequences, positions, heads * headSize] of the precision's type, with scales if that is int8. */
 export function keyValueCache(
-  own: (type: ElementType, shape: number[]) => Tensor,
+  allocate: (type: ElementType, shape: number[]) => Tensor,
   { cache }: Precision,
   [sequences, positions, heads]: [number, number, number],
   headSize: number,
 ): KeyValueCache {
   const shape = [sequences, positions, heads * headSize];
-  const both = { key: own(cache, shape), value: own(cache, shape) };
-  if (cache !== 'int8') return both;
-  const scales = () => own('float32', [sequences, positions, heads]);
-  return { ...both, scales: { key: scales(), value: scales() } };
+  const keysAndValues = { key: allocate(cache, shape), value: allocate(cache, shape) };
+  if (cache !== 'int8') return keysAndValues;
+  const scales = () => allocate('float32', [sequences, positions, heads]);
+  return { ...keysAndValues, scales: { key: scales(), value: scales() } };
 }
 
 export class RuntimePrograms {
   readonly pool: RowPool;
-  /** Each decoder layer's keys and values of the audio: [1, positions, key/value heads * head size]. */
+  /** Each decoder layer's cross-attention cache: [1, positions, key/value heads * head size]. */
   readonly audio: readonly KeyValueCache[];
   readonly #parts: RuntimeParts;
-  readonly #front: Features;
-  /** float32 [1, mels, frames]: of the window that `features` was asked for. */
+  readonly #frontEnd: Features;
+  /** float32 [1, mels, frames]: output of the program `features`. */
   readonly #features: Tensor;
   readonly #self: readonly KeyValueCache[];
   readonly #samples: Tensor;
@@ -94,54 +95,55 @@ export class RuntimePrograms {
   readonly #startRows: Tensor;
   readonly #startLogits: Tensor;
   readonly #noSpeech: Tensor;
-  readonly #verification: { places: Tensor; tokens: readonly [Tensor, Tensor, Tensor, Tensor] };
-  /** Buffers for `encode` without the runtime's slots, by batch. */
-  readonly #loose = new Map<number, { features: Tensor; encoded: Tensor }>();
+  readonly #verification: { outputs: Tensor; tokens: readonly [Tensor, Tensor, Tensor, Tensor] };
+  /** Input and output of the program `encoder`, by batch size. */
+  readonly #encoderTensors = new Map<number, { features: Tensor; encoded: Tensor }>();
   readonly #owned: Tensor[] = [];
   readonly #programs = new Map<string, Program>();
-  /** Programs with their tensors. */
-  readonly #made = new Map<string, unknown>();
-  /** State of the method that times words: one of the two is null. */
+  /** Programs with the views of their tensors. */
+  readonly #cached = new Map<string, unknown>();
+  /** State of the method of word times; the other one is null. */
   readonly alignment: Alignment | null;
   readonly attention: AttentionSum | null;
 
-  /** Takes all memory that serving needs. Throws OneheadError OUT_OF_MEMORY. */
+  /** Allocates all memory that serving needs. Throws OneheadError OUT_OF_MEMORY. */
   constructor(parts: RuntimeParts) {
     const { device, checkpoint, precision, windows, rows, encodeBatch } = parts;
     const { config, preprocessor } = checkpoint;
     const { decoder, width, sourcePositions, targetPositions, vocabulary } = config;
     this.#parts = parts;
-    this.#front = new Features(device, preprocessor);
-    const own = (type: ElementType, shape: number[]): Tensor => {
+    this.#frontEnd = new Features(device, preprocessor);
+    const allocate = (type: ElementType, shape: number[]): Tensor => {
       const tensor = device.tensor(type, shape);
       this.#owned.push(tensor);
       return tensor;
     };
-    const caches = (first: number, positions: number, heads: number): KeyValueCache[] => {
-      const make = (): KeyValueCache => keyValueCache(own, precision, [first, positions, heads], width / decoder.heads);
-      return Array.from({ length: decoder.layers }, make);
+    const headSize = width / decoder.heads;
+    const caches = (sequences: number, positions: number, heads: number): KeyValueCache[] => {
+      const cache = () => keyValueCache(allocate, precision, [sequences, positions, heads], headSize);
+      return Array.from({ length: decoder.layers }, cache);
     };
     this.pool = new RowPool(device, rows, targetPositions, vocabulary);
     this.audio = caches(1, windows * sourcePositions, decoder.crossKeyValueHeads);
     this.#self = caches(rows, targetPositions, decoder.keyValueHeads);
-    this.#samples = own('float32', [encodeBatch * windowSamples(preprocessor, sourcePositions)]);
-    this.#features = own('float32', [1, config.mels, 2 * sourcePositions]);
-    this.#peaks = own('float32', [encodeBatch]);
-    this.#begins = own('int32', [encodeBatch]);
-    this.#entries = own('int32', [rows]);
-    this.#beams = own('int32', [rows]);
-    this.#startRows = own('int32', [rows]);
-    this.#startLogits = own('float32', [rows * vocabulary]);
-    this.#noSpeech = own('float32', [rows]);
-    const verified = () => own('int32', [verifyTokens(targetPositions)]);
+    this.#samples = allocate('float32', [encodeBatch * windowSamples(preprocessor, sourcePositions)]);
+    this.#features = allocate('float32', [1, config.mels, 2 * sourcePositions]);
+    this.#peaks = allocate('float32', [encodeBatch]);
+    this.#begins = allocate('int32', [encodeBatch]);
+    this.#entries = allocate('int32', [rows]);
+    this.#beams = allocate('int32', [rows]);
+    this.#startRows = allocate('int32', [rows]);
+    this.#startLogits = allocate('float32', [rows * vocabulary]);
+    this.#noSpeech = allocate('float32', [rows]);
+    const perToken = () => allocate('int32', [verifyTokens(targetPositions)]);
     this.#verification = {
-      places: own('int32', [(mostChoices + 1) * verifyBatch]),
-      tokens: [verified(), verified(), verified(), verified()],
+      outputs: allocate('int32', [(maximumChoices + 1) * verifyBatch]),
+      tokens: [perToken(), perToken(), perToken(), perToken()],
     };
     const byAttention = parts.words.method === 'attention';
-    const most = Math.max(rows, verifyTokens(targetPositions));
+    const maximumTokens = Math.max(rows, verifyTokens(targetPositions));
     this.alignment = byAttention ? new Alignment(device, config, parts.words, this.pool) : null;
-    this.attention = byAttention ? null : new AttentionSum(device, config, parts.words, this.pool, most);
+    this.attention = byAttention ? null : new AttentionSum(device, config, parts.words, this.pool, maximumTokens);
   }
 
   get endToken(): number {
@@ -149,33 +151,33 @@ export class RuntimePrograms {
   }
 
   /**
-   * Creates a view once and keeps it: views of tensors are objects of the addon, which are too slow to create for every
-   * run.
+   * Caches a program with its views: views of tensors are objects of the addon, which are too slow to create each run.
    */
   #once<T>(key: string, make: () => T): T {
-    let made = this.#made.get(key) as T | undefined;
-    if (!made) {
-      made = make();
-      this.#made.set(key, made);
+    let cached = this.#cached.get(key) as T | undefined;
+    if (!cached) {
+      cached = make();
+      this.#cached.set(key, cached);
     }
-    return made;
+    return cached;
   }
 
-  #program(key: string, record: (ops: Operations) => void): Program {
-    let program = this.#programs.get(key);
+  /** Records a program if there is none of this name. */
+  #program(name: string, record: (ops: Operations) => void): Program {
+    let program = this.#programs.get(name);
     if (!program) {
-      program = this.#parts.device.record(key, record);
-      this.#programs.set(key, program);
+      program = this.#parts.device.record(name, record);
+      this.#programs.set(name, program);
     }
     return program;
   }
 
-  /** Log-mel features of one window's samples, float32 [1, mels, frames], and the highest power of them and before. */
+  /** Computes the log-mel features of one window, float32 [1, mels, frames], and updates the peak in `peaks`. */
   features() {
     const { sourcePositions } = this.#parts.checkpoint.config;
     const { samples, peaks } = this.#windows(1, sourcePositions);
     const program = this.#program('features', (ops) => {
-      this.#front.record(ops, samples, peaks, this.#features);
+      this.#frontEnd.record(ops, samples, peaks, this.#features);
     });
     return { samples, peaks, features: this.#features, program };
   }
@@ -185,7 +187,7 @@ export class RuntimePrograms {
     return { samples: this.#samples.part(0, [batch, length]), peaks: this.#peaks.part(0, [batch]) };
   }
 
-  /** From samples to the cross-attention cache of the slots that begin at `begins`. */
+  /** Computes the cross-attention cache of the slots that begin at `begins` from samples. */
   encode(batch: number, positions: number) {
     return this.#once(`encode ${batch} x ${positions}`, () => this.#makeEncode(batch, positions));
   }
@@ -194,14 +196,14 @@ export class RuntimePrograms {
     const { samples, peaks } = this.#windows(batch, positions);
     const begins = this.#begins.part(0, [batch]);
     const program = this.#program(`encode ${batch} x ${positions}`, (ops) => {
-      const features = this.#front.record(ops, samples, peaks);
+      const features = this.#frontEnd.record(ops, samples, peaks);
       this.#recordAudio(ops, this.#recordEncoder(ops, features), begins);
     });
     return { samples, peaks, begins, program };
   }
 
   /**
-   * From the encoder's output [1, positions, width] to the cross-attention cache of the slot that begins at `begins`.
+   * Computes the cross-attention cache of the slot that begins at `begins` from encoder output [1, positions, width].
    */
   project(encoded: Tensor) {
     const begins = this.#begins.part(0, [1]);
@@ -224,8 +226,8 @@ export class RuntimePrograms {
   }
 
   /**
-   * Reads `count` tokens of each entry's row from the beginning; shorter prompts are followed by anything, which the
-   * next steps overwrite. Gives the logits behind <|startoftranscript|>, and the probability of silence there.
+   * Reads the first `count` tokens of each entry's row. Shorter prompts are padded with arbitrary tokens, whose cache
+   * positions the next steps overwrite. Outputs the logits after <|startoftranscript|> and the no-speech probability.
    */
   prefill(batch: number, count: number) {
     return this.#once(`prefill ${batch} x ${count}`, () => this.#makePrefill(batch, count));
@@ -247,10 +249,13 @@ export class RuntimePrograms {
   }
 
   /**
-   * Reads `count` tokens of each entry's row from the beginning, and chooses `choices` tokens one after the other, each
-   * as if those before it were what was read: they are right up to the first that is another. `places` int32 [choices +
-   * 1, batch] say behind which token each is chosen; the last is <|startoftranscript|>, as in `prefill`. The scores of
-   * every token go where `tokens` says.
+   * Reads the first `count` tokens of each entry's row, prompt and draft, and then chooses `choices` successive tokens.
+   * Each choice assumes that the chosen tokens before it equal the draft, so choices are valid up to and including the
+   * first that differs from it.
+   *
+   * `outputs` int32 [choices + 1, batch] are the positions after which the tokens are chosen; the last one is that of
+   * <|startoftranscript|>, whose logits are output as in `prefill`. `tokens` gives the range of audio positions, and
+   * the row and position of the attention scores, for each token: int32 [batch * count].
    */
   verify(batch: number, count: number, choices: number) {
     const { checkpoint } = this.#parts;
@@ -259,35 +264,35 @@ export class RuntimePrograms {
     const rows = this.#entries.part(0, [batch]);
     const logits = this.#startLogits.part(0, [batch, vocabulary]);
     const noSpeech = this.#noSpeech.part(0, [batch]);
-    const { places: allPlaces, tokens: allTokens } = this.#verification;
-    const places = allPlaces.part(0, [choices + 1, batch]);
-    const [begin, number, row, position] = allTokens.map((one) => one.part(0, [batch * count]));
-    const tokens = { begin, count: number, row, position };
+    const outputs = this.#verification.outputs.part(0, [choices + 1, batch]);
+    const perToken = this.#verification.tokens.map((tensor) => tensor.part(0, [batch * count]));
+    const [begin, audioCount, row, position] = perToken;
+    const tokens = { begin, count: audioCount, row, position };
     const program = this.#program(`verify ${batch} x ${count}, ${choices} choices`, (ops) => {
       const x = this.#layers(ops, {
         rows,
         start: pool.zero,
         count,
         tokenwise: true,
-        audio: { begin, count: number },
-        ...(this.alignment?.tokenScores(row, position) ?? this.attention?.tokenScores(row, position, number)),
+        audio: { begin, count: audioCount },
+        ...(this.alignment?.tokenScores(row, position) ?? this.attention?.tokenScores(row, position, audioCount)),
       });
-      const chosen = ops.gatherRows(x, places);
-      const from = (place: number, places: number) => chosen.part(place * batch * width, [places, batch, width]);
-      this.#logits(ops, from(choices, 1), logits.reshape([1, batch, vocabulary]));
+      const gathered = ops.gatherRows(x, outputs);
+      const part = (first: number, size: number) => gathered.part(first * batch * width, [size, batch, width]);
+      this.#logits(ops, part(choices, 1), logits.reshape([1, batch, vocabulary]));
       const { noSpeechToken } = checkpoint.generation;
       if (noSpeechToken !== null) ops.tokenProbability(logits, noSpeechToken, { output: noSpeech });
-      const all = this.#logits(ops, from(0, choices));
+      const draftLogits = this.#logits(ops, part(0, choices));
       const rules = { suppressed: pool.suppressed, ...tokenRules(checkpoint.generation) };
       for (let choice = 0; choice < choices; ++choice) {
-        const own = all.part(choice * batch * vocabulary, [batch, vocabulary]);
-        ops.nextToken(own, rules, pool.state, pool.sampling, { rows });
+        const choiceLogits = draftLogits.part(choice * batch * vocabulary, [batch, vocabulary]);
+        ops.nextToken(choiceLogits, rules, pool.state, pool.sampling, { rows });
       }
     });
-    return { rows, places, tokens, logits, noSpeech, program };
+    return { rows, outputs, tokens, logits, noSpeech, program };
   }
 
-  /** One step of every entry: reads the token at its row's position and chooses the next. */
+  /** A decode step of every entry: reads the token at its row's position and chooses the next one. */
   step(batch: number, parts: StepParts) {
     const { beams, words, top } = parts;
     const name = `step ${batch}${beams ? ' beams' : ''}${words ? ' words' : ''}${top ? ' top' : ''}`;
@@ -312,15 +317,15 @@ export class RuntimePrograms {
         suppressed: pool.suppressed,
         ...tokenRules(checkpoint.generation),
       };
-      const { topTokens, topLogProbability, topCount, ...plain } = pool.state;
-      const state = top ? pool.state : plain;
+      const { topTokens, topLogProbability, topCount, ...withoutTop } = pool.state;
+      const state = top ? pool.state : withoutTop;
       ops.nextToken(logits, rules, state, pool.sampling, { rows, beams: leaders });
       if (beams) ops.nextBeams(logits, rules, state, pool.beams, { rows, beams: leaders });
     });
     return { rows, leaders, program };
   }
 
-  /** Records the logits of every one of `count` tokens of one row. The caller disposes of the program. */
+  /** Computes the logits of each of the first `count` tokens of one row. The caller disposes of the program. */
   logits(count: number, output: Tensor) {
     const rows = this.#entries.part(0, [1]);
     const program = this.#parts.device.record('logits', (ops) => {
@@ -332,17 +337,17 @@ export class RuntimePrograms {
 
   /**
    * The encoder alone: features [batch, mels, frames] to [batch, positions, width] in the type of the encoder's values.
-   * Its tensors are made when first wanted.
+   * Its tensors are allocated on first use.
    */
   encoder(batch: number) {
     const { checkpoint, precision, device } = this.#parts;
     const { mels, sourcePositions, width } = checkpoint.config;
-    let tensors = this.#loose.get(batch);
+    let tensors = this.#encoderTensors.get(batch);
     if (!tensors) {
       const features = device.tensor('float32', [batch, mels, 2 * sourcePositions]);
       tensors = { features, encoded: device.tensor(precision.encoder.values, [batch, sourcePositions, width]) };
       this.#owned.push(features, tensors.encoded);
-      this.#loose.set(batch, tensors);
+      this.#encoderTensors.set(batch, tensors);
     }
     const { features, encoded } = tensors;
     const program = this.#program(`encoder ${batch}`, (ops) => {
@@ -376,7 +381,7 @@ export class RuntimePrograms {
     this.alignment?.dispose();
     this.attention?.dispose();
     this.pool.dispose();
-    this.#front.dispose();
+    this.#frontEnd.dispose();
     for (const tensor of this.#owned) tensor.dispose();
   }
 }

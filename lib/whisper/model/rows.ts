@@ -1,17 +1,17 @@
-/** The decoder's state, row by row: what is written of a row before a search, and what is read of it afterwards. */
+/** The decoding state of all rows: writes its initial values before a search, and reads the results after it. */
 import type { Device } from '../../device/device.js';
 import type { BeamState, DecodingState, Sampling } from '../../device/operations.js';
 import type { Tensor } from '../../device/tensor.js';
 import type { ReadData, TransferPieces } from '../../device/transfer.js';
 import type { Rows, Sequence } from '../../engine/runtime.js';
-import { type Candidate, mostPatience, mostTop, type RankedTokens, type Search } from './search.js';
+import { type Candidate, maximumPatience, maximumTop, type RankedTokens, type Search } from './search.js';
 
 export type Write = NonNullable<TransferPieces['writes']>[number];
 type Read = NonNullable<TransferPieces['reads']>[number];
 
 export class RowPool {
   readonly count: number;
-  /** The most tokens of a row. */
+  /** The maximum number of tokens of a row. */
   readonly capacity: number;
   readonly state: Required<DecodingState>;
   readonly sampling: Sampling;
@@ -20,11 +20,13 @@ export class RowPool {
   readonly suppressed: Tensor;
   /** int32 [rows]: the range of audio positions that each row attends to. */
   readonly audio: { begin: Tensor; count: Tensor };
-  /** int32 [rows]: the row that the attention scores of a row are written to, or -1 if its words are not wanted. */
+  /**
+   * int32 [rows]: the row to which the attention scores of a row are written, or -1 if word times are not requested.
+   */
   readonly scoreRow: Tensor;
   /** int32 [rows] of zeros: the position of the first token of a prompt. */
   readonly zero: Tensor;
-  /** The most log-probabilities of a position. */
+  /** The maximum number of log-probabilities of a position. */
   readonly top: number;
   readonly #owned: Tensor[] = [];
   /** The mask of suppressed tokens that was last written to each row. */
@@ -33,7 +35,7 @@ export class RowPool {
   constructor(device: Device, count: number, capacity: number, vocabulary: number) {
     this.count = count;
     this.capacity = capacity;
-    this.top = Math.min(mostTop, vocabulary);
+    this.top = Math.min(maximumTop, vocabulary);
     this.#masks = new Array(count);
     const make = (type: 'int32' | 'float32' | 'uint8', ...shape: number[]): Tensor => {
       const tensor = device.tensor(type, [count, ...shape]);
@@ -62,11 +64,11 @@ export class RowPool {
       source: make('int32', capacity),
       wanted: make('int32'),
       doneCount: make('int32'),
-      doneLength: make('int32', mostPatience),
-      doneScore: make('float32', mostPatience),
-      doneTokens: make('int32', mostPatience, capacity),
-      doneLogProbability: make('float32', mostPatience, capacity),
-      doneSource: make('int32', mostPatience, capacity),
+      doneLength: make('int32', maximumPatience),
+      doneScore: make('float32', maximumPatience),
+      doneTokens: make('int32', maximumPatience, capacity),
+      doneLogProbability: make('float32', maximumPatience, capacity),
+      doneSource: make('int32', maximumPatience, capacity),
     };
     this.suppressed = make('uint8', vocabulary);
     this.audio = { begin: make('int32'), count: make('int32') };
@@ -81,32 +83,32 @@ export class RowPool {
     const { prompt, prefix = [], draft = [] } = search;
     const length = prompt.length + prefix.length;
     const text = Int32Array.from([...prompt, ...prefix, ...draft]);
-    const each = (value: number | ((beam: number) => number)) =>
+    const perBeam = (value: number | ((beam: number) => number)) =>
       Int32Array.from({ length: count }, (_, beam) => (typeof value === 'number' ? value : value(beam)));
-    const eachFloat = (value: number) => new Float32Array(count).fill(value);
+    const floatPerBeam = (value: number) => new Float32Array(count).fill(value);
     const source = new Int32Array(count * capacity);
     for (let beam = 0; beam < count; ++beam) {
-      // Prefilled positions are in the cache row of the first beam. Each beam computes later ones in its own row.
+      // Prefilled positions are in the cache row of the first beam. Later ones are in each beam's own row.
       source.fill(first, beam * capacity, beam * capacity + length - 1);
       source.fill(first + beam, beam * capacity + length - 1, (beam + 1) * capacity);
     }
     const writes: Write[] = [
-      [state.length, each(length), first],
-      [state.position, each(length - 1), first],
-      [state.begin, each(prompt.length), first],
-      [state.minimum, each(search.minimum + prefix.length), first],
-      [state.maximum, each(search.maximum + prefix.length), first],
-      [state.timestamps, each(Number(search.timestamps)), first],
-      [state.finished, each(Number(search.maximum === 0)), first],
-      [state.repetitionPenalty, eachFloat(search.repetitionPenalty), first],
-      [state.noRepeat, each(search.noRepeatNgramSize), first],
-      [state.topCount, each(search.top), first],
-      [sampling.temperature, eachFloat(search.temperature), first],
-      [sampling.seed, each(search.seed), first],
+      [state.length, perBeam(length), first],
+      [state.position, perBeam(length - 1), first],
+      [state.begin, perBeam(prompt.length), first],
+      [state.minimum, perBeam(search.minimum + prefix.length), first],
+      [state.maximum, perBeam(search.maximum + prefix.length), first],
+      [state.timestamps, perBeam(Number(search.timestamps)), first],
+      [state.finished, perBeam(Number(search.maximum === 0)), first],
+      [state.repetitionPenalty, floatPerBeam(search.repetitionPenalty), first],
+      [state.noRepeat, perBeam(search.noRepeatNgramSize), first],
+      [state.topCount, perBeam(search.top), first],
+      [sampling.temperature, floatPerBeam(search.temperature), first],
+      [sampling.seed, perBeam(search.seed), first],
       [beams.source, source, first * capacity],
-      [this.audio.begin, each(slot.begin), first],
-      [this.audio.count, each(slot.positions), first],
-      [this.scoreRow, each((beam) => (search.words ? first + beam : -1)), first],
+      [this.audio.begin, perBeam(slot.begin), first],
+      [this.audio.count, perBeam(slot.positions), first],
+      [this.scoreRow, perBeam((beam) => (search.words ? first + beam : -1)), first],
     ];
     for (let beam = 0; beam < count; ++beam) {
       const row = first + beam;
@@ -116,11 +118,11 @@ export class RowPool {
       writes.push([this.suppressed, search.suppressed, row * search.suppressed.length]);
     }
     if (count > 1) {
-      const cumulative = eachFloat(Number.NEGATIVE_INFINITY);
+      const cumulative = floatPerBeam(Number.NEGATIVE_INFINITY);
       cumulative[0] = 0;
-      const wanted = Math.min(Math.max(1, Math.round(count * search.patience)), count * mostPatience);
+      const requiredCount = Math.min(Math.max(1, Math.round(count * search.patience)), count * maximumPatience);
       writes.push([beams.cumulative, cumulative, first]);
-      writes.push([beams.wanted, Int32Array.of(wanted), first]);
+      writes.push([beams.wanted, Int32Array.of(requiredCount), first]);
       writes.push([beams.doneCount, Int32Array.of(0), first]);
     }
     return writes;
@@ -152,7 +154,7 @@ export class RowPool {
     });
   }
 
-  /** Joins what was read of each of a sequence's rows, as `reads` would have read it. */
+  /** Concatenates data that was read row by row, so that it has the order of `reads`. */
   joined(rows: readonly (readonly ReadData[])[]): ReadData[] {
     if (rows.length === 1) return [...rows[0]];
     return rows[0].map((first, index) => {
@@ -164,7 +166,7 @@ export class RowPool {
     });
   }
 
-  /** The reads of a sequence's first row that `written` needs. */
+  /** The reads of a sequence's first row for `written`. */
   writtenReads({ rows: { first } }: Sequence<Search>): Read[] {
     const { state, capacity } = this;
     return [
@@ -181,7 +183,7 @@ export class RowPool {
     };
   }
 
-  /** The candidates of a search: one, or those of its beams. `data` is what `reads` gave. */
+  /** Returns the candidates of a search: one, or those of its beams. `data` is the result of `reads`. */
   candidates({ rows: { count }, search }: Sequence<Search>, data: readonly ReadData[], endToken: number): Candidate[] {
     const { prompt, prefix = [] } = search;
     const { capacity } = this;

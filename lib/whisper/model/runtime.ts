@@ -1,4 +1,4 @@
-/** A model on a device: its tensors and programs. Order and choice of work are the engine's. */
+/** A model on a device: its tensors and programs. The engine decides what runs when. */
 import type { Device } from '../../device/device.js';
 import type { Tensor } from '../../device/tensor.js';
 import type { ReadData } from '../../device/transfer.js';
@@ -11,14 +11,14 @@ import { verify } from './verify.js';
 import { WrittenSamples } from './written-samples.js';
 
 /**
- * The most rows of a product that the CPU computes with the kernels of a step (`fewRows` in
+ * The maximum number of rows of a product that the CPU computes with the kernels of a decode step (`fewRows` in
  * native/operations/linear/cpu_steps.cc).
  */
 const cpuPrefillTokens = 16;
 
 type RunningSequence = Sequence<Search>;
 
-/** What is known of a sequence after its prefill. */
+/** The part of a sequence's result that its prefill computes. */
 type PrefillResult = Pick<SearchResult, 'noSpeechProbability' | 'startLogits' | 'accepted'>;
 
 const totalTime = (all: readonly { elapsed: number }[]): number => all.reduce((sum, { elapsed }) => sum + elapsed, 0);
@@ -31,11 +31,14 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
   readonly #device: Device;
   readonly #programs: RuntimePrograms;
   readonly #prefilled = new WeakMap<RunningSequence, PrefillResult>();
-  /** What was read of the rows of sequences that have ended. */
+  /** State of sequences that have ended, read from their rows. */
   readonly #results = new WeakMap<RunningSequence, ReadData[]>();
   /** Rows that are no longer decoded and whose `finished` flags may still be set. */
   readonly #left: Rows[] = [];
-  /** The rows that the step's tensors name. They are written only when the batch changes; null: unknown. */
+  /**
+   * The rows and leaders last written to the step's tensors, which are written only if the batch changes. Null:
+   * unknown.
+   */
   #entries: Int32Array | null = null;
   readonly #samples = new WrittenSamples();
 
@@ -109,12 +112,12 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
   ): Promise<{ elapsed: number }> {
     const { samples, peaks, begins, program } = this.#programs.encode(windows.length, positions);
     const length = samples.shape[1];
-    const given = windows.map(({ window }) => window as Extract<ModelWindow, { samples: unknown }>);
-    const written = this.#samples.needed(given, length);
+    const inputs = windows.map(({ window }) => window as Extract<ModelWindow, { samples: unknown }>);
+    const needed = this.#samples.needed(inputs, length);
     const { done } = program.submit({
       writes: [
-        ...given.map((_, i) => [samples, written[i], i * length] as const),
-        [peaks, Float32Array.from(given, ({ peak }) => peak)],
+        ...needed.map((part, i) => [samples, part, i * length] as const),
+        [peaks, Float32Array.from(inputs, ({ peak }) => peak)],
         [begins, Int32Array.from(windows, ({ slot }) => slot.begin)],
       ],
     });
@@ -244,7 +247,7 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
     return { done, stop: run.stop };
   }
 
-  /** Keeps what was read of sequences that have ended. Returns those that had not in an earlier run. */
+  /** Stores the state of sequences that have ended. Returns those that ended in this run. */
   #keepEnded(sequences: readonly RunningSequence[], found: ReadonlyMap<number, ReadData[]>): RunningSequence[] {
     return sequences.filter((sequence) => {
       const { first, count } = sequence.rows;
@@ -264,9 +267,8 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
   }
 
   /**
-   * Returns the writes that say which row each entry of a step's batch is (`rows`, -1 for none) and which entries are
-   * beams (`leaders`: their number at the first beam of a search, -1 at its others, 0 for a plain sequence). None if
-   * this has not changed.
+   * Returns the writes of the row of each entry of a step's batch (`rows`, -1 for none), and of `leaders`: the number
+   * of beams for the first beam of a search, -1 for its others, 0 for a plain sequence. None if both are unchanged.
    */
   #entryWrites(sequences: readonly RunningSequence[], size: number, rows: Tensor, leaders: Tensor): Write[] {
     const entries = new Int32Array(2 * size).fill(-1, 0, size);
@@ -297,7 +299,7 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
     }
     const { endToken } = this.#parts.checkpoint.generation;
     const candidate = likeliest(pool.candidates(sequence, data, endToken), search.lengthPenalty);
-    // Submitted together: once this returns, the rows may be given to others.
+    // All reads are submitted before the first await, since the engine may then reuse the rows.
     const [ranked, times, attended] = await Promise.all([
       search.top > 0 ? this.#device.transfer({ reads: pool.topReads(search, candidate) }) : undefined,
       search.words ? alignment?.run(search, candidate, slot.positions) : undefined,
@@ -317,7 +319,7 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
     this.#left.push(...sequences.map(({ rows }) => rows));
   }
 
-  /** Writes the logits of every position of given tokens to `output`, float32 [1, length, vocabulary]. */
+  /** Computes the logits of every position of `tokens` into `output`, float32 [1, length, vocabulary]. */
   async logits({ first }: Rows, slot: Slot, tokens: readonly number[], output: Tensor): Promise<void> {
     const { pool } = this.#programs;
     const { rows, program } = this.#programs.logits(tokens.length, output);
@@ -352,8 +354,8 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
   }
 
   /**
-   * Features of windows, each of `windowSamples`: float32 [windows, mels, frames]. `samplesOf` is asked for one window
-   * after the other. The caller disposes the features.
+   * Features of windows: float32 [windows, mels, frames]. `samplesOf` returns the `windowSamples` samples of a window;
+   * it is called after the previous window is done. The caller disposes of the features.
    */
   features(windows: number, samplesOf: (index: number) => Float32Array, signal?: AbortSignal): Promise<Tensor> {
     this.#samples.filled(this.#programs.features().samples.size);
@@ -362,7 +364,7 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
 
   /**
    * The encoder's output for features [windows, mels, frames]: [windows, positions, width] in the type of the encoder's
-   * values. The caller disposes it.
+   * values. The caller disposes of it.
    */
   encodeFeatures(features: Tensor, signal?: AbortSignal): Promise<Tensor> {
     return encodedOf(this.#parts, this.#programs, features, signal);

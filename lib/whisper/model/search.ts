@@ -6,7 +6,7 @@ export type ModelWindow =
   | {
       /** `windowSamples` of them for its positions. */
       samples: Float32Array;
-      /** From this sample on all are zeros and need not be copied. Unknown unless given. */
+      /** All samples from this one on are zeros and need not be copied. Default: unknown. */
       end?: number;
       /** The highest log10 power that features are normalized by; -infinity: the window's own. */
       peak: number;
@@ -24,14 +24,14 @@ export interface Search {
   /** Given tokens that the text begins with. They are part of the result, without log-probabilities. */
   prefix?: readonly number[];
   /**
-   * A guess of the text behind the prefix, such as an earlier result for less of the same audio. It is read in one
-   * pass, and kept as far as decoding would choose the same tokens. For one sequence only (`beams` 1). If it is given,
-   * even empty, `times` include those of the prefix.
+   * A guess of the text after the prefix, such as an earlier result for less of the same audio. It is read in one pass
+   * and accepted up to the first token that decoding would not choose. Not for beams. If it is present, even empty,
+   * `times` include those of the prefix.
    */
   draft?: readonly number[];
   /** Index in the prompt of <|startoftranscript|>, where the probability of silence and the language are read. */
   startIndex: number;
-  /** The fewest and most new tokens before the end token, without the prefix. */
+  /** The minimum and maximum number of new tokens before the end token, without the prefix. */
   minimum: number;
   maximum: number;
   timestamps: boolean;
@@ -48,13 +48,13 @@ export interface Search {
   noRepeatNgramSize: number;
   /** uint8 [vocabulary]; see `suppressionMask`. The array is compared by identity and must not change. */
   suppressed: Uint8Array;
-  /** The number of likeliest tokens wanted at each position; 0 for none. */
+  /** The number of likeliest tokens that are returned for each position; 0 for none. */
   top: number;
-  /** Whether the times of tokens are wanted. */
+  /** Whether data for word times is returned. */
   words: boolean;
-  /** The number of audio positions with sound, for times of words; all unless given. */
+  /** The number of audio positions with sound, for word times. Default: all. */
   frames?: number;
-  /** Whether the logits behind <|startoftranscript|> are wanted. */
+  /** Whether the logits after <|startoftranscript|> are returned. */
   startLogits?: boolean;
 }
 
@@ -66,20 +66,22 @@ export interface Candidate {
   tokens: number[];
   /** One for each generated token, and for the end token if it was reached. */
   logProbabilities: number[];
+  /** The sum of the log-probabilities. */
   sum: number;
+  /** True if the end token was reached. */
   ended: boolean;
   /** The cache row that holds each position. */
   rows: Int32Array;
 }
 
-/** Attention weights of a text's tokens, summed over heads. */
+/** Cross-attention weights of a text's tokens, averaged over heads. */
 export interface TextAttention {
-  /** float32 [rows, frames]: a row for each token that was generated, and perhaps one more for the end token. */
+  /** float32 [rows, frames]: a row for each generated token, and one for the end token if it was reached. */
   weights: Float32Array;
   rows: number;
   /** Audio positions with sound. */
   frames: number;
-  /** Tokens before the first row's: those of a prefix. */
+  /** The number of tokens before that of the first row: those of a prefix. */
   before: number;
 }
 
@@ -87,24 +89,24 @@ export interface SearchResult extends Omit<Candidate, 'rows'> {
   noSpeechProbability: number;
   /** If requested: the likeliest tokens of each position, likeliest first. */
   top?: RankedTokens[];
-  /** If requested: the second at which each token begins and, one more, at which the last one ends. */
+  /** If requested: the seconds at which the tokens begin, and one more at which the last one ends. */
   times?: number[];
-  /** The second at which each token ends, if the method of timing knows pauses between tokens. */
+  /** The seconds at which the tokens end, if the method of word times leaves pauses between tokens. */
   ends?: number[];
-  /** The attention of the tokens, if words are timed by attention and loudness. */
+  /** The attention of the tokens, if word times are computed by the method 'speech'. */
   attention?: TextAttention;
   /** float32 [vocabulary], if requested. */
   startLogits?: Float32Array;
-  /** The number of tokens of the draft that were kept, if one was given. */
+  /** The number of accepted draft tokens, if there was a draft. */
   accepted?: number;
 }
 
-/** The most beams of a search. */
-export const mostBeams = 16;
-/** The most patience: finished candidates for each beam. */
-export const mostPatience = 2;
-/** The most log-probabilities of a position. */
-export const mostTop = 64;
+/** The maximum number of beams of a search. */
+export const maximumBeams = 16;
+/** The maximum patience: finished candidates for each beam. */
+export const maximumPatience = 2;
+/** The maximum number of log-probabilities of each position. */
+export const maximumTop = 64;
 
 /** The score of a text for its length: openai/whisper's MaximumLikelihoodRanker. */
 export function rank(

@@ -68,19 +68,21 @@ export const loadOptions = options('load', {
    */
   rows: option(integer(1, 65_536)),
   /**
-   * Transcriptions that may be open at once, waiting ones included; further ones are refused with code BUSY. @default
-   * 1024
+   * Transcriptions that may be open at once, waiting ones included; further ones are refused with code BUSY.
+   * @default 1024
    */
   maximumRequests: option(integer(1), { default: 1024, flag: null }),
   /**
    * The method of word times. 'speech' uses the attention of all heads of the later half of the layers and the
    * loudness, and leaves pauses between words. 'attention' is openai/whisper's method with the checkpoint's alignment
-   * heads. @default 'speech'
+   * heads.
+   * @default 'speech'
    */
   wordTimes: option(oneOf(['speech', 'attention']), { default: 'speech' }),
   /**
-   * [layer, head] of the cross-attention heads from which word times are computed. @default all heads of the later half
-   * of the layers; with `wordTimes` 'attention' those in generation_config.json, if   it names any
+   * [layer, head] of the cross-attention heads from which word times are computed.
+   * @default all heads of the later half of the layers; with `wordTimes` 'attention' those in generation_config.json,
+   *   if it names any
    */
   alignmentHeads: option(
     custom<readonly (readonly [number, number])[]>(isPairs, {

@@ -1,10 +1,10 @@
 /**
- * Sequences that begin with a draft: prompt, prefix and draft are read in one pass, and the draft is kept as far as it
- * would have been chosen.
+ * Verification of drafts: one pass reads prompt, prefix and draft, and accepts the draft up to the first token that
+ * decoding would not choose.
  */
 import type { Device } from '../../device/device.js';
 import type { Sequence } from '../../engine/runtime.js';
-import { mostChoices, prefillLength, type RuntimePrograms, sizeFor, verifyBatch, verifyTokens } from './programs.js';
+import { maximumChoices, prefillLength, type RuntimePrograms, sizeFor, verifyBatch, verifyTokens } from './programs.js';
 import type { Search } from './search.js';
 
 /** The result of the pass for one sequence. */
@@ -12,25 +12,25 @@ export interface Verified {
   sequence: Sequence<Search>;
   noSpeechProbability: number;
   startLogits?: Float32Array;
-  /** Tokens of the draft that were kept. */
+  /** The number of accepted draft tokens. */
   accepted: number;
-  /** The end token was chosen, or there is room for no more. */
+  /** True if the end token was chosen or the maximum number of tokens is reached. */
   ended: boolean;
 }
 
-/** Few numbers of choices, so that few programs serve all. */
-const choicesFor = (drafted: number): number => (drafted < 4 ? 4 : mostChoices);
+/** The number of tokens that a pass chooses. It has two values, so that few programs are recorded. */
+const choicesFor = (draftLength: number): number => (draftLength < 4 ? 4 : maximumChoices);
 
-/** Tokens of a draft that one pass can choose; the rest of it is decoded again. */
-export const mostDrafted = mostChoices - 1;
+/** The number of draft tokens that one pass can verify. Further ones are ignored. */
+export const maximumDraft = maximumChoices - 1;
 
 const lengthOf = ({ search: { prompt, prefix = [] } }: Sequence<Search>): number => prompt.length + prefix.length;
-const draftOf = ({ search: { draft = [] } }: Sequence<Search>): readonly number[] => draft.slice(0, mostDrafted);
+const draftOf = ({ search: { draft = [] } }: Sequence<Search>): readonly number[] => draft.slice(0, maximumDraft);
 
 /**
- * Reads and verifies sequences whose rows have been written. On a CPU each is read by itself, so that nothing of it
- * depends on its neighbours. Their scores are written, whether or not words are wanted, since the pass is for those who
- * want them.
+ * Verifies the drafts of sequences whose state has been written. On a CPU each sequence has its own pass, so that its
+ * result does not depend on the others. Cross-attention scores are stored even if `words` is not requested, since
+ * most searches with a draft request it.
  */
 export async function verify(
   device: Device,
@@ -40,9 +40,9 @@ export async function verify(
   const { capacity } = programs.pool;
   const groups = new Map<string, Sequence<Search>[]>();
   for (const sequence of sequences) {
-    const drafted = draftOf(sequence).length;
-    const count = prefillLength(lengthOf(sequence) + drafted, capacity);
-    const key = `${count} ${choicesFor(drafted)}`;
+    const draftLength = draftOf(sequence).length;
+    const count = prefillLength(lengthOf(sequence) + draftLength, capacity);
+    const key = `${count} ${choicesFor(draftLength)}`;
     groups.set(key, [...(groups.get(key) ?? []), sequence]);
   }
   let elapsed = 0;
@@ -50,17 +50,18 @@ export async function verify(
   for (const [key, group] of groups) {
     const [count, choices] = key.split(' ').map(Number);
     const fitting = 2 ** Math.floor(Math.log2(verifyTokens(capacity) / count));
-    const most = device.kind === 'cpu' ? 1 : Math.max(1, Math.min(verifyBatch, fitting, programs.pool.count));
-    for (let at = 0; at < group.length; at += most) {
-      const one = await pass(device, programs, group.slice(at, at + most), count, choices);
-      elapsed += one.elapsed;
-      verified.push(...one.verified);
+    const batch = device.kind === 'cpu' ? 1 : Math.max(1, Math.min(verifyBatch, fitting, programs.pool.count));
+    for (let begin = 0; begin < group.length; begin += batch) {
+      const result = await verifyPass(device, programs, group.slice(begin, begin + batch), count, choices);
+      elapsed += result.elapsed;
+      verified.push(...result.verified);
     }
   }
   return { elapsed, verified };
 }
 
-async function pass(
+/** Runs one pass over sequences that are padded to `count` tokens, and chooses up to `choices` tokens of each. */
+async function verifyPass(
   device: Device,
   programs: RuntimePrograms,
   sequences: readonly Sequence<Search>[],
@@ -70,11 +71,11 @@ async function pass(
   const { pool } = programs;
   const { capacity } = pool;
   const batch = sizeFor(sequences.length, pool.count);
-  const { rows, places, tokens, logits, noSpeech, program } = programs.verify(batch, count, choices);
+  const { rows, outputs, tokens, logits, noSpeech, program } = programs.verify(batch, count, choices);
   const vocabulary = logits.shape[1];
   const entries = new Int32Array(batch).fill(-1);
-  const choosing = new Int32Array((choices + 1) * batch);
-  // Padding sees no audio and gives out no scores.
+  const outputPositions = new Int32Array((choices + 1) * batch);
+  // Padding tokens attend to no audio and store no scores.
   const [begins, counts, scoreRows, positions] = [-1, 0, -1, -1].map((none) =>
     new Int32Array(batch * count).fill(none),
   );
@@ -82,23 +83,25 @@ async function pass(
     const { slot, search } = sequence;
     const last = lengthOf(sequence) - 1;
     entries[i] = sequence.rows.first;
-    for (let choice = 0; choice < choices; ++choice) choosing[choice * batch + i] = Math.min(last + choice, count - 1);
-    choosing[choices * batch + i] = search.startIndex;
-    for (let place = 0; place <= last + draftOf(sequence).length; ++place) {
-      const at = i * count + place;
-      begins[at] = slot.begin;
-      counts[at] = slot.positions;
-      if (place < search.prompt.length - 1) continue;
-      scoreRows[at] = sequence.rows.first;
-      positions[at] = place;
+    for (let choice = 0; choice < choices; ++choice) {
+      outputPositions[choice * batch + i] = Math.min(last + choice, count - 1);
+    }
+    outputPositions[choices * batch + i] = search.startIndex;
+    for (let position = 0; position <= last + draftOf(sequence).length; ++position) {
+      const token = i * count + position;
+      begins[token] = slot.begin;
+      counts[token] = slot.positions;
+      if (position < search.prompt.length - 1) continue;
+      scoreRows[token] = sequence.rows.first;
+      positions[token] = position;
     }
   });
-  const wanting = sequences.flatMap(({ search }, i) => (search.startLogits ? [i] : []));
+  const withLogits = sequences.flatMap(({ search }, i) => (search.startLogits ? [i] : []));
   const [, { elapsed }, read] = await Promise.all([
     device.transfer({
       writes: [
         [rows, entries],
-        [places, choosing],
+        [outputs, outputPositions],
         [tokens.begin, begins],
         [tokens.count, counts],
         [tokens.row, scoreRows],
@@ -111,16 +114,19 @@ async function pass(
         [noSpeech],
         ...sequences.map(({ rows: { first } }) => [pool.state.tokens, first * capacity, capacity] as const),
         ...sequences.map(({ rows: { first } }) => [pool.state.length, first, 1] as const),
-        ...wanting.map((i) => [logits, i * vocabulary, vocabulary] as const),
+        ...withLogits.map((i) => [logits, i * vocabulary, vocabulary] as const),
       ],
     }),
   ]);
-  const number = sequences.length;
+  const [silences, ...rest] = read;
+  const texts = rest.slice(0, sequences.length);
+  const lengths = rest.slice(sequences.length, 2 * sequences.length);
+  const startLogits = rest.slice(2 * sequences.length);
   const results = sequences.map((sequence, i) => {
-    const chosen = read[1 + i].subarray(lengthOf(sequence), read[1 + number + i][0]) as Int32Array;
+    const chosen = texts[i].subarray(lengthOf(sequence), lengths[i][0]) as Int32Array;
     return acceptDraft(sequence, chosen, programs.endToken, {
-      noSpeechProbability: read[0][i],
-      startLogits: read[1 + 2 * number + wanting.indexOf(i)] as Float32Array | undefined,
+      noSpeechProbability: silences[i],
+      startLogits: startLogits[withLogits.indexOf(i)] as Float32Array | undefined,
     });
   });
   await device.transfer({ writes: results.flatMap(({ writes }) => writes(programs)) });
@@ -128,14 +134,14 @@ async function pass(
 }
 
 /**
- * Returns the accepted length of the draft, and the state that its row is set to: the token behind the last accepted
- * one is read next.
+ * Returns the number of accepted draft tokens, and the writes that set the row's state, so that the next step reads the
+ * token after the last accepted one.
  */
 function acceptDraft(
   sequence: Sequence<Search>,
   chosen: Int32Array,
   endToken: number,
-  told: Pick<Verified, 'noSpeechProbability' | 'startLogits'>,
+  start: Pick<Verified, 'noSpeechProbability' | 'startLogits'>,
 ) {
   const draft = draftOf(sequence);
   const { rows, search } = sequence;
@@ -144,13 +150,12 @@ function acceptDraft(
   const written = Math.min(accepted + 1, chosen.length);
   const length = lengthOf(sequence) + written;
   const ended = written === 0 || chosen[written - 1] === endToken || written >= search.maximum;
-  const one = (value: number) => Int32Array.of(value);
   return {
-    verified: { sequence, ...told, accepted, ended } satisfies Verified,
+    verified: { sequence, ...start, accepted, ended } satisfies Verified,
     writes: ({ pool: { state } }: RuntimePrograms) => [
-      [state.length, one(length), rows.first] as const,
-      [state.position, one(length - 1), rows.first] as const,
-      [state.finished, one(Number(ended)), rows.first] as const,
+      [state.length, Int32Array.of(length), rows.first] as const,
+      [state.position, Int32Array.of(length - 1), rows.first] as const,
+      [state.finished, Int32Array.of(Number(ended)), rows.first] as const,
     ],
   };
 }

@@ -1,16 +1,19 @@
-/** The cross-attention heads that words are timed by. */
+/** The cross-attention heads from which word times are computed. */
 import type { GenerationConfig, WhisperConfig } from '../checkpoint/config.js';
 
-/** 'speech': by all heads together, and by how loud it is; 'attention': by openai/whisper's method. */
+/** 'speech': by the attention of all heads together and the loudness; 'attention': by openai/whisper's method. */
 export type WordTimes = 'speech' | 'attention';
 
 export interface WordHeads {
   method: WordTimes;
-  /** Layer and head of each. */
+  /** [layer, head] of each. */
   heads: readonly (readonly [number, number])[];
 }
 
-/** Those that were `given`; else those that the method was found to be best with. */
+/**
+ * The heads for a method: `given` if present, otherwise the checkpoint's alignment heads for 'attention', and all heads
+ * of the later half of the layers for 'speech'.
+ */
 export function wordHeads(
   { decoder }: WhisperConfig,
   { alignmentHeads }: Pick<GenerationConfig, 'alignmentHeads'>,
@@ -30,7 +33,7 @@ export function headsOfLayers({ heads }: WordHeads, layers: number): number[] {
   return counts;
 }
 
-/** Bytes of what is kept of attention for each row. */
+/** Bytes of attention scores or weights that are stored for each row of the decoder. */
 export function attentionBytes({ decoder, targetPositions, sourcePositions }: WhisperConfig, words: WordHeads): number {
   const counts = headsOfLayers(words, decoder.layers);
   const scores =

@@ -1,6 +1,6 @@
 /** Reads ahead: audio is decoded while the device works on earlier audio. */
 
-/** Yields the same values, and reads values of up to `limit` in total `size` before they are wanted. */
+/** Yields the same values. Reads values of up to `limit` in total `size` before they are requested. */
 export async function* readAhead<T>(
   values: AsyncIterable<T>,
   limit: number,

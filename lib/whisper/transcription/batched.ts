@@ -1,4 +1,4 @@
-/** Long audio, several windows at once: they are cut at silence, and each is decoded whole. */
+/** The batched planner: cuts a recording into windows at silences, and decodes several of them at once. */
 import { nextBreak } from '../../audio/pieces.js';
 import type { SpeechSource } from '../../vad/speech.js';
 import type { Voice } from '../../vad/voice.js';
@@ -14,67 +14,65 @@ import { type Draft, round } from './segment-builder.js';
 import { splitWhole, type WindowSegment } from './segments.js';
 import type { Outcome, TranscriptionState } from './state.js';
 
-/** A window's text, and the voice detector's result if it is needed. */
+/** A window's text, and the result of voice detection if it is needed. */
 type Decoded = Awaited<ReturnType<WhisperModel['decodeWindow']>> & { voice?: Voice };
 
-/** The samples of a window. */
+/** The range of a window in samples. */
 interface Range {
   begin: number;
   end: number;
-  /** The language, if another one than the recording's begins here. */
+  /** The language, if a part in another language than the recording's begins here. */
   language?: string;
 }
 
 /** The length in seconds of the quiet part at which speech is cut. */
 const quietSeconds = 0.1;
 
-/** Cuts audio into windows: between pieces of speech if there are any in reach, else where it is quietest. */
-class Cutter {
+/** Cuts audio into windows: between pieces of speech if possible, otherwise where it is quietest. */
+class WindowCutter {
   readonly #samples: SampleWindow;
   readonly #pieces: SpeechSource['pieces'];
   readonly #breaks: readonly number[];
-  readonly #longest: number;
+  readonly #windowSamples: number;
   readonly #hop: number;
-  readonly #quiet: number;
-  #at = 0;
+  readonly #quietSamples: number;
+  /** The beginning of the next window. */
+  #begin = 0;
 
   constructor(job: TranscriptionState, samples: SampleWindow, speech: SpeechSource | null, breaks: readonly number[]) {
-    const { samples: longest, sampleRate, hop } = job.model.checkpoint.preprocessor;
+    const { samples: windowSamples, sampleRate, hop } = job.model.checkpoint.preprocessor;
     this.#samples = samples;
     this.#pieces = speech?.pieces ?? [];
     this.#breaks = breaks;
-    this.#longest = longest;
+    this.#windowSamples = windowSamples;
     this.#hop = hop;
-    this.#quiet = Math.round(quietSeconds * sampleRate);
+    this.#quietSamples = Math.round(quietSeconds * sampleRate);
   }
 
-  /** Returns the next windows, at most `count`; none at the end. */
-  async take(count: number): Promise<Range[]> {
-    const ranges: Range[] = [];
-    while (ranges.length < count) {
-      const begin = this.#at;
-      const reach = begin + this.#longest;
-      await this.#samples.readTo(reach + 1);
-      if (this.#samples.end <= begin) break;
-      const limit = Math.min(this.#samples.end, nextBreak(this.#breaks, begin));
-      const end = limit <= reach ? limit : this.#cut(begin, reach);
-      ranges.push({ begin, end });
-      this.#at = end;
-    }
-    return ranges;
+  /** Reads the next window and returns its range; null at the end of the recording. */
+  async next(): Promise<Range | null> {
+    const begin = this.#begin;
+    const maximumEnd = begin + this.#windowSamples;
+    await this.#samples.readTo(maximumEnd + 1);
+    if (this.#samples.end <= begin) return null;
+    const limit = Math.min(this.#samples.end, nextBreak(this.#breaks, begin));
+    const end = limit <= maximumEnd ? limit : this.#cut(begin, maximumEnd);
+    this.#begin = end;
+    return { begin, end };
   }
 
-  #cut(begin: number, reach: number): number {
-    const least = begin + this.#longest / 2;
-    const between = this.#pieces.findLast(({ at }) => at > least && at <= reach);
-    const cut = between?.at ?? this.#samples.quietest(least, reach, this.#quiet);
+  /** Returns the best position for a cut in the second half of a full window. */
+  #cut(begin: number, maximumEnd: number): number {
+    const middle = begin + this.#windowSamples / 2;
+    const piece = this.#pieces.findLast(({ at }) => at > middle && at <= maximumEnd);
+    const cut = piece?.at ?? this.#samples.quietest(middle, maximumEnd, this.#quietSamples);
     return Math.round(cut / this.#hop) * this.#hop;
   }
 }
 
 /**
- * Yields the outcome of each window, in order. As many windows as the model holds are decoded at the same time. No
- * window crosses one of `breaks`.
+ * Yields the outcome of each window, in order. As many windows as the model holds are decoded at once. No window
+ * crosses one of `breaks`, in samples.
  */
 export async function* batched(
   job: TranscriptionState,
@@ -89,40 +87,40 @@ export async function* batched(
   const context = new TextContext(options, job.tokenizer, config.targetPositions);
   const meter = new PeakMeter(model, samples);
   const recovery = SpeechRecovery.of(job, samples, meter);
-  const cutter = new Cutter(job, samples, speech, breaks);
+  const cutter = new WindowCutter(job, samples, speech, breaks);
 
   await detectFirst(job, samples, meter);
   /** Windows that are being decoded, in order. */
-  const pending: { range: Range; peak: number; given?: WindowText; result: Promise<Decoded> }[] = [];
+  const pending: { range: Range; peak: number; published?: WindowText; result: Promise<Decoded> }[] = [];
   const submit = (range: Range, peak: number): (typeof pending)[number] => {
     const { begin, end } = range;
-    const given = job.running?.window();
-    if (pending.length === 0) given?.activate();
+    const published = job.running?.window();
+    if (pending.length === 0) published?.activate();
     const windowOptions = {
       ...context.next(),
       seed: Math.round(begin / hop),
       frames: Math.floor((end - begin) / hop / 2),
       onTokens: job.partial(begin),
-      given,
+      published,
     };
     const result = model.buffers.use(async (window) => {
       const soundEnd = samples.fill(window, begin - fftSize / 2, end);
-      const voice = job.listen(window.subarray(fftSize / 2, fftSize / 2 + end - begin));
-      const signal = { samples: window, end: soundEnd, peak };
-      const chosen = { ...settings, language: range.language ?? settings.language };
-      const decoded = await model.decodeWindow(job.request, signal, { ...windowOptions, voice }, chosen);
+      const voice = job.detectVoice(window.subarray(fftSize / 2, fftSize / 2 + end - begin));
+      const modelWindow = { samples: window, end: soundEnd, peak };
+      const windowSettings = { ...settings, language: range.language ?? settings.language };
+      const decoded = await model.decodeWindow(job.request, modelWindow, { ...windowOptions, voice }, windowSettings);
       return { ...decoded, voice: await voice };
     });
-    result.catch(() => {}); // reported when the window's turn comes
-    return { range, peak, given, result };
+    result.catch(() => {}); // thrown when the result of this window is awaited
+    return { range, peak, published, result };
   };
-  /** The error that ended reading. What was read before is transcribed first. */
+  /** The error that ended reading. The audio before it is transcribed first. */
   let failure: { error: unknown } | null = null;
   let ended = false;
   /** Reads, measures and submits the next window. */
   const read = async (): Promise<void> => {
     try {
-      const [range] = await job.times.during('audio', () => cutter.take(1));
+      const range = await job.times.during('audio', () => cutter.next());
       if (!range) {
         ended = true;
         return;
@@ -137,20 +135,20 @@ export async function* batched(
   let reading: Promise<void> | null = null;
   for (;;) {
     signal?.throwIfAborted();
-    // One more than fits, so that the device never waits for a window to be read and cut.
+    // One window more than the model holds is pending, so that the device need not wait for reading.
     if (!ended && pending.length <= model.windows) {
       reading ??= read().finally(() => {
         reading = null;
       });
     }
     const [next] = pending;
-    // The others publish their text after it.
-    next?.given?.activate();
+    // Only the first pending window publishes its text, since text is published in order.
+    next?.published?.activate();
     if (!next && !reading) {
       if (failure) throw (failure as { error: unknown }).error;
       return;
     }
-    // A finished window is published while the next is still being read.
+    // A finished window is yielded even if the next one is still being read.
     const isDone = next?.result.then(
       () => true,
       () => true,
@@ -163,37 +161,38 @@ export async function* batched(
     let { end } = next.range;
     if (attempt.change) {
       // The part in another language becomes the next window.
-      const { at, language } = attempt.change;
-      const rest = { begin: begin + Math.max(1, Math.round((at * sampleRate) / hop)) * hop, end, language };
+      const { at: seconds, language } = attempt.change;
+      const rest = { begin: begin + Math.max(1, Math.round((seconds * sampleRate) / hop)) * hop, end, language };
       if (rest.begin < end) pending.unshift(submit(rest, next.peak));
       end = Math.min(rest.begin, end);
     }
     let drafts: Draft[] = [];
     const skipped = isSkipped(attempt, settings.decoding);
-    if (!skipped || next.given?.text) {
+    if (!skipped || next.published?.text) {
       job.setLanguage(attempt.language);
-      // For a silent window only the published text is kept.
-      const tokens = skipped ? attempt.tokens.slice(0, next.given!.tokens.length) : attempt.tokens;
+      // Of a silent window only the published text is kept.
+      const tokens = skipped ? attempt.tokens.slice(0, next.published!.tokens.length) : attempt.tokens;
       const frames = Math.max(1, Math.floor((end - begin) / hop));
-      const whole: WindowSegment = { start: 0, end: (end - begin) / sampleRate, tokens };
-      const split = settings.timestamps === 'segment' ? splitWhole(tokens, frames, generation).segments : [whole];
-      drafts = job.builder.draft(begin, split, attempt);
-      if (!next.given?.text) job.dropInventions(drafts, begin / sampleRate, voice);
+      const singleSegment: WindowSegment = { start: 0, end: (end - begin) / sampleRate, tokens };
+      const windowSegments =
+        settings.timestamps === 'segment' ? splitWhole(tokens, frames, generation).segments : [singleSegment];
+      drafts = job.builder.draft(begin, windowSegments, attempt);
+      if (!next.published?.text) job.dropInventions(drafts, begin / sampleRate, voice);
     }
     if (recovery && !attempt.silent) {
       const stretches = await recovery.uncovered(drafts, begin, end);
-      if (next.given) for (const stretch of stretches) recovery.missed(stretch);
+      if (next.published) for (const stretch of stretches) recovery.warnOfMissing(stretch);
       else await recovery.fill(drafts, stretches, attempt.language, next.peak);
     }
     const segments = job.builder.publish(drafts, end / sampleRate);
-    if (next.given && (!skipped || next.given.text)) {
-      job.running!.finish(next.given, segments.map(({ text }) => text).join(''));
+    if (next.published && (!skipped || next.published.text)) {
+      job.running!.finish(next.published, segments.map(({ text }) => text).join(''));
     }
     if (skipped && segments.length === 0) {
       job.omit(begin / sampleRate, end / sampleRate, 'no speech', attempt.tokens);
     }
     if (settings.follow && segments.length > 0) job.warnOfLanguage(attempt.language, begin);
-    // Samples that were not measured yet are kept.
+    // Samples that have not been measured are kept.
     samples.drop(Math.min(end, meter.measured) - fftSize);
     yield { segments, processed: round(job.builder.toRecording(end / sampleRate, true)) };
   }

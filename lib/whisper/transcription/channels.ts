@@ -2,22 +2,22 @@
 import { splitChannels } from '../../audio/channels.js';
 import type { AudioSource, Source } from '../../audio/index.js';
 import { OneheadError } from '../../errors.js';
-import { journalWithin } from '../decoding/journal.js';
+import { journalPart } from '../decoding/journal.js';
 import { type Outcome, TranscriptionState } from './state.js';
 import type { Timings } from './timings.js';
 import type { PartialText, Segment } from './types.js';
 
 /** Seconds of audio that a channel may be read ahead of the slowest one. */
 const aheadSeconds = 30;
-/** Channels pause when so many segments wait for the consumer. */
-const mostWaiting = 64;
-/** A channel is silent if no sample is louder: 80 dB below full scale. */
+/** Transcription pauses if more segments than this wait for the consumer. */
+const maximumWaiting = 64;
+/** A channel is silent if all its samples are below this: 80 dB below full scale. */
 const silence = 1e-4;
-/** A word may begin so many seconds before its window, since its times are rounded. */
-const slack = 0.01;
+/** Seconds by which a word may begin before its window, since times are rounded. */
+const tolerance = 0.01;
 
-/** One channel's transcription. */
-interface Run {
+/** The transcription of one channel. */
+interface ChannelRun {
   job: TranscriptionState;
   source: AudioSource;
   channel: number;
@@ -25,15 +25,17 @@ interface Run {
   detects: boolean;
   /** Segments that wait until no other channel can have an earlier one. */
   waiting: Segment[];
-  /** Characters of its text. */
+  /** Number of characters of its text. */
   length: number;
+  /** The loudest sample so far. */
   loudest: number;
+  /** The second up to which the channel has been processed. */
   processed: number;
   done: boolean;
 }
 
-/** The same source; `run` knows the loudest sample so far. */
-function measured(source: AudioSource, run: Run): AudioSource {
+/** Returns a source that stores the loudest sample in `run`. */
+function measured(source: AudioSource, run: ChannelRun): AudioSource {
   async function* chunks() {
     for await (const chunk of source.chunks()) {
       for (const sample of chunk) run.loudest = Math.max(run.loudest, Math.abs(sample));
@@ -43,13 +45,13 @@ function measured(source: AudioSource, run: Run): AudioSource {
   return { ...source, chunks };
 }
 
-/** Opens a channel's transcription. Silence is left out unless `vad` is false. Events are reported through `job`. */
+/** Opens the transcription of a channel. Silence is removed unless `vad` is false. Events are reported by `job`. */
 async function openRun(
   job: TranscriptionState,
   source: AudioSource,
   channel: number,
   signal: AbortSignal,
-): Promise<Run> {
+): Promise<ChannelRun> {
   const { onPartial, journal, vad = true } = job.options;
   const options = {
     ...job.options,
@@ -58,10 +60,10 @@ async function openRun(
     onProgress: undefined,
     onWarning: undefined,
     onPartial: onPartial && ((partial: PartialText) => onPartial({ ...partial, channel })),
-    journal: journal && journalWithin(journal, `channel ${channel}`),
+    journal: journal && journalPart(journal, `channel ${channel}`),
   };
   const state = await TranscriptionState.open(job.model, options, job.request.part(signal));
-  const run: Run = {
+  const run: ChannelRun = {
     job: state,
     source,
     channel,
@@ -77,10 +79,10 @@ async function openRun(
 }
 
 /** Adds the outcome of a window to its channel. */
-function collect(run: Run, { segments, processed }: Outcome): void {
+function collect(run: ChannelRun, { segments, processed }: Outcome): void {
   const { job, channel } = run;
   run.processed = processed;
-  // Models invent text for silence.
+  // Text for complete silence is hallucinated.
   if (run.loudest < silence) return;
   const detected = run.detects ? job.language : null;
   for (const segment of segments) {
@@ -95,37 +97,39 @@ function collect(run: Run, { segments, processed }: Outcome): void {
   }
 }
 
-/** Segments in order, as far as no channel can have an earlier one. `takeAway` removes them from the channels. */
-function ordered(runs: readonly Run[], takeAway: boolean): Segment[] {
-  const known = Math.min(
-    ...runs.map(({ done, job, processed }) => (done ? Number.POSITIVE_INFINITY : job.known(processed) - slack)),
+/** Returns the segments in order, up to where a channel may still have an earlier one. `remove` removes them. */
+function orderedSegments(runs: readonly ChannelRun[], remove: boolean): Segment[] {
+  const completeTo = Math.min(
+    ...runs.map(({ done, job, processed }) => (done ? Number.POSITIVE_INFINITY : job.known(processed) - tolerance)),
   );
   return runs
     .flatMap(({ waiting }) => {
-      const later = waiting.findIndex(({ start }) => start > known);
+      const later = waiting.findIndex(({ start }) => start > completeTo);
       const count = later < 0 ? waiting.length : later;
-      return takeAway ? waiting.splice(0, count) : waiting.slice(0, count);
+      return remove ? waiting.splice(0, count) : waiting.slice(0, count);
     })
     .sort((a, b) => a.start - b.start);
 }
 
-/** Combines the channels' jobs: the language of the channel with the most text, the longest duration, all warnings. */
-function combineChannels(job: TranscriptionState, runs: readonly Run[], source: Source<unknown>): void {
+/**
+ * Combines the channels' results: the language of the channel with the most text, the longest duration, all warnings.
+ */
+function combineChannels(job: TranscriptionState, runs: readonly ChannelRun[], source: Source<unknown>): void {
   job.total = runs[0].job.total;
   job.duration = Math.max(...runs.map((run) => run.job.duration));
   job.language = runs.reduce((most, run) => (run.length > most.length ? run : most)).job.language ?? job.language;
   for (const stage of Object.keys(job.times.total) as (keyof Timings)[]) {
     job.times.total[stage] = runs.reduce((sum, run) => sum + run.job.times.total[stage], 0);
   }
-  const omitted = runs.flatMap((run) => run.job.omitted.map((one) => ({ ...one, channel: run.channel })));
+  const omitted = runs.flatMap((run) => run.job.omitted.map((omission) => ({ ...omission, channel: run.channel })));
   job.omitted.splice(0, job.omitted.length, ...omitted.sort((a, b) => a.start - b.start));
-  const found = runs.flatMap((run) => run.job.warnings.sentences);
-  job.hear({ warnings: [...source.warnings, ...found], incomplete: source.incomplete });
+  const warnings = runs.flatMap((run) => run.job.warnings.sentences);
+  job.addWarnings({ warnings: [...source.warnings, ...warnings], incomplete: source.incomplete });
 }
 
 /**
- * Yields outcomes of all channels, with segments in order of time that name their channel. All channels are transcribed
- * at the same time by `outcomesOf`. `source` is decoded once, and held only as far as the slowest channel needs it.
+ * Yields the outcomes of all channels. Segments are in order of time and have the number of their channel. `outcomesOf`
+ * transcribes all channels concurrently. `source` is decoded once; audio is in memory from the slowest channel on.
  */
 export async function* channelOutcomes(
   job: TranscriptionState,
@@ -134,24 +138,24 @@ export async function* channelOutcomes(
 ): AsyncGenerator<Outcome> {
   const { sampleRate } = job.model.checkpoint.preprocessor;
   const stop = new AbortController();
-  const { signal: given } = job.options;
-  const signal = given ? AbortSignal.any([given, stop.signal]) : stop.signal;
+  const { signal: callerSignal } = job.options;
+  const signal = callerSignal ? AbortSignal.any([callerSignal, stop.signal]) : stop.signal;
   const sources = await splitChannels(source, aheadSeconds * sampleRate);
-  const runs: Run[] = [];
-  let waiting: (() => void)[] = [];
-  const change = () => new Promise<void>((resolve) => waiting.push(resolve));
+  const runs: ChannelRun[] = [];
+  let waiters: (() => void)[] = [];
+  const nextChange = () => new Promise<void>((resolve) => waiters.push(resolve));
   const changed = () => {
-    const woken = waiting;
-    waiting = [];
+    const woken = waiters;
+    waiters = [];
     for (const wake of woken) wake();
   };
   let failure: { error: unknown } | null = null;
-  const transcribe = async (run: Run) => {
+  const transcribe = async (run: ChannelRun) => {
     try {
       for await (const outcome of outcomesOf(run.job, run.source)) {
         collect(run, outcome);
         changed();
-        while (!signal.aborted && ordered(runs, false).length > mostWaiting) await change();
+        while (!signal.aborted && orderedSegments(runs, false).length > maximumWaiting) await nextChange();
       }
       run.done = true;
     } catch (error) {
@@ -162,31 +166,33 @@ export async function* channelOutcomes(
   };
   let work: Promise<void>[] = [];
   try {
-    for (const [channel, one] of sources.entries()) runs.push(await openRun(job, one, channel, signal));
+    for (const [channel, channelSource] of sources.entries()) {
+      runs.push(await openRun(job, channelSource, channel, signal));
+    }
     work = runs.map(transcribe);
     let id = 0;
     let processed = 0;
     for (;;) {
-      const next = change();
+      const change = nextChange();
       const ended = failure !== null || runs.every(({ done }) => done);
-      const segments = ordered(runs, true).map((segment) => ({ ...segment, id: id++ }));
+      const segments = orderedSegments(runs, true).map((segment) => ({ ...segment, id: id++ }));
       combineChannels(job, runs, source);
-      const far = Math.min(...runs.map((run) => (run.done ? job.duration : run.processed)));
-      if (segments.length > 0 || far > processed) {
-        processed = Math.max(processed, far);
+      const processedByAll = Math.min(...runs.map((run) => (run.done ? job.duration : run.processed)));
+      if (segments.length > 0 || processedByAll > processed) {
+        processed = Math.max(processed, processedByAll);
         changed();
         yield { segments, processed };
       }
       if (failure) throw (failure as { error: unknown }).error;
       if (ended) return;
-      await next;
+      await change;
     }
   } finally {
     stop.abort(new OneheadError('DISPOSED', 'The transcription has ended.'));
     changed();
-    // The recording is closed first: this ends reads that wait for more.
+    // The recording is closed first, which ends reads that wait for more.
     await source.close();
-    await Promise.all(sources.map((one) => one.close()));
+    await Promise.all(sources.map((channelSource) => channelSource.close()));
     await Promise.all(work);
   }
 }

@@ -15,26 +15,28 @@ interface Range {
  * INVALID_ARGUMENT unless they are in order, do not overlap and are at least a frame long.
  */
 export function clipRanges(clips: readonly Clip[], sampleRate: number, hop: number): Range[] {
-  const some: unknown = clips;
-  if (!Array.isArray(some) || some.length === 0) {
-    refuse('clips', 'a list of at least one { start, end }', some);
+  const list: unknown = clips;
+  if (!Array.isArray(list) || list.length === 0) {
+    refuse('clips', 'a list of at least one { start, end }', list);
   }
-  const frame = (argument: string, seconds: unknown): number => {
-    const fits = typeof seconds === 'number' && Number.isFinite(seconds) && seconds >= 0;
-    if (!fits) refuse(argument, 'seconds from 0 on', seconds);
+  const samplesOf = (argument: string, seconds: unknown): number => {
+    const isValid = typeof seconds === 'number' && Number.isFinite(seconds) && seconds >= 0;
+    if (!isValid) refuse(argument, 'seconds from 0 on', seconds);
     return Math.round((seconds * sampleRate) / hop) * hop;
   };
-  let last = 0;
-  return some.map((clip: Partial<Clip> | null, index) => {
+  let previousEnd = 0;
+  return list.map((clip: Partial<Clip> | null, index) => {
     const name = `clips[${index}]`;
     if (typeof clip !== 'object' || clip === null) refuse(name, 'an object { start, end }', clip);
-    const begin = frame(`${name}.start`, clip.start);
-    if (begin < last) refuse(`${name}.start`, 'no earlier than the end of the clip before', clip.start);
-    const open = clip.end === undefined || clip.end === null;
-    if (open && index < some.length - 1) refuse(`${name}.end`, 'given, since only the last clip may lack it', clip.end);
-    const end = open ? Number.POSITIVE_INFINITY : frame(`${name}.end`, clip.end);
-    if (end <= begin) refuse(`${name}.end`, `at least ${hop / sampleRate} s behind its start`, clip.end);
-    last = end;
+    const begin = samplesOf(`${name}.start`, clip.start);
+    if (begin < previousEnd) refuse(`${name}.start`, 'no earlier than the end of the clip before', clip.start);
+    const isOpen = clip.end === undefined || clip.end === null;
+    if (isOpen && index < list.length - 1) {
+      refuse(`${name}.end`, 'a number, since only the last clip may have no end,', clip.end);
+    }
+    const end = isOpen ? Number.POSITIVE_INFINITY : samplesOf(`${name}.end`, clip.end);
+    if (end <= begin) refuse(`${name}.end`, `at least ${hop / sampleRate} s after its start`, clip.end);
+    previousEnd = end;
     return { begin, end };
   });
 }
@@ -46,10 +48,10 @@ export class ClipSource implements PiecedSource {
   readonly #sampleRate: number;
   readonly #ranges: readonly Range[];
   readonly #pieces: Piece[] = [];
-  readonly #missed: string[] = [];
-  #heard = 0;
+  readonly #warnings: string[] = [];
+  #position = 0;
 
-  /** `sampleRate` is the source's. Throws OneheadError INVALID_ARGUMENT. */
+  /** `sampleRate` is that of the source. Throws OneheadError INVALID_ARGUMENT. */
   constructor(source: AudioSource, clips: readonly Clip[], sampleRate: number, hop: number) {
     this.#source = source;
     this.#sampleRate = sampleRate;
@@ -58,11 +60,11 @@ export class ClipSource implements PiecedSource {
     this.duration = source.duration === null ? null : Math.min(source.duration, end);
   }
 
-  get heard(): number {
-    return this.#heard;
+  get position(): number {
+    return this.#position;
   }
   get warnings(): readonly string[] {
-    return [...this.#source.warnings, ...this.#missed];
+    return [...this.#source.warnings, ...this.#warnings];
   }
   get incomplete(): boolean {
     return this.#source.incomplete;
@@ -72,37 +74,38 @@ export class ClipSource implements PiecedSource {
     return recordingPosition(this.#pieces, seconds * this.#sampleRate, isEnd) / this.#sampleRate;
   }
 
-  /** Yields the clips' samples. No chunk has samples of two clips. What follows the last clip is not read. */
+  /** Yields the samples of the clips. No chunk has samples of two clips. Nothing is read after the last clip. */
   async *chunks(): AsyncGenerator<Float32Array> {
     const ranges = this.#ranges;
     let index = 0;
-    let begun = false;
+    let isFirst = true;
     for await (const chunk of this.#source.chunks()) {
-      // Clips are in times of the file, whose audio may start late.
-      if (!begun) this.#heard = Math.round((this.#source.startTime ?? 0) * this.#sampleRate);
-      begun = true;
-      const chunkBegin = this.#heard;
+      // Clips have times of the file, whose audio may start late.
+      if (isFirst) this.#position = Math.round((this.#source.startTime ?? 0) * this.#sampleRate);
+      isFirst = false;
+      const chunkBegin = this.#position;
       const end = chunkBegin + chunk.length;
-      this.#heard = Math.min(end, ranges[ranges.length - 1].end);
+      this.#position = Math.min(end, ranges[ranges.length - 1].end);
       for (; index < ranges.length && ranges[index].begin < end; ++index) {
         const from = Math.max(ranges[index].begin, chunkBegin);
         const to = Math.min(ranges[index].end, end);
-        this.#keep(from, to, from === ranges[index].begin);
+        this.#addPiece(from, to, from === ranges[index].begin);
         yield chunk.subarray(from - chunkBegin, to - chunkBegin);
         if (ranges[index].end > end) break;
       }
       if (index === ranges.length) return;
     }
-    const missed = ranges.slice(index).filter(({ begin }) => begin >= this.#heard);
+    const missed = ranges.slice(index).filter(({ begin }) => begin >= this.#position);
     if (missed.length === 0) return;
-    const clock = (samples: number) => `${Number((samples / this.#sampleRate).toFixed(2))} s`;
-    const what = missed.length === 1 ? 'A clip begins' : `${missed.length} clips begin`;
-    this.#missed.push(
-      `${what} at ${clock(missed[0].begin)} or later, but the recording ends at ${clock(this.#heard)}; nothing was heard there.`,
+    const time = (samples: number) => `${Number((samples / this.#sampleRate).toFixed(2))} s`;
+    const [subject, pronoun] =
+      missed.length === 1 ? ['A clip begins', 'it has'] : [`${missed.length} clips begin`, 'they have'];
+    this.#warnings.push(
+      `${subject} at ${time(missed[0].begin)} or later, but the recording ends at ${time(this.#position)}; ${pronoun} no text.`,
     );
   }
 
-  #keep(begin: number, end: number, isNew: boolean): void {
+  #addPiece(begin: number, end: number, isNew: boolean): void {
     const last = this.#pieces.at(-1);
     if (last && !isNew) {
       last.length += end - begin;

@@ -1,8 +1,8 @@
-/** The previous text of each window, by the rules of openai/whisper, and of faster-whisper for hotwords. */
+/** The previous text of each window, as in openai/whisper; hotwords are those of faster-whisper. */
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
 import { lastOf, previousRoom } from '../decoding/prompt.js';
-import { firstTokens, lastTokens } from './given-text.js';
 import type { TranscribeOptions } from './options.js';
+import { firstTokens, lastTokens } from './prompt-tokens.js';
 
 type ContextOptions = Pick<
   TranscribeOptions,
@@ -36,7 +36,7 @@ export class TextContext {
     this.#tokens = carryPrompt ? [] : [...this.#initial];
   }
 
-  /** The previous text and the prefix of the next window. */
+  /** Returns the previous text and the prefix of the next window. */
   next(): { previous: number[]; prefix: readonly number[] } {
     const prefix = this.#first ? this.#prefix : [];
     this.#first = false;

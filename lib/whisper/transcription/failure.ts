@@ -5,8 +5,8 @@ import type { Transcription } from './types.js';
 /** An error in the middle of a recording, with the finished part. Code and message are those of `cause`. */
 export class TranscriptionError extends OneheadError {
   /**
-   * The finished segments, their text and the seconds that were read; `incomplete` is true, and `warnings` end with the
-   * error's sentence.
+   * The finished segments, their text and the duration that was read. `incomplete` is true, and the last of `warnings`
+   * is the error's message.
    */
   readonly partial: Transcription;
 

@@ -1,9 +1,9 @@
 /**
- * Finds invented text, as openai/whisper's transcribe does: words next to silence that are too long, too short or
- * improbable.
+ * Finds hallucinations as openai/whisper's transcribe does: segments next to silence with words that are too long, too
+ * short or improbable.
  */
 import type { Segment, Word } from './types.js';
-import { usualPunctuations } from './words.js';
+import { defaultPunctuations } from './words.js';
 
 type WordedSegment = Pick<Segment, 'start' | 'end' | 'words'>;
 
@@ -13,53 +13,57 @@ function anomaly({ probability, start, end }: Word): number {
   return improbable + (duration < 0.133 ? (0.133 - duration) * 15 : 0) + (duration > 2 ? duration - 2 : 0);
 }
 
-export function looksInvented(segment: WordedSegment | undefined): boolean {
+/** True if the words of a segment look hallucinated. */
+export function looksHallucinated(segment: WordedSegment | undefined): boolean {
   if (!segment?.words?.length) return false;
-  const marks = usualPunctuations.prepend + usualPunctuations.append;
+  const marks = defaultPunctuations.prepend + defaultPunctuations.append;
   const words = segment.words.filter(({ word }) => !marks.includes(word)).slice(0, 8);
   const score = words.reduce((sum, word) => sum + anomaly(word), 0);
   return score >= 3 || score + 0.01 >= words.length;
 }
 
-const worded = (segments: readonly WordedSegment[]) => segments.find(({ words }) => words && words.length > 0);
+const firstWithWords = (segments: readonly WordedSegment[]) => segments.find(({ words }) => words && words.length > 0);
 
 export interface GuardedWindow {
   /** Seconds from the start of the audio. */
   begin: number;
+  /** Seconds of audio in the window. */
   duration: number;
-  /** The end of a whole window, and of the audio. */
+  /** The end of a full window. */
   windowEnd: number;
+  /** The end of the audio. */
   audioEnd: number;
   /** The end of speech before the window. */
   lastEnd: number;
 }
 
 /** Returns the number of segments to keep and, if silence is skipped, the new seek time. */
-export function guard(
+export function skipHallucinations(
   segments: readonly WordedSegment[],
   { begin, duration, windowEnd, audioEnd, lastEnd }: GuardedWindow,
   threshold: number,
-): { kept: number; goOn: number | null } {
-  const first = worded(segments);
-  if (first && looksInvented(first)) {
+): { kept: number; seek: number | null } {
+  const first = firstWithWords(segments);
+  if (first && looksHallucinated(first)) {
     const gap = first.start - begin;
-    if (gap > threshold) return { kept: 0, goOn: begin + gap };
+    if (gap > threshold) return { kept: 0, seek: begin + gap };
   }
   let before = lastEnd;
   for (const [index, segment] of segments.entries()) {
     if (!segment.words?.length) continue;
-    if (looksInvented(segment)) {
-      const next = worded(segments.slice(index + 1));
+    if (looksHallucinated(segment)) {
+      const next = firstWithWords(segments.slice(index + 1));
       const nextStart = next ? next.words![0].start : begin + duration;
       const silenceBefore =
         segment.start - before > threshold || segment.start < threshold || segment.start - begin < 2;
-      const silenceAfter = nextStart - segment.end > threshold || looksInvented(next) || windowEnd - segment.end < 2;
+      const silenceAfter =
+        nextStart - segment.end > threshold || looksHallucinated(next) || windowEnd - segment.end < 2;
       if (silenceBefore && silenceAfter) {
-        const end = audioEnd - segment.end < threshold;
-        return { kept: index, goOn: end ? audioEnd : Math.max(begin + 1, segment.start) };
+        const isAtEnd = audioEnd - segment.end < threshold;
+        return { kept: index, seek: isAtEnd ? audioEnd : Math.max(begin + 1, segment.start) };
       }
     }
     before = segment.end;
   }
-  return { kept: segments.length, goOn: null };
+  return { kept: segments.length, seek: null };
 }

@@ -1,5 +1,4 @@
-/** Texts that Whisper is known to invent where nobody speaks. They ended videos that it was trained on. */
-
+/** Texts that Whisper is known to hallucinate for silence. They are from the ends of videos on which it was trained. */
 const inventions: Record<string, readonly string[]> = {
   en: [
     'you',
@@ -80,16 +79,17 @@ const inventions: Record<string, readonly string[]> = {
   ar: ['شكرا', 'شكرا للمشاهدة', 'اشتركوا في القناة', 'ترجمة نانسي قنقر'],
 };
 
-/** Keeps letters and digits only, without case. */
+/** Removes everything except letters and digits, and converts to lower case. */
 const plain = (text: string): string =>
   text
     .normalize('NFKC')
     .toLowerCase()
     .replace(/[^\p{L}\p{N}]+/gu, '');
 
-/** Of all languages together, since invented text may be in another language than the detected one. */
+/** The texts of all languages, since hallucinated text may be in another language than the detected one. */
 const known = new Set(Object.values(inventions).flat().map(plain));
 
+/** True for a known hallucination, regardless of case and punctuation. */
 export function isKnownInvention(text: string): boolean {
   return known.has(plain(text));
 }

@@ -5,9 +5,9 @@ import type { SampleWindow } from './samples.js';
 import type { TranscriptionState } from './state.js';
 
 /**
- * Detects the language from the first windows and sets it. Their probabilities are averaged until one language is above
- * the threshold. Null if there is nothing to detect: the language was given or is detected for each window, the model
- * knows only one, or there is no audio.
+ * Detects the language from the first windows and sets it. Probabilities are averaged over the windows until one
+ * language exceeds the threshold. Returns the averages, or null if nothing was detected: the language is set or is
+ * detected for each window, the model has only one, or there is no audio.
  */
 export async function detectFirst(
   job: TranscriptionState,
@@ -27,12 +27,14 @@ export async function detectFirst(
     await samples.readTo(begin + length + fftSize);
     if (samples.end <= begin) break;
     await meter.measure(options.signal);
-    const found = await model.buffers.use((window) => {
+    const probabilities = await model.buffers.use((window) => {
       samples.fill(window, begin - fftSize / 2);
       const frames = Math.floor(Math.min(length, samples.end - begin) / hop / 2);
       return model.windowLanguages(job.request, { samples: window, peak: meter.peak }, { ...settings, frames });
     });
-    for (const [code, one] of found) average.set(code, ((average.get(code) ?? 0) * index + one) / (index + 1));
+    for (const [code, probability] of probabilities) {
+      average.set(code, ((average.get(code) ?? 0) * index + probability) / (index + 1));
+    }
     if (likeliestLanguage(average)[1] > threshold) break;
   }
   if (average.size === 0) return null;

@@ -1,4 +1,4 @@
-/** Measures the loudest sound so far. Features are normalized by it. */
+/** Measures the loudest sound so far, by which features are normalized. */
 import type { WhisperModel } from '../decoding/whisper-model.js';
 import type { SampleWindow } from './samples.js';
 
@@ -19,17 +19,17 @@ export class PeakMeter {
     this.#length = length;
   }
 
-  /** The number of samples that were measured. */
+  /** The number of samples that have been measured. */
   get measured(): number {
     return this.#measured;
   }
 
-  /** Measures the samples that were read since, in whole windows unless the recording has ended. */
+  /** Measures samples that were read since the last call: complete windows only, unless the recording has ended. */
   async measure(signal?: AbortSignal): Promise<void> {
     const samples = this.#samples;
     for (;;) {
-      const whole = this.#measured + this.#length + this.#border <= samples.end;
-      if (!whole && !(samples.ended && this.#measured < samples.end)) return;
+      const isComplete = this.#measured + this.#length + this.#border <= samples.end;
+      if (!isComplete && !(samples.ended && this.#measured < samples.end)) return;
       const begin = this.#measured - this.#border;
       signal?.throwIfAborted();
       this.peak = await this.#model.buffers.use((window) => {

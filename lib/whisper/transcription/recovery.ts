@@ -1,9 +1,9 @@
-/** Finds speech that no segment covers, by the voice detector, and decodes it again. */
+/** Finds speech that no segment covers, with the voice detector, and decodes it again. */
 import { clock } from '../../audio/warnings.js';
 import { check } from '../../options/options.js';
 import { openDetector } from '../../vad/detector.js';
 import { type CheckedVadOptions, vadOptions } from '../../vad/options.js';
-import { thresholdsOf } from '../decoding/audio-context.js';
+import { strictThresholds } from '../decoding/audio-context.js';
 import { isDoubtful } from '../decoding/fallback.js';
 import type { WindowResult } from '../decoding/windows.js';
 import type { PeakMeter } from './peak.js';
@@ -18,32 +18,32 @@ export interface Stretch {
   end: number;
 }
 
-/** Seconds of uncovered speech above which a stretch is decoded again. */
-const leastSpeech = 1;
-/** Seconds by which a segment's times may be wrong: speech this near to a segment belongs to it. */
+/** Stretches with more seconds of uncovered speech than this are decoded again. */
+const minimumSpeech = 1;
+/** Seconds by which the times of segments may be wrong: speech this near to a segment belongs to it. */
 const border = 0.5;
-/** Seconds that the detector processes before a stretch, to adapt to the voice. */
-const before = 1;
-/** A shorter pause does not end speech, in seconds. */
+/** Seconds before a stretch that the detector processes first, to adapt to the voice. */
+const leadIn = 1;
+/** The maximum length in seconds of a pause within a stretch. */
 const pause = 0.3;
-/** Seconds before and after speech that are decoded with it. */
+/** Seconds before and after a stretch that are decoded with it. */
 const padding = 0.3;
-/** The most stretches of a window that are decoded. */
-const mostStretches = 3;
-/** The margin in seconds of the short window of a stretch, unless the caller has one. */
-const usualMargin = 4;
-/** Text with a higher probability of silence is not kept, if the caller has no threshold. */
-const usualNoSpeech = 0.6;
+/** The maximum number of stretches of a window that are decoded. */
+const maximumStretches = 3;
+/** The default of `audioContextMargin` for stretches, in seconds. */
+const defaultMargin = 4;
+/** Replaces the caller's `noSpeechThreshold` if that is 'none'. */
+const defaultNoSpeechThreshold = 0.6;
 
-/** A text's words without case and punctuation. */
+/** Returns the words of a text in lower case, without punctuation. */
 const wordsOf = (text: string) => text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
 
-/** True if a text is a part of its neighbour's beginning or end. */
+/** True if the neighbouring text begins or ends with the words of a text. */
 export function repeats(text: string, neighbour: string): boolean {
   const [words, others] = [wordsOf(text), wordsOf(neighbour)];
   if (words.length === 0) return true;
-  const same = (from: number) => words.every((word, i) => word === others[from + i]);
-  return words.length <= others.length && (same(0) || same(others.length - words.length));
+  const matches = (from: number) => words.every((word, i) => word === others[from + i]);
+  return words.length <= others.length && (matches(0) || matches(others.length - words.length));
 }
 
 export class SpeechRecovery {
@@ -62,8 +62,8 @@ export class SpeechRecovery {
   }
 
   /**
-   * Null if nothing is recovered: the caller does not want it, or skips silence (`hallucinationSilenceThreshold`), or
-   * the detector does not support the model's sample rate.
+   * Returns null if speech is not recovered: because of the options `recoverSpeech` or `hallucinationSilenceThreshold`,
+   * or if the detector does not support the model's sample rate.
    */
   static of(job: TranscriptionState, samples: SampleWindow, meter: PeakMeter): SpeechRecovery | null {
     const { recoverSpeech, hallucinationSilenceThreshold, vad } = job.options;
@@ -74,64 +74,64 @@ export class SpeechRecovery {
   }
 
   /**
-   * Returns stretches of over a second of speech between `begin` and `end` that no segment covers, in order. `fresh`:
-   * no earlier segment can extend past `begin`.
+   * Returns the stretches of more than a second of speech between samples `begin` and `end` that no segment covers, in
+   * order. `isStart` is true if no earlier segment can extend past `begin`.
    */
-  async uncovered(drafts: readonly Draft[], begin: number, end: number, fresh = begin === 0): Promise<Stretch[]> {
+  async uncovered(drafts: readonly Draft[], begin: number, end: number, isStart = begin === 0): Promise<Stretch[]> {
     const samples = (seconds: number) => Math.round(seconds * this.#sampleRate);
     const gaps: Stretch[] = [];
-    let at = fresh ? begin : begin + samples(border);
+    let coveredTo = isStart ? begin : begin + samples(border);
     for (const segment of drafts.filter(({ text }) => text.trim() !== '')) {
-      gaps.push({ begin: at, end: samples(segment.start - border) });
-      at = Math.max(at, samples(segment.end + border));
+      gaps.push({ begin: coveredTo, end: samples(segment.start - border) });
+      coveredTo = Math.max(coveredTo, samples(segment.end + border));
     }
-    gaps.push({ begin: at, end });
-    const found: Stretch[] = [];
+    gaps.push({ begin: coveredTo, end });
+    const stretches: Stretch[] = [];
     for (const gap of gaps) {
-      if (gap.end - gap.begin > samples(leastSpeech)) found.push(...(await this.#speech(gap)));
+      if (gap.end - gap.begin > samples(minimumSpeech)) stretches.push(...(await this.#speechIn(gap)));
     }
-    return found;
+    return stretches;
   }
 
-  async #speech({ begin, end }: Stretch): Promise<Stretch[]> {
+  async #speechIn({ begin, end }: Stretch): Promise<Stretch[]> {
     const { threshold } = this.#vad;
     const seconds = this.#sampleRate;
     const detector = await openDetector(this.#vad);
     try {
       const { frame } = detector;
-      const from = Math.max(0, begin - before * seconds);
-      const heard = new Float32Array(Math.floor((end - from) / frame) * frame);
-      this.#samples.fill(heard, from);
-      const probabilities = await detector.probabilities(heard);
-      const found: Stretch[] = [];
+      const from = Math.max(0, begin - leadIn * seconds);
+      const samples = new Float32Array(Math.floor((end - from) / frame) * frame);
+      this.#samples.fill(samples, from);
+      const probabilities = await detector.probabilities(samples);
+      const stretches: Stretch[] = [];
       for (let index = 0; index < probabilities.length; ++index) {
-        const sample = from + index * frame;
-        if (sample < begin || probabilities[index] < threshold) continue;
-        const last = found.at(-1);
-        if (last && sample - last.end <= pause * seconds) last.end = sample + frame;
-        else found.push({ begin: sample, end: sample + frame });
+        const position = from + index * frame;
+        if (position < begin || probabilities[index] < threshold) continue;
+        const last = stretches.at(-1);
+        if (last && position - last.end <= pause * seconds) last.end = position + frame;
+        else stretches.push({ begin: position, end: position + frame });
       }
-      return found.filter((one) => one.end - one.begin > leastSpeech * seconds);
+      return stretches.filter((stretch) => stretch.end - stretch.begin > minimumSpeech * seconds);
     } finally {
       await detector.close();
     }
   }
 
-  /** Where to begin decoding to include all of a stretch; not before `least`. */
-  beginOf({ begin }: Stretch, least: number): number {
-    return Math.max(least, begin - padding * this.#sampleRate);
+  /** Returns the sample from which a stretch is decoded: not before `minimum`. */
+  beginOf({ begin }: Stretch, minimum: number): number {
+    return Math.max(minimum, begin - padding * this.#sampleRate);
   }
 
-  /** True if the text of a second decoding is kept. */
-  believes(attempt: WindowResult): boolean {
+  /** True if the text of a second decoding is certain enough to be kept. */
+  accepts(attempt: WindowResult): boolean {
     const { decoding } = this.#job.settings;
     return (
-      !isDoubtful(attempt, thresholdsOf(decoding)) &&
-      attempt.noSpeechProbability <= (decoding.noSpeechThreshold ?? usualNoSpeech)
+      !isDoubtful(attempt, strictThresholds(decoding)) &&
+      attempt.noSpeechProbability <= (decoding.noSpeechThreshold ?? defaultNoSpeechThreshold)
     );
   }
 
-  /** Decodes stretches between the segments of a window and inserts their text. `peak` is the window's. */
+  /** Decodes stretches between the segments of a window, and inserts their text. `peak` is that of the window. */
   async fill(
     drafts: Draft[],
     stretches: readonly Stretch[],
@@ -142,54 +142,52 @@ export class SpeechRecovery {
     const { generation, preprocessor } = model.checkpoint;
     const { hop, sampleRate } = preprocessor;
     for (const [index, stretch] of stretches.entries()) {
-      const at = drafts.filter(({ start }) => start * sampleRate < stretch.begin).length;
-      const begin = Math.floor(this.beginOf(stretch, (drafts[at - 1]?.end ?? 0) * sampleRate) / hop) * hop;
-      const end = Math.min(
-        stretch.end + padding * sampleRate,
-        (drafts[at]?.start ?? Number.POSITIVE_INFINITY) * sampleRate,
-      );
-      const attempt = index < mostStretches ? await this.#decode({ begin, end }, language, peak) : null;
-      let found: Draft[] = [];
-      if (attempt && this.believes(attempt)) {
+      const position = drafts.filter(({ start }) => start * sampleRate < stretch.begin).length;
+      const [previous, next]: (Draft | undefined)[] = [drafts[position - 1], drafts[position]];
+      const begin = Math.floor(this.beginOf(stretch, (previous?.end ?? 0) * sampleRate) / hop) * hop;
+      const end = Math.min(stretch.end + padding * sampleRate, (next?.start ?? Number.POSITIVE_INFINITY) * sampleRate);
+      const attempt = index < maximumStretches ? await this.#decode({ begin, end }, language, peak) : null;
+      let recovered: Draft[] = [];
+      if (attempt && this.accepts(attempt)) {
         const frames = Math.max(1, Math.floor((end - begin) / hop));
         const speechEnd = builder.speechEnd;
-        builder.speechEnd = drafts[at - 1]?.end ?? 0;
-        found = builder.draft(begin, splitWhole(attempt.tokens, frames, generation).segments, attempt);
+        builder.speechEnd = previous?.end ?? 0;
+        const all = builder.draft(begin, splitWhole(attempt.tokens, frames, generation).segments, attempt);
         builder.speechEnd = speechEnd;
-        const neighbours = [drafts[at - 1], drafts[at]].flatMap((one) => one?.text ?? []);
-        found = found.filter(({ text }) => !neighbours.some((neighbour) => repeats(text, neighbour)));
+        const neighbours = [previous, next].flatMap((draft) => draft?.text ?? []);
+        recovered = all.filter(({ text }) => !neighbours.some((neighbour) => repeats(text, neighbour)));
       }
-      if (found.length > 0) drafts.splice(at, 0, ...found);
-      else this.missed(stretch);
+      if (recovered.length > 0) drafts.splice(position, 0, ...recovered);
+      else this.warnOfMissing(stretch);
     }
   }
 
-  /** Decodes a stretch once, at the first temperature: text of other temperatures would not be kept. */
+  /** Decodes a stretch at the first temperature only, since text of other temperatures would not be kept. */
   async #decode({ begin, end }: Stretch, language: string | null, peak: number): Promise<WindowResult> {
     const { model, settings, request, times } = this.#job;
     const { hop, fftSize } = model.checkpoint.preprocessor;
     const { decoding, margin } = settings;
-    const chosen = {
+    const stretchSettings = {
       ...settings,
       language: language ?? settings.language,
-      margin: margin ?? usualMargin,
+      margin: margin ?? defaultMargin,
       decoding: { ...decoding, temperatures: decoding.temperatures.slice(0, 1) },
     };
     const options = { seed: Math.round(begin / hop), frames: Math.floor((end - begin) / hop / 2) };
     const { attempt, timings } = await model.buffers.use((window) => {
       this.#samples.fill(window, begin - fftSize / 2, end);
-      return model.decodeWindow(request, { samples: window, peak }, options, chosen);
+      return model.decodeWindow(request, { samples: window, peak }, options, stretchSettings);
     });
     times.add(timings);
     return attempt;
   }
 
-  /** Warns of speech without text. */
-  missed({ begin, end }: Stretch): void {
+  /** Adds a warning about speech without text. */
+  warnOfMissing({ begin, end }: Stretch): void {
     const { builder, warnings } = this.#job;
     const time = (samples: number, isEnd: boolean) => clock(builder.toRecording(samples / this.#sampleRate, isEnd));
     warnings.warn(
-      `Somebody seems to speak from ${time(begin, false)} to ${time(end, true)}, but no text came of it.`,
+      `There seems to be speech from ${time(begin, false)} to ${time(end, true)}, but the model gives no text for it.`,
       'mended',
     );
   }

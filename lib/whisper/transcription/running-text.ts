@@ -5,7 +5,7 @@
 import type { Written } from '../../engine/runtime.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
 import { compressionRatio } from '../decoding/compression.js';
-import type { GivenTokens } from '../decoding/given-tokens.js';
+import type { PublishedText } from '../decoding/published-text.js';
 import type { Decoding } from '../decoding/resolve.js';
 
 /** The compression ratio is computed again after so many new characters. */
@@ -21,7 +21,7 @@ export interface RunningTextSettings {
 }
 
 /** The published part of a window's text. */
-class WindowText implements GivenTokens {
+class WindowText implements PublishedText {
   tokens: readonly number[] = [];
   logProbabilities: readonly number[] = [];
   language: string | null = null;
@@ -100,8 +100,8 @@ export class RunningText {
     return new WindowText(this.#settings, this.#settings.tokenizer.decode(carried));
   }
 
-  /** Published text tokens after the first `count` of a window, which its segments do not have. */
-  behind({ tokens }: WindowText, count: number): number[] {
+  /** Returns the published text tokens after the first `count` tokens of a window, those of its segments. */
+  publishedAfter({ tokens }: WindowText, count: number): number[] {
     return tokens.slice(count).filter((id) => this.#settings.tokenizer.isText(id));
   }
 

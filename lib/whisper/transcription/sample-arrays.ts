@@ -1,10 +1,10 @@
 /**
- * Arrays of samples, used again and again. As garbage, those of many short recordings would be collected late and in
- * long pauses. Lengths are powers of two.
+ * A pool of sample arrays. Garbage collection of the arrays of many short recordings would be late and cause long
+ * pauses. Lengths are powers of two.
  */
 
-/** The shortest array: four seconds. */
-const shortest = 16;
+/** The logarithm of the minimum length, which is four seconds. */
+const minimumPower = 16;
 /** Bytes of unused arrays that are kept. */
 const keptBytes = 1 << 25;
 
@@ -12,16 +12,16 @@ const keptBytes = 1 << 25;
 const unused: Float32Array[][] = [];
 let unusedBytes = 0;
 
-/** Returns an array of at least `length`. Its contents are those of an earlier use. */
+/** Returns an array of at least `length`. Its contents are undefined. */
 export function takeArray(length: number): Float32Array {
-  const power = Math.max(shortest, Math.ceil(Math.log2(length)));
+  const power = Math.max(minimumPower, Math.ceil(Math.log2(length)));
   const array = unused[power]?.pop();
   if (!array) return new Float32Array(2 ** power);
   unusedBytes -= array.byteLength;
   return array;
 }
 
-/** Gives back an array of `takeArray` that is not used any more. */
+/** Returns an unused array of `takeArray` to the pool. */
 export function giveArray(array: Float32Array): void {
   if (unusedBytes + array.byteLength > keptBytes) return;
   unusedBytes += array.byteLength;

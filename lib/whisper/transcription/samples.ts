@@ -1,33 +1,33 @@
-/** The part of a long recording that is held in memory: read when it is needed, dropped when it is done. */
+/** The part of a recording that is in memory. */
 import { OneheadError } from '../../errors.js';
 import { giveArray, takeArray } from './sample-arrays.js';
 
-/** Samples, addressed by their index in the whole recording. Only a bounded range is held. */
+/** Samples of a recording, addressed by their position. They are read on demand, and dropped after use. */
 export class SampleWindow {
   readonly #chunks: AsyncIterator<Float32Array>;
   #held = takeArray(1);
-  /** The range of held samples. */
+  /** The range of samples in memory. */
   #begin = 0;
   #end = 0;
   #ended = false;
-  /** The error that ended reading, if one did. What was read before is transcribed first. */
+  /** The error that ended reading, if any. The samples before it are transcribed first. */
   failure: OneheadError | null = null;
 
   constructor(chunks: AsyncIterable<Float32Array>) {
     this.#chunks = chunks[Symbol.asyncIterator]();
   }
 
-  /** Samples read so far. */
+  /** The number of samples read so far. */
   get end(): number {
     return this.#end;
   }
 
-  /** True when the recording has no more samples than were read. */
+  /** True if all samples of the recording have been read. */
   get ended(): boolean {
     return this.#ended;
   }
 
-  /** Reads until the sample before `end` is held, or the recording ends. */
+  /** Reads all samples before position `end`, or to the end of the recording. */
   async readTo(end: number): Promise<void> {
     while (!this.#ended && this.#end < end) {
       const { value, done } = await this.#next();
@@ -57,7 +57,7 @@ export class SampleWindow {
     }
   }
 
-  /** Frees the samples. To be called when nothing is read any more. */
+  /** Frees the samples. Must be called when no read is pending. */
   release(): void {
     this.#ended = true;
     this.#begin = this.#end;
@@ -65,36 +65,36 @@ export class SampleWindow {
     this.#held = new Float32Array(0);
   }
 
-  /** Returns the middle of the quietest `width` samples from `begin` to `end`: where a cut does the least harm. */
+  /** Returns the middle of the quietest `width` samples between `begin` and `end`, the best position for a cut. */
   quietest(begin: number, end: number, width: number): number {
     const held = this.#held.subarray(begin - this.#begin, end - this.#begin);
     let energy = 0;
-    let least = Number.POSITIVE_INFINITY;
+    let minimum = Number.POSITIVE_INFINITY;
     let position = end;
     for (let i = 0; i < held.length; ++i) {
       energy += held[i] ** 2 - (i >= width ? held[i - width] ** 2 : 0);
-      // Of equally quiet ones the last gives the longest window.
-      if (i + 1 >= width && energy <= least) {
-        least = energy;
+      // The last of equally quiet positions gives the longest window.
+      if (i + 1 >= width && energy <= minimum) {
+        minimum = energy;
         position = begin + i + 1 - Math.floor(width / 2);
       }
     }
     return position;
   }
 
-  /** Forgets what is before `begin`. */
+  /** Drops samples before `begin`, as soon as they are half of those in memory. */
   drop(begin: number): void {
     const count = Math.min(begin, this.#end) - this.#begin;
-    // Moving costs time for what is kept, so wait until that is the smaller part.
+    // Dropping moves all kept samples. If they are at most half, each sample is moved about once.
     if (count < (this.#end - this.#begin) / 2) return;
     this.#held.copyWithin(0, count, this.#end - this.#begin);
     this.#begin += count;
   }
 
   /**
-   * Fills `into` with the samples from `begin` on. Before its start the recording is mirrored at the first sample, as
-   * the reference pads it. After its end, or from `limit` on, there is silence. Returns the index in `into` where that
-   * begins.
+   * Fills `into` with the samples from `begin` on. Positions before the recording are mirrored at its first sample, as
+   * in openai/whisper; positions from `limit` on, and after its end, are zero. Returns the index in `into` at which
+   * these zeros begin.
    */
   fill(into: Float32Array, begin: number, limit = this.#end): number {
     into.fill(0);

@@ -1,31 +1,31 @@
-/** From a window's tokens to segments with times, and to where the next window begins: openai/whisper's rules. */
-
+/** Splits a window's tokens into segments with times, and finds where the next window begins, as in openai/whisper. */
 import { type GenerationConfig, timestampSeconds } from '../checkpoint/config.js';
 
 /** Frames (of 10 ms) of one timestamp step. */
 const timestampFrames = 2;
 
-/** A segment's tokens with times in seconds from the start of its window. */
+/** A segment's tokens, with times in seconds from the start of the window. */
 export interface WindowSegment {
   start: number;
   end: number;
   tokens: number[];
 }
 
-export interface WindowResult {
+/** A window's tokens, split into segments. */
+export interface SplitWindow {
   segments: WindowSegment[];
-  /** Frames to go forward for the next window. */
+  /** The number of frames from the start of this window to the next. */
   advance: number;
-  /** True where a single timestamp ends the text: no speech follows in the window. */
+  /** True if the text ends with a single timestamp: no speech follows in the window. */
   loneEnd: boolean;
 }
 
 /**
- * Splits at pairs of timestamps. A window that ends in text cut off is decoded again from the last complete segment's
- * end; one that ends in a lone timestamp, or has no pairs, was used up. `frames` are the window's frames of sound, its
- * padding not counted.
+ * Splits at pairs of timestamps. If the text after the last pair is cut off, the next window begins at that pair's
+ * time; if the text ends with a single timestamp, or there are no pairs, it begins after this window. `frames` is the
+ * number of frames with audio, without padding.
  */
-export function splitWindow(tokens: readonly number[], frames: number, generation: GenerationConfig): WindowResult {
+export function splitWindow(tokens: readonly number[], frames: number, generation: GenerationConfig): SplitWindow {
   const { timestampBegin, timestampEnd } = generation;
   const isTime = (id: number): boolean => id >= timestampBegin && id < timestampEnd;
   const isTimestamp = (index: number): boolean => index >= 0 && index < tokens.length && isTime(tokens[index]);
@@ -38,29 +38,30 @@ export function splitWindow(tokens: readonly number[], frames: number, generatio
     let end = (frames * timestampSeconds) / timestampFrames;
     const lastTimestamp = tokens.findLastIndex(isTime);
     if (lastTimestamp >= 0 && tokens[lastTimestamp] !== timestampBegin) end = seconds(lastTimestamp);
-    // The reference lets such a segment begin with its window even where the model wrote when it begins; that is the
-    // better time.
+    // openai/whisper sets the start to that of the window, even if there is a start timestamp, which is more accurate.
     const start = isTimestamp(0) && lastTimestamp > 0 ? seconds(0) : 0;
     return { segments: [{ start, end, tokens: [...tokens] }], advance: frames, loneEnd };
   }
   if (loneEnd) cuts.push(tokens.length);
   const segments: WindowSegment[] = [];
-  let from = 0;
+  let begin = 0;
   for (const cut of cuts) {
-    segments.push({ start: seconds(from), end: seconds(cut - 1), tokens: tokens.slice(from, cut) });
-    from = cut;
+    segments.push({ start: seconds(begin), end: seconds(cut - 1), tokens: tokens.slice(begin, cut) });
+    begin = cut;
   }
-  const advance = loneEnd ? frames : (tokens[from - 1] - timestampBegin) * timestampFrames;
-  // A model can write an end of 0: going on is better than decoding the same window forever.
+  const advance = loneEnd ? frames : (tokens[begin - 1] - timestampBegin) * timestampFrames;
+  // If the last timestamp is 0, the next window begins after this one, since it would be decoded forever otherwise.
   return { segments, advance: advance > 0 ? Math.min(advance, frames) : frames, loneEnd };
 }
 
-/** All segments of a window that is not decoded again: text that is cut off at its end lasts until there. */
+/**
+ * Splits a window whose end is not decoded again: text that is cut off becomes a segment until the end of the window.
+ */
 export function splitWhole(
   tokens: readonly number[],
   frames: number,
   generation: GenerationConfig,
-): Pick<WindowResult, 'segments'> {
+): Pick<SplitWindow, 'segments'> {
   const { segments } = splitWindow(tokens, frames, generation);
   const rest = tokens.slice(segments.reduce((count, segment) => count + segment.tokens.length, 0));
   const isTime = (id: number) => id >= generation.timestampBegin && id < generation.timestampEnd;

@@ -1,5 +1,4 @@
-/** The state of one transcription: its checked options, and the results that its windows add to. */
-
+/** The state of one transcription: its checked options, and the results of its windows. */
 import type { AudioSource } from '../../audio/index.js';
 import { clock, Warnings } from '../../audio/warnings.js';
 import type { EngineRequest } from '../../engine/request.js';
@@ -21,45 +20,47 @@ import { splitWhole } from './segments.js';
 import { StageTimes } from './timings.js';
 import type { Omission, Segment } from './types.js';
 
-/** The result of one window, or of several that were decoded together. */
+/** The result of one window, or of several channels' windows. */
 export interface Outcome {
   segments: Segment[];
-  /** Seconds of audio that are done. */
+  /** The second up to which the audio has been processed. */
   processed: number;
 }
 
 /**
- * Refuses options that contradict each other, or that this model does not support. Throws OneheadError INVALID_ARGUMENT
- * or NOT_SUPPORTED.
+ * Throws OneheadError INVALID_ARGUMENT or NOT_SUPPORTED for options that contradict each other, or that the model does
+ * not support.
  */
-function checkTogether(options: CheckedTranscribeOptions, { checkpoint, batched }: WhisperModel): void {
-  const refuseOption = (argument: string, sentence: string) => {
-    throw new OneheadError('INVALID_ARGUMENT', sentence, { argument });
+function checkCombination(options: CheckedTranscribeOptions, { checkpoint, batched }: WhisperModel): void {
+  const refuseOption = (argument: string, message: string) => {
+    throw new OneheadError('INVALID_ARGUMENT', message, { argument });
   };
   const { hallucinationSilenceThreshold: silence, conditionOnPreviousText, prompt, hotwords } = options;
   if (silence !== undefined && !options.wordTimestamps) {
     refuseOption(
       'hallucinationSilenceThreshold',
-      'The guard against invented text goes by words: set wordTimestamps too, or leave out hallucinationSilenceThreshold.',
+      'hallucinationSilenceThreshold requires word times; set wordTimestamps to true, or leave it out.',
     );
   }
   if (options.onText && options.channels === 'separate') {
     refuseOption(
       'onText',
-      'Channels that are heard apart have no text in one piece: leave out onText, or use onPartial.',
+      "onText is not available for channels 'separate', whose texts are interleaved; leave out onText, or use onPartial.",
     );
   }
   if (options.batched ?? batched) {
     if (conditionOnPreviousText) {
       refuseOption(
         'conditionOnPreviousText',
-        'Windows that are decoded at once cannot be told the text before them; leave out conditionOnPreviousText, or set batched to false.',
+        'conditionOnPreviousText is not available if windows are decoded at once, since the previous text is not known ' +
+          'yet; leave it out, or set batched to false.',
       );
     }
     if (silence !== undefined) {
       refuseOption(
         'hallucinationSilenceThreshold',
-        'Windows that are decoded at once are cut at silences, and cannot skip more of them: leave out hallucinationSilenceThreshold, or set batched to false.',
+        'hallucinationSilenceThreshold is not available if windows are decoded at once, since these are cut at silences ' +
+          'in advance; leave it out, or set batched to false.',
       );
     }
   }
@@ -68,13 +69,13 @@ function checkTogether(options: CheckedTranscribeOptions, { checkpoint, batched 
   const hasPrevious = conditionOnPreviousText || hotwords !== undefined || (prompt !== undefined && prompt.length > 0);
   if (hasPrevious && checkpoint.generation.previousToken === null) throw noPreviousToken();
   for (const name of ['prompt', 'prefix'] as const) {
-    const given = options[name];
-    if (typeof given !== 'string') checkTokens(name, given, checkpoint.config.vocabulary);
+    const value = options[name];
+    if (typeof value !== 'string') checkTokens(name, value, checkpoint.config.vocabulary);
   }
 }
 
-/** The codes of languages among which it is detected. Throws OneheadError INVALID_ARGUMENT. */
-function languagesAmong(
+/** Returns the codes of the candidate languages for detection. Throws OneheadError INVALID_ARGUMENT. */
+function candidateLanguages(
   { language, languages }: CheckedTranscribeOptions,
   generation: GenerationConfig,
 ): string[] | undefined {
@@ -82,7 +83,7 @@ function languagesAmong(
   if (language !== undefined && language !== 'auto') {
     throw new OneheadError(
       'INVALID_ARGUMENT',
-      'The language is given, so none is looked for among languages; leave out one of the two options.',
+      'languages are candidates for detection, but language is set, so it is not detected; leave out one of the two.',
       { argument: 'languages' },
     );
   }
@@ -94,31 +95,31 @@ export class TranscriptionState {
   readonly options: CheckedTranscribeOptions;
   readonly settings: WindowSettings;
   readonly tokenizer: WhisperTokenizer;
-  /** Its windows take turns with those of other requests. */
+  /** The engine request of all its windows. */
   readonly request: EngineRequest;
   readonly times = new StageTimes();
   readonly builder: SegmentBuilder;
-  /** Publishes text while it is decoded; null if nobody wants that. */
+  /** Publishes text during decoding; null without the option `onText`. */
   readonly running: RunningText | null;
-  /** Seconds of audio read so far: the whole recording at the end. */
+  /** The end of the audio so far, in seconds. */
   duration = 0;
-  /** Seconds that the input says it lasts; null if it does not say so before it is read. */
+  /** The length in seconds that the input states; null if it is not known before it is read. */
   total: number | null = null;
-  /** Seconds of the recording whose text is complete once `processed` seconds are done. */
+  /** Returns the second of the recording up to which the text is complete, from the second that was processed. */
   known: (processed: number) => number = (processed) => processed;
-  /** True if the language of each window is detected and named. */
+  /** True if the language of each window is detected and added to its segments. */
   readonly languages: boolean;
   /** The language of the recording's beginning; null until it is known. */
   language: string | null;
   /** Finished segments, if they are collected. */
   readonly finished: Segment[] = [];
-  /** Parts whose text was left out because nobody seems to speak. */
+  /** Parts without text in the result. */
   readonly omitted: Omission[] = [];
   /** Problems of the recording. */
   readonly warnings = new Warnings();
-  /** Other languages that the recording goes on in. */
+  /** Languages of later parts that a warning has named. */
   readonly #otherLanguages = new Set<string>();
-  /** The number of warnings that were reported. */
+  /** The number of warnings that were passed to `onWarning`. */
   #reported = 0;
 
   private constructor(
@@ -150,13 +151,13 @@ export class TranscriptionState {
     this.running = onText ? new RunningText({ tokenizer, decoding, endToken, whole, onText }) : null;
   }
 
-  /** Sets a detected language. Later windows are decoded in it, unless each is detected. */
+  /** Sets a detected language. Later windows are decoded in it, unless the language of each window is detected. */
   setLanguage(language: string | null): void {
     this.language ??= language;
     if (!this.languages) this.settings.language ??= language;
   }
 
-  /** Warns of text in another language, which begins at sample `begin` of the decoded audio. */
+  /** Warns of text in another language, once for each. It begins at sample `begin` of the decoded audio. */
   warnOfLanguage(language: string | null, begin: number): void {
     if (language === null || language === this.language || this.#otherLanguages.has(language)) return;
     this.#otherLanguages.add(language);
@@ -164,14 +165,15 @@ export class TranscriptionState {
     const name = (code: string) =>
       `${(languageNames.get(code) ?? code).replace(/\b[a-z]/g, (letter) => letter.toUpperCase())} (${code})`;
     this.warnings.warn(
-      `The recording begins in ${name(this.language!)} and goes on in ${name(language)} at ${from}; name its language, or set followLanguage to false, where that is wrong.`,
+      `The recording begins in ${name(this.language!)} and continues in ${name(language)} at ${from}; if that is wrong, ` +
+        'set language, or set followLanguage to false.',
       'mended',
     );
   }
 
   /**
-   * Checks the options against each other and against the model, so that no window fails because of them. Opens a
-   * request unless one is given; the caller closes it. Throws OneheadError INVALID_ARGUMENT, NOT_SUPPORTED or BUSY.
+   * Checks the options against each other and the model, so that no window fails because of them. Opens a request if
+   * `request` is absent; the caller closes it. Throws OneheadError INVALID_ARGUMENT, NOT_SUPPORTED or BUSY.
    */
   static async open(
     model: WhisperModel,
@@ -179,7 +181,7 @@ export class TranscriptionState {
     request?: EngineRequest,
   ): Promise<TranscriptionState> {
     const { generation, preprocessor } = model.checkpoint;
-    checkTogether(options, model);
+    checkCombination(options, model);
     if (options.clips) clipRanges(options.clips, preprocessor.sampleRate, preprocessor.hop);
     const tokenizer = await model.checkpoint.tokenizer();
     const timestamps = checkTimestamps(
@@ -187,7 +189,7 @@ export class TranscriptionState {
       generation,
     );
     const settings: WindowSettings = {
-      // If languages are detected for each window or among several, the checkpoint's default language does not count.
+      // If the language of each window is detected, or candidates are given, the checkpoint's default is ignored.
       ...languageAndTask(
         options.languagePerSegment || options.languages
           ? { ...options, language: options.language ?? 'auto' }
@@ -197,7 +199,7 @@ export class TranscriptionState {
       timestamps,
       maxNewTokens: options.maxNewTokens,
       decoding: await resolveDecoding(options, model.checkpoint),
-      among: languagesAmong(options, generation),
+      among: candidateLanguages(options, generation),
       margin: options.audioContext === 'fit' ? options.audioContextMargin : null,
       textOf: (tokens) => tokenizer.decode(tokens),
       tokenizer,
@@ -216,32 +218,32 @@ export class TranscriptionState {
     return job;
   }
 
-  /** Starts the voice detector on the samples of a window, if its result is needed. */
-  listen(samples: Float32Array): Promise<Voice> | undefined {
+  /** Starts voice detection on the samples of a window, if the result is needed. */
+  detectVoice(samples: Float32Array): Promise<Voice> | undefined {
     const { sampleRate } = this.model.checkpoint.preprocessor;
     const { noSpeechThreshold } = this.settings.decoding;
     if (this.options.noSpeechRule !== 'voice' || noSpeechThreshold === null || sampleRate !== 16000) return undefined;
-    const heard = (async () => {
-      // The window goes to the device in the first of these turns, so that detector and encoder work at the same time.
+    const voice = (async () => {
+      // The window is submitted to the device within these turns of the event loop, so that both run concurrently.
       for (let turn = 0; turn < 2; ++turn) await new Promise<void>((resolve) => setImmediate(resolve));
       return listen(samples);
     })();
-    heard.catch(() => {}); // the caller gets the error
-    return heard;
+    voice.catch(() => {}); // the caller receives the error
+    return voice;
   }
 
-  /** Records a part without published text, in seconds of the decoded audio. */
+  /** Adds a part to `omitted`, in seconds of the decoded audio. Successive parts without text are joined. */
   omit(start: number, end: number, reason: Omission['reason'], tokens: readonly number[]): void {
     const text = this.tokenizer.decode(tokens);
     const begin = round(this.builder.toRecording(start, false));
     const last = this.omitted.at(-1);
-    const goesOn = last && text === '' && last.text === '' && last.reason === reason && begin - last.end < 0.1;
-    if (goesOn) last.end = round(this.builder.toRecording(end, true));
+    const continues = last && text === '' && last.text === '' && last.reason === reason && begin - last.end < 0.1;
+    if (continues) last.end = round(this.builder.toRecording(end, true));
     else this.omitted.push({ start: begin, end: round(this.builder.toRecording(end, true)), reason, text });
   }
 
   /**
-   * Removes known inventions from a window's segments where the detector hears nobody. The window begins at `begin`
+   * Removes segments with known hallucinations if the detector finds no speech there. The window begins at `begin`
    * seconds.
    */
   dropInventions(drafts: Draft[], begin: number, voice: Voice | undefined): void {
@@ -249,14 +251,14 @@ export class TranscriptionState {
     const invented = drafts.filter(
       ({ text, start, end }) => isKnownInvention(text) && voice.longest(start - begin - 0.3, end - begin + 0.3) === 0,
     );
-    for (const one of invented) {
-      drafts.splice(drafts.indexOf(one), 1);
-      this.omit(one.start, one.end, 'known invention', one.tokens);
+    for (const draft of invented) {
+      drafts.splice(drafts.indexOf(draft), 1);
+      this.omit(draft.start, draft.end, 'known invention', draft.tokens);
     }
   }
 
-  /** Adds the recording's warnings and reports the new ones. */
-  hear({ warnings, incomplete }: Pick<AudioSource, 'warnings' | 'incomplete'>): void {
+  /** Adds the recording's warnings, and passes new ones to `onWarning`. */
+  addWarnings({ warnings, incomplete }: Pick<AudioSource, 'warnings' | 'incomplete'>): void {
     for (const sentence of warnings) this.warnings.warn(sentence, incomplete ? 'lost' : 'mended');
     const { sentences } = this.warnings;
     const added = sentences.slice(this.#reported);
@@ -264,16 +266,17 @@ export class TranscriptionState {
     for (const sentence of added) this.options.onWarning?.(sentence, this.warnings.incomplete);
   }
 
-  /** Reports the growing text of the window that begins at sample `begin`; undefined if nobody wants it. */
+  /** Returns a function that passes the text of the window at sample `begin` to `onPartial`, if there is one. */
   partial(begin: number): ((tokens: number[]) => void) | undefined {
     const { onPartial } = this.options;
     const { sampleRate } = this.model.checkpoint.preprocessor;
     if (!onPartial) return undefined;
     return (tokens) => {
       const text = this.tokenizer.decode(tokens);
-      // A character may span tokens: an incomplete one waits for the next call.
-      const whole = text.replace(/\ufffd+$/, '');
-      if (whole !== '') onPartial({ start: round(this.builder.toRecording(begin / sampleRate, false)), text: whole });
+      // An incomplete character at the end, whose tokens follow, is left out.
+      const complete = text.replace(/\ufffd+$/, '');
+      if (complete === '') return;
+      onPartial({ start: round(this.builder.toRecording(begin / sampleRate, false)), text: complete });
     };
   }
 }

@@ -1,14 +1,14 @@
-/** Milliseconds that a transcription's stages took. */
+/** Milliseconds of the stages of a transcription. */
 export interface Timings {
   audio: number;
-  /** Waiting for a slot or for rows, since others were served. */
+  /** Waiting for a slot or for rows that other requests use. */
   queue: number;
   features: number;
   encode: number;
   decode: number;
 }
 
-/** Adds up what the stages of all windows take. */
+/** Adds up the times of the stages of all windows. */
 export class StageTimes {
   readonly total: Timings = { audio: 0, queue: 0, features: 0, encode: 0, decode: 0 };
 
@@ -16,7 +16,7 @@ export class StageTimes {
     for (const [stage, milliseconds] of Object.entries(stages)) this.total[stage as keyof Timings] += milliseconds;
   }
 
-  /** Adds the time that `work` takes, from when it is called until it has ended. */
+  /** Runs `work`, and adds its time. */
   async during<T>(stage: keyof Timings, work: () => Promise<T>): Promise<T> {
     const started = performance.now();
     try {

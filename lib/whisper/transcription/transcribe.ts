@@ -1,4 +1,4 @@
-/** A whole recording to segments: what is heard, in which order it is decoded, and when it is given up. */
+/** Transcribes a recording: opens its sources, runs a planner of windows, and collects the segments. */
 import type { AudioSource, Source } from '../../audio/index.js';
 import type { PiecedSource } from '../../audio/pieces.js';
 import { OneheadError } from '../../errors.js';
@@ -19,21 +19,20 @@ import type { Timings } from './timings.js';
 import type { DetectedLanguage, Segment, Transcription } from './types.js';
 
 /**
- * Seconds that are read ahead of the window, to know the loudest sound that features are measured against: the
- * reference knows the whole recording. Ten minutes are 38 MB; a longer recording is measured against what was heard up
- * to ten minutes ahead.
+ * Default of the option `lookAhead`: seconds that are read ahead of a window to find the loudest sound, by which
+ * features are normalized. openai/whisper uses that of the whole recording. Ten minutes take 38 MB.
  */
 const lookAheadSeconds = 600;
-/** Seconds of audio that are decoded while the device works. */
+/** Seconds of audio that are decoded ahead while the device works. */
 const readAheadSeconds = 60;
-/** The same of what comes as it is spoken, or goes to a reader who may stop at any time. */
+/** The same for `stream`, whose input may be live and whose consumer may stop at any time. */
 const readAheadLiveSeconds = 30;
-/** Seconds at the end of speech that may be too short for a window of their own. */
+/** A rest of speech of up to this many seconds may be too short for a window, and counts as processed. */
 const restSeconds = 0.02;
 
 /**
- * One signal for all that can end a call: its own, the time limit, and `disposal` of the model. `end` forgets the timer
- * and the listeners: the model's signal lives on, and AbortSignal.any would gather one more for each call.
+ * Returns a signal that is aborted by the call's own signal, by its time limit, and by `disposal` of the model. `end`
+ * removes the timer and the listeners. AbortSignal.any would keep them as long as the model's signal exists.
  */
 export function limited(
   { signal, timeout }: Pick<TranscribeOptions, 'signal' | 'timeout'>,
@@ -46,14 +45,14 @@ export function limited(
     if (source.aborted) controller.abort(source.reason);
     source.addEventListener('abort', stop);
   }
-  const late = () =>
+  const timeOut = () =>
     controller.abort(
       new OneheadError(
         'TIMED_OUT',
         `The transcription took longer than ${timeout} ms; allow more time or use a smaller model.`,
       ),
     );
-  const timer = typeof timeout === 'number' ? setTimeout(late, Math.min(timeout, 2 ** 31 - 1)) : undefined;
+  const timer = typeof timeout === 'number' ? setTimeout(timeOut, Math.min(timeout, 2 ** 31 - 1)) : undefined;
   const end = () => {
     clearTimeout(timer);
     for (const source of sources) source.removeEventListener('abort', stop);
@@ -61,10 +60,10 @@ export function limited(
   return { signal: controller.signal, end };
 }
 
-const nothingHeard = () =>
+const noSamples = () =>
   new OneheadError('AUDIO_INVALID', 'The audio contains no samples; give a recording with sound in it.');
 
-/** The part of the recording that is decoded. */
+/** Returns the source of the recording's clips, or of the whole recording. */
 function selectClips(
   { model, options: { clips } }: TranscriptionState,
   source: AudioSource,
@@ -73,56 +72,59 @@ function selectClips(
   return clips === undefined ? source : new ClipSource(source, clips, sampleRate, hop);
 }
 
-/** A recording as it was opened: its channels mixed, or each by itself. */
+/** An open recording: a source of mixed channels, or of separate ones if the option `channels` is 'separate'. */
 export type Recording = AudioSource | Source<Float32Array[]>;
 
-/** Outcomes of a recording, which was opened as the options say. */
+/** Yields the outcomes of a recording's windows. */
 function outcomesOf(job: TranscriptionState, source: Recording, live: boolean): AsyncGenerator<Outcome> {
   if (job.options.channels !== 'separate') return outcomes(job, source as AudioSource, live);
-  return channelOutcomes(job, source as Source<Float32Array[]>, (own, channel) => outcomes(own, channel, live));
+  const channelOutcome = (state: TranscriptionState, channel: AudioSource) => outcomes(state, channel, live);
+  return channelOutcomes(job, source as Source<Float32Array[]>, channelOutcome);
 }
 
-/** Outcomes in order. `live`: nothing is waited for that is not needed, since the audio may come as it is spoken. */
+/** Yields outcomes in order. If `live` is true, a window does not wait for audio after it, which may not exist yet. */
 async function* outcomes(job: TranscriptionState, recording: AudioSource, live: boolean): AsyncGenerator<Outcome> {
   const { model, options } = job;
   const source = selectClips(job, recording);
   job.total = source.duration;
   const { sampleRate } = model.checkpoint.preprocessor;
   const inBatches = options.batched ?? model.batched;
-  const wanted = options.vad ?? inBatches;
-  const vad = wanted === true ? {} : wanted || null;
+  const vadOption = options.vad ?? inBatches;
+  const vad = vadOption === true ? {} : vadOption || null;
   const speech = vad ? await SpeechSource.open(source, sampleRate, vad, inBatches) : null;
-  const back = (seconds: number, isEnd: boolean) =>
+  const fromSource = (seconds: number, isEnd: boolean) =>
     source.toRecording?.(seconds, isEnd) ?? seconds + (source.startTime ?? 0);
-  job.builder.toRecording = (seconds, isEnd) => back(speech ? speech.toRecording(seconds, isEnd) : seconds, isEnd);
+  job.builder.toRecording = (seconds, isEnd) =>
+    fromSource(speech ? speech.toRecording(seconds, isEnd) : seconds, isEnd);
   job.known = (processed) => {
     if (!speech) return processed;
-    // If no speech waits to be decoded, everything is known up to where silence was heard.
+    // If all detected speech has been decoded, the text is complete up to the end of the detected silence.
     const last = speech.pieces.at(-1);
-    const waits = last !== undefined && back((last.begin + last.length) / sampleRate, true) > processed + restSeconds;
-    return waits ? processed : Math.max(processed, back(speech.settled / sampleRate, true));
+    const lastEnd = last && fromSource((last.begin + last.length) / sampleRate, true);
+    const isWaiting = lastEnd !== undefined && lastEnd > processed + restSeconds;
+    return isWaiting ? processed : Math.max(processed, fromSource(speech.settled / sampleRate, true));
   };
   const ahead = live ? readAheadLiveSeconds : readAheadSeconds;
   const chunks = readAhead((speech ?? source).chunks(), ahead * sampleRate, ({ length }) => length);
   const samples = new SampleWindow(chunks);
   try {
-    const heard = () => source.heard ?? speech?.heard ?? samples.end;
-    const lasted = () => round(heard() / sampleRate + (source.startTime ?? 0));
+    const readSamples = () => source.position ?? speech?.position ?? samples.end;
+    const duration = () => round(readSamples() / sampleRate + (source.startTime ?? 0));
     const breaks = (speech ?? source).breaks ?? [];
     const windows = inBatches
       ? batched(job, samples, speech, breaks)
       : sequential(job, samples, breaks, options.lookAhead ?? (live ? 0 : lookAheadSeconds));
     for await (const outcome of windows) {
-      job.duration = lasted();
-      job.hear(source);
+      job.duration = duration();
+      job.addWarnings(source);
       yield outcome;
     }
-    job.hear(source);
-    if (heard() === 0) throw nothingHeard();
-    job.duration = lasted();
+    job.addWarnings(source);
+    if (readSamples() === 0) throw noSamples();
+    job.duration = duration();
     if (samples.failure) throw samples.failure;
   } finally {
-    // The source first: a reading that waits for more ends with it.
+    // The source is closed first, which ends reads that wait for more.
     await source.close();
     await chunks.return(undefined).catch(() => {});
     samples.release();
@@ -130,7 +132,7 @@ async function* outcomes(job: TranscriptionState, recording: AudioSource, live: 
   }
 }
 
-/** OpenAI's verbose_json of a recording. */
+/** Transcribes a recording, and returns the result in the form of OpenAI's verbose_json. */
 export async function transcribe(
   job: TranscriptionState,
   source: Recording,
@@ -142,7 +144,7 @@ export async function transcribe(
   return { ...resultOf(job, source), timings: job.times.total };
 }
 
-/** The finished part of a job. */
+/** Returns the finished part of a transcription. */
 export function resultOf(job: TranscriptionState, { tracks = [] }: Recording): Transcription {
   return {
     task: job.settings.task,
@@ -157,7 +159,7 @@ export function resultOf(job: TranscriptionState, { tracks = [] }: Recording): T
   };
 }
 
-/** The language of a recording's beginning. */
+/** Detects the language of a recording's beginning. */
 export async function detectLanguage(job: TranscriptionState, source: AudioSource): Promise<DetectedLanguage> {
   const { model } = job;
   if (!model.checkpoint.generation.multilingual) {
@@ -165,12 +167,12 @@ export async function detectLanguage(job: TranscriptionState, source: AudioSourc
   }
   const samples = new SampleWindow(source.chunks());
   const probabilities = await detectFirst(job, samples, new PeakMeter(model, samples)).finally(() => samples.release());
-  if (!probabilities) throw nothingHeard();
+  if (!probabilities) throw noSamples();
   const [language, probability] = likeliestLanguage(probabilities);
   return { language, probability, probabilities: Object.fromEntries(probabilities) };
 }
 
-/** The segments of a recording as they are ready. */
+/** Yields the segments of a recording as soon as they are finished. */
 export async function* stream(job: TranscriptionState, source: Recording): AsyncGenerator<Segment> {
   for await (const { segments, processed } of outcomesOf(job, source, true)) {
     job.options.onProgress?.({ processed, total: job.total, segments });

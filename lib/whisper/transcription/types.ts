@@ -1,16 +1,15 @@
-/** The public shapes of a transcription: OpenAI's verbose_json. */
-
+/** The public types of a transcription, in the form of OpenAI's verbose_json. */
 import type { AudioTrack } from '../../audio/tracks.js';
 import type { RankedTokens } from '../model/search.js';
 
-/** A word, with the blank before it, and its times in seconds from the start of the audio. */
+/** A word, with the space before it, and its times in seconds from the start of the audio. */
 export interface Word {
   word: string;
   start: number;
   end: number;
   /** Mean probability of its tokens. */
   probability: number;
-  /** The channel that it was said on, counted from 0, where channels were transcribed apart. */
+  /** The channel, from 0, if channels were transcribed separately. */
   channel?: number;
 }
 
@@ -27,65 +26,65 @@ export interface Segment {
   avg_logprob: number;
   compression_ratio: number;
   no_speech_prob: number;
-  /** The segment's language, if it is not the recording's, or was detected for each window or channel. */
+  /** The segment's language, if it differs from the recording's, or is detected for each window or channel. */
   language?: string;
-  /** The channel that it was said on, counted from 0, where channels were transcribed apart. */
+  /** The channel, from 0, if channels were transcribed separately. */
   channel?: number;
-  /** Present if times of words were requested. */
+  /** Present if word times were requested. */
   words?: Word[];
-  /** One for each of `tokens`, if requested; 0 for tokens that were given. */
+  /** If requested, the log-probability of each of `tokens`; 0 for tokens of a prefix. */
   logprobs?: number[];
-  /** The likeliest tokens at each of `tokens`' places, where they were asked for. */
+  /** If requested, the likeliest tokens at the position of each of `tokens`. */
   top_logprobs?: RankedTokens[];
 }
 
-/** A part of the recording of which no text was given out: seconds from the start of the audio. */
+/** A part of the recording whose text was dropped. Times are seconds from the start of the audio. */
 export interface Omission {
   start: number;
   end: number;
-  /**
-   * 'no speech': nobody speaks there, by `noSpeechRule`. 'known invention': what the option `dropInventions` leaves
-   * out.
-   */
+  /** 'no speech' by the option `noSpeechRule`; 'known invention' (a known hallucination) by `dropInventions`. */
   reason: 'no speech' | 'known invention';
-  /** The text that the model wrote there; empty if it was not asked, or wrote nothing. */
+  /** The dropped text; empty if the part was not decoded or has no text. */
   text: string;
-  /** Present if channels were transcribed apart. */
+  /** Present if channels were transcribed separately. */
   channel?: number;
 }
 
 /**
  * The result of `Whisper.transcribe`: the fields of OpenAI's verbose_json, as in openai/whisper. `formats.verbose_json`
- * writes the answer of OpenAI's server: there the language is a name, the text has no leading blank, and `usage` is
+ * writes the response of OpenAI's server: there the language is a name, the text has no leading space, and `usage` is
  * added.
  */
 export interface Transcription {
   task: 'transcribe' | 'translate';
   /** A code, such as 'en': the language of the recording's beginning. */
   language: string;
-  /** The end of the audio in seconds: its length and its start time; with `clips`, the end of what was read. */
+  /** The end of the audio in seconds, start time included; with `clips`, the end of the audio that was read. */
   duration: number;
-  /** The segments' texts as they were decoded, with the blank before the first. */
+  /** The texts of all segments, concatenated, with the leading space of the first. */
   text: string;
   segments: Segment[];
-  /** The audio tracks of a file that has several; the one that was heard is `chosen`. */
+  /** The audio tracks of a file with several; the transcribed one is `chosen`. */
   tracks?: AudioTrack[];
-  /** Parts whose text was left out because nobody seems to speak, with that text; absent if there are none. */
+  /** Parts whose text was dropped because they seem to have no speech; absent if there are none. */
   omitted?: Omission[];
-  /** Sentences on what was wrong with the recording, or was left out; none for most. */
+  /** Problems of the recording, as sentences; empty for most recordings. */
   warnings: string[];
-  /** True when a part of the recording could not be read, so that its words are missing; `warnings` say where. */
+  /** True if a part of the recording could not be read, so that text is missing; `warnings` say where. */
   incomplete: boolean;
 }
 
-/** Reported after each window. Seconds of audio; `total` is null while a stream's length is not known. */
+/** The progress, which is reported after each window. */
 export interface TranscribeProgress {
+  /** The second up to which the audio has been processed. */
   processed: number;
+  /** The length in seconds; null while that of a stream is unknown. */
   total: number | null;
+  /** The segments of this window. */
   segments: Segment[];
 }
 
-/** A part of a recording: seconds from its start. Without `end` it goes on to the recording's end. */
+/** A part of a recording, in seconds from its start. Without `end`, it lasts to the end of the recording. */
 export interface Clip {
   start: number;
   end?: number | null;
@@ -95,7 +94,7 @@ export interface Clip {
 export interface DetectedLanguage {
   language: string;
   probability: number;
-  /** The probability of every language that the model knows, by its code. */
+  /** The probability of each language of the model, by its code. */
   probabilities: Record<string, number>;
 }
 
@@ -104,6 +103,6 @@ export interface PartialText {
   /** Seconds from the start of the audio. */
   start: number;
   text: string;
-  /** Present if channels are transcribed apart. */
+  /** Present if channels are transcribed separately. */
   channel?: number;
 }

@@ -1,6 +1,6 @@
 /**
- * Where the next window begins. The model's last timestamp is often late and then lies within the next word, so the
- * window begins in the pause before that word.
+ * Moves the start of the next window to a pause. The model's last timestamp is often late, within the next word; then
+ * the window begins in the pause before that word.
  */
 import { loudness } from '../decoding/loudness.js';
 import type { WhisperModel } from '../decoding/whisper-model.js';
@@ -9,33 +9,31 @@ import type { Draft } from './segment-builder.js';
 
 /** Seconds before and after the timestamp within which a pause is searched for. */
 const [earlier, later] = [0.5, 0.1];
-/**
- * A frame with a lower probability of loudness is quiet. This many quiet frames in a row are a pause; quiet sounds
- * within words are shorter.
- */
+/** A frame is quiet if its probability of speech (`loudness`) is lower. */
 const quiet = 0.5;
+/** The minimum length of a pause in quiet frames. Quiet sounds within words are shorter. */
 const pauseFrames = 5;
-/** Frames of the pause that the window begins with. */
-const kept = 5;
+/** The number of frames of the pause that are kept at the start of the window. */
+const keptFrames = 5;
 
 /**
- * Returns the frame to begin in instead of `frame`: `frame` itself if it is in a pause, else one in a nearby pause
- * before the word at `frame`, else one after that word, else `frame`. `loud` has the probability that each frame is not
- * a pause.
+ * Returns the frame where the window begins instead of `frame`: `frame` itself if it is in a pause, otherwise a frame
+ * in a nearby pause before the word at `frame`, or else after it. Without a pause it is `frame`. `speech` has the
+ * probability that each frame is not a pause.
  */
-export function beginInPause(loud: ArrayLike<number>, frame: number, framesPerSecond: number): number {
-  /** The end of the pause at `index`; -1 if there is none. */
+export function beginInPause(speech: ArrayLike<number>, frame: number, framesPerSecond: number): number {
+  /** Returns the end of the pause at `index`; -1 if there is none. */
   const pauseEnd = (index: number): number => {
-    if (!(loud[index] < quiet)) return -1;
+    if (!(speech[index] < quiet)) return -1;
     let [from, to] = [index, index];
-    while (from > 0 && loud[from - 1] < quiet) from -= 1;
-    while (to < loud.length && loud[to] < quiet) to += 1;
+    while (from > 0 && speech[from - 1] < quiet) from -= 1;
+    while (to < speech.length && speech[to] < quiet) to += 1;
     return to - from >= pauseFrames ? to : -1;
   };
   if (pauseEnd(frame) >= 0) return frame;
   for (let index = frame - 1; index > 0 && index >= frame - earlier * framesPerSecond; --index) {
     const end = pauseEnd(index);
-    if (end >= 0) return Math.max(1, end - kept);
+    if (end >= 0) return Math.max(1, end - keptFrames);
   }
   for (let index = frame + 1; index <= frame + later * framesPerSecond; ++index) {
     if (pauseEnd(index) >= 0) return index;
@@ -44,8 +42,8 @@ export function beginInPause(loud: ArrayLike<number>, frame: number, framesPerSe
 }
 
 /**
- * Moves `advance` to a pause: frames of features from sample `begin` to the next window. The window's audio ends at
- * sample `limit`.
+ * Moves the start of the next window to a pause. `advance` and the result are frames of features from sample `begin`;
+ * the window's audio ends at sample `limit`.
  */
 export function advanceToPause(
   { checkpoint: { preprocessor, config }, buffers }: WhisperModel,
@@ -67,7 +65,7 @@ export function advanceToPause(
  * Cuts a window's last segment off at `end` seconds, where the next window begins. Returns false if the segment begins
  * later, so that it would be decoded twice.
  */
-export function endBy(last: Pick<Draft, 'start' | 'end' | 'words'> | undefined, end: number): boolean {
+export function cutOff(last: Pick<Draft, 'start' | 'end' | 'words'> | undefined, end: number): boolean {
   if (!last || last.end <= end) return true;
   if (last.start >= end) return false;
   last.end = end;

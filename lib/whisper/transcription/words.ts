@@ -4,17 +4,17 @@ import { splitWords } from '../decoding/split-words.js';
 import type { Segment, Word } from './types.js';
 
 const sentenceEnds = '.。!！?？';
-/** openai/whisper's. */
-export const usualPunctuations = { prepend: '"\'“¿([{-', append: '"\'.。,，!！?？:：”)]}、' };
+/** Punctuation that is joined to the word after it and before it, by default. It is that of openai/whisper. */
+export const defaultPunctuations = { prepend: '"\'“¿([{-', append: '"\'.。,，!！?？:：”)]}、' };
 
-/** A word that is not assigned to a segment yet. */
+/** A word with its tokens, before it is assigned to a segment. */
 export interface TimedWord extends Word {
   tokens: number[];
-  /** Log-probability of each token, where they are kept. */
+  /** The log-probability of each token, if needed. */
   logprobs?: number[];
 }
 
-/** Joins punctuation to the neighbouring words. A mark that was joined stays in the list as an empty word. */
+/** Joins punctuation to the adjacent words, in place. Joined marks remain in the list as empty words. */
 export function mergePunctuations(words: readonly TimedWord[], prepend: string, append: string): void {
   const join = (to: TimedWord, from: TimedWord, before: boolean) => {
     to.word = before ? from.word + to.word : to.word + from.word;
@@ -44,7 +44,7 @@ export interface TimedToken {
   end: number;
 }
 
-/** Joins a window's tokens to words, with times in seconds of the window. */
+/** Joins the tokens of a window to words. */
 export function joinTokens(
   tokens: readonly TimedToken[],
   language: string | null,
@@ -68,14 +68,15 @@ export function joinTokens(
   });
 }
 
-/** Lengths of words in seconds: the median, and the limit of long ones. */
-export interface WordLengths {
+/** Durations of words in seconds. */
+export interface WordDurations {
   median: number;
-  longest: number;
+  /** Longer words are considered too long. */
+  maximum: number;
 }
 
-/** Shortens long words at the ends of sentences, since they contain pauses. */
-export function cutLong(words: readonly TimedWord[]): WordLengths {
+/** Shortens long words at the ends and starts of sentences, which contain pauses, in place. */
+export function shortenLongWords(words: readonly TimedWord[]): WordDurations {
   const durations = words
     .map(({ start, end }) => end - start)
     .filter((duration) => duration !== 0)
@@ -83,14 +84,14 @@ export function cutLong(words: readonly TimedWord[]): WordLengths {
   const middle = durations.length / 2;
   const between = (durations[Math.ceil(middle) - 1] + durations[Math.floor(middle)]) / 2;
   const median = durations.length === 0 ? 0 : Math.min(0.7, between);
-  const longest = 2 * median;
+  const maximum = 2 * median;
   for (let i = 1; i < words.length && durations.length > 0; ++i) {
     const word = words[i];
-    if (word.end - word.start <= longest) continue;
-    if (sentenceEnds.includes(word.word)) word.end = word.start + longest;
-    else if (sentenceEnds.includes(words[i - 1].word)) word.start = word.end - longest;
+    if (word.end - word.start <= maximum) continue;
+    if (sentenceEnds.includes(word.word)) word.end = word.start + maximum;
+    else if (sentenceEnds.includes(words[i - 1].word)) word.start = word.end - maximum;
   }
-  return { median, longest };
+  return { median, maximum };
 }
 
 /** Rounds to hundredths of a second. */
@@ -98,7 +99,7 @@ const rounded = (seconds: number): number => Math.round(seconds * 100) / 100;
 
 type OpenSegment = Pick<Segment, 'start' | 'end' | 'tokens' | 'words'>;
 
-/** Yields each segment with its words, in seconds from the start of the audio. */
+/** Yields each segment with its words, whose times are seconds from the start of the audio. */
 function* distributed(
   segments: readonly OpenSegment[],
   words: readonly TimedWord[],
@@ -108,42 +109,43 @@ function* distributed(
   let index = 0;
   for (const segment of segments) {
     const count = segment.tokens.filter(isText).length;
-    const found: Word[] = [];
-    for (let saved = 0; index < words.length && saved < count; ++index) {
+    const segmentWords: Word[] = [];
+    for (let assigned = 0; index < words.length && assigned < count; ++index) {
       const { word, start, end, probability, tokens } = words[index];
-      if (word !== '') found.push({ word, start: rounded(offset + start), end: rounded(offset + end), probability });
-      saved += tokens.length;
+      const times = { start: rounded(offset + start), end: rounded(offset + end) };
+      if (word !== '') segmentWords.push({ word, ...times, probability });
+      assigned += tokens.length;
     }
-    yield [segment, found];
+    yield [segment, segmentWords];
   }
 }
 
 /**
- * Adds words to the segments, in seconds from the start of the audio; the window begins at `offset`. Segments begin and
- * end with their words, unless a word is much too long. `lastEnd` is the end of speech before the window. Returns the
- * end of speech in it.
+ * Adds words to segments, as openai/whisper does. Times are seconds from the start of the audio; the window begins at
+ * `offset`. Segments begin and end with their words, unless such a word is much too long. `lastEnd` is the end of
+ * speech before the window. Returns the end of speech in the window.
  */
 export function addWords(
   segments: readonly OpenSegment[],
-  { words, median, longest }: { words: readonly TimedWord[] } & WordLengths,
+  { words, median, maximum }: { words: readonly TimedWord[] } & WordDurations,
   isText: (id: number) => boolean,
   offset: number,
   lastEnd: number,
 ): number {
   let last = lastEnd;
-  for (const [segment, found] of distributed(segments, words, isText, offset)) {
-    segment.words = found;
-    if (found.length === 0) continue;
-    const [first, second] = found;
-    const final = found[found.length - 1];
-    const tooLong = first.end - first.start > longest || (second && second.end - first.start > 2 * longest);
+  for (const [segment, segmentWords] of distributed(segments, words, isText, offset)) {
+    segment.words = segmentWords;
+    if (segmentWords.length === 0) continue;
+    const [first, second] = segmentWords;
+    const final = segmentWords[segmentWords.length - 1];
+    const tooLong = first.end - first.start > maximum || (second && second.end - first.start > 2 * maximum);
     if (first.end - last > 4 * median && tooLong) {
-      if (second && second.end - second.start > longest) {
-        first.end = second.start = Math.max(second.end / 2, second.end - longest);
+      if (second && second.end - second.start > maximum) {
+        first.end = second.start = Math.max(second.end / 2, second.end - maximum);
       }
-      first.start = Math.max(0, first.end - longest);
+      first.start = Math.max(0, first.end - maximum);
     }
-    // If the word at the segment's border is too long, the segment's own time is better.
+    // If the first or last word is too long, the time of the segment's timestamp is better.
     if (segment.start < first.end && segment.start - 0.5 > first.start) {
       first.start = Math.max(0, Math.min(first.end - median, segment.start));
     } else segment.start = first.start;
@@ -155,12 +157,12 @@ export function addWords(
   return last;
 }
 
-/** The length of a mark that stands alone, in seconds, if there is room for it. */
+/** The duration of separate punctuation in seconds, if there is room for it. */
 const markSeconds = 0.02;
 
 /**
- * Like `addWords`, for words with known pauses: a segment lasts from its first word to its last, and no word begins
- * before the previous one ends.
+ * Like `addWords`, for words with known pauses: a segment lasts from its first to its last word, and no word begins
+ * before the end of the previous one.
  */
 export function addTimedWords(
   segments: readonly OpenSegment[],
@@ -169,20 +171,20 @@ export function addTimedWords(
   offset: number,
   lastEnd: number,
 ): number {
-  const all = [...distributed(segments, words, isText, offset)];
-  const placed = all.flatMap(([, found]) => found);
+  const assigned = [...distributed(segments, words, isText, offset)];
+  const allWords = assigned.flatMap(([, segmentWords]) => segmentWords);
   let last = lastEnd;
-  placed.forEach((word, i) => {
+  allWords.forEach((word, i) => {
     word.start = Math.max(word.start, last);
-    const least = Math.min(word.start + markSeconds, placed[i + 1]?.start ?? Number.POSITIVE_INFINITY);
-    word.end = Math.max(word.end, rounded(least), word.start);
+    const minimumEnd = Math.min(word.start + markSeconds, allWords[i + 1]?.start ?? Number.POSITIVE_INFINITY);
+    word.end = Math.max(word.end, rounded(minimumEnd), word.start);
     last = word.end;
   });
-  for (const [segment, found] of all) {
-    segment.words = found;
-    if (found.length === 0) continue;
-    segment.start = found[0].start;
-    segment.end = found[found.length - 1].end;
+  for (const [segment, segmentWords] of assigned) {
+    segment.words = segmentWords;
+    if (segmentWords.length === 0) continue;
+    segment.start = segmentWords[0].start;
+    segment.end = segmentWords[segmentWords.length - 1].end;
   }
   return last;
 }
