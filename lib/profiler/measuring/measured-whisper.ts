@@ -159,7 +159,15 @@ export class MeasuredWhisper {
    * MODEL_INVALID; rejects with the signal's reason.
    */
   static async open(checkpoint: Checkpoint, options: MeasuredOptions): Promise<MeasuredWhisper> {
-    const { device: kind, dtype, threads, batch, attention = {}, signal, precision = uniformPrecision(dtype) } = options;
+    const {
+      device: kind,
+      dtype,
+      threads,
+      batch,
+      attention = {},
+      signal,
+      precision = uniformPrecision(dtype),
+    } = options;
     const { generation, config, tokenizer } = checkpoint;
     const suppressed = await suppressionMask(generation, config.vocabulary, ['default'], true, tokenizer);
     const device = new Device(kind, { threads });
