@@ -157,7 +157,7 @@ describe('a .pt that', () => {
     ['has no pickle', zip({ 'm/other': data }), 'it contains no data.pkl'],
     ['has two pickles', zip({ 'a/data.pkl': data, 'b/data.pkl': data }), 'it contains no data.pkl'],
     ['is big-endian', zip({ 'm/data.pkl': data, 'm/byteorder': Buffer.from('big') }), 'not little-endian'],
-    ['holds an empty dict', zip({ 'm/data.pkl': data }), 'holds tensors without the sizes'],
+    ['holds an empty dict', zip({ 'm/data.pkl': data }), 'contains tensors without the sizes'],
     ['is a zip file cut short', zip({ 'm/data.pkl': data }).subarray(0, 60), 'no central directory at its end'],
   ])('%s', async (_, content, message) => {
     expect((await refusal(written(content))).message).toContain(message);
