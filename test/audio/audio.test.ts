@@ -19,7 +19,7 @@ async function read(input: AudioInput, options = {}): Promise<Float32Array> {
   return Float32Array.from(samples);
 }
 
-/** How strong a frequency is in the samples: the amplitude of that sine. */
+/** The amplitude of a frequency in the samples. */
 function amplitude(samples: Float32Array, hertz: number, rate = 16000): number {
   let [real, imaginary] = [0, 0];
   samples.forEach((sample, i) => {
@@ -122,7 +122,7 @@ describe('wav', () => {
     expect(await read(wav(bits, float, { extensible: true }))).toEqual(ramp);
   });
 
-  /** Samples of fewer bits, in the upper bits of `bytes` bytes; numbers with their highest byte first are RIFX. */
+  /** Samples of fewer bits, in the upper bits of `bytes` bytes; big-endian files are RIFX. */
   function packed(bits: number, bytes: number, big: boolean, float = false): Buffer {
     const data = Buffer.alloc(64 * bytes);
     ramp.forEach((sample, i) => {
@@ -165,7 +165,7 @@ describe('wav', () => {
     [24, 3],
     [24, 4],
     [32, 4],
-  ])('of %i bits in %i bytes, whichever byte is first', async (bits, bytes) => {
+  ])('of %i bits in %i bytes, in both byte orders', async (bits, bytes) => {
     for (const big of [false, true]) {
       expect(await read(packed(bits, bytes, big))).toEqual(ramp);
       expect((await openAudio(packed(bits, bytes, big))).duration).toBe(64 / 16_000);
@@ -173,11 +173,11 @@ describe('wav', () => {
     expect(await read(packed(32, 4, true, true))).toEqual(ramp);
   });
 
-  it.each([0, 0xffffffff, 1_000_000])('whose header claims %i bytes gives what is there', async (dataSize) => {
+  it.each([0, 0xffffffff, 1_000_000])('whose header claims %i bytes gives the available samples', async (dataSize) => {
     expect(await read(wav(16, false, { dataSize }))).toEqual(ramp);
   });
 
-  it('is not read past its sound', async () => {
+  it('is not read beyond its audio', async () => {
     expect(await read(Buffer.concat([wav(16, false), Buffer.from('LIST....................')]))).toEqual(ramp);
   });
 });
@@ -200,14 +200,14 @@ describe('the resampler', () => {
     },
   );
 
-  it.each([9000, 12000, 20000])('does not fold %i Hz back', async (hertz) => {
+  it.each([9000, 12000, 20000])('does not alias %i Hz', async (hertz) => {
     const samples = Float32Array.from({ length: 44100 }, (_, i) => Math.sin((2 * Math.PI * hertz * i) / 44100));
     const got = (await read({ samples, sampleRate: 44100 })).subarray(800, 15200);
     expect(Math.max(...got.map(Math.abs))).toBeLessThan(1e-4);
   });
 });
 
-describe('refuses, in one sentence,', () => {
+describe('refuses, with one sentence,', () => {
   const write = (name: string, content: string | Buffer) => {
     writeFileSync(join(scratch, name), content);
     return join(scratch, name);
@@ -249,7 +249,7 @@ describe('refuses, in one sentence,', () => {
     expect(error).toMatchObject({ code, message: expect.stringContaining(message) });
   });
 
-  it('no half a file: what can be decoded is given', async () => {
+  it('no truncated file: the available audio is decoded', async () => {
     for (const format of ['wav', 'flac', 'mp3']) {
       const bytes = readFileSync(`${folder}tone.${format}`);
       const samples = await read(bytes.subarray(0, Math.floor(bytes.length * 0.6)));
@@ -257,7 +257,7 @@ describe('refuses, in one sentence,', () => {
     }
   });
 
-  it('no WAV or SPHERE file that was cut short without a word of it', async () => {
+  it('no truncated WAV or SPHERE file, but adds a warning', async () => {
     const whole = Buffer.from(readFileSync(`${folder}tone.wav`));
     const data = whole.indexOf('data') + 4;
     const second = whole.readUInt32LE(28);
@@ -273,13 +273,13 @@ describe('refuses, in one sentence,', () => {
         incomplete: true,
       });
     }
-    // What writers to a pipe leave, and what is exact enough.
+    // Sizes written by programs that write to a pipe, and sizes within the tolerance.
     for (const size of [0, 0x7ffff000, 0x80000000, 0xffffffff, 3 * second, 3 * second + 2]) {
       expect((await readAll(sized(size))).warnings).toEqual([]);
     }
   });
 
-  it('an aborted reading, with its reason, even while a stream gives nothing', async () => {
+  it('an aborted read, with the reason of the signal, even while a stream stalls', async () => {
     const controller = new AbortController();
     const stalled = new Readable({ read() {} });
     const waiting = openAudio(stalled, { signal: controller.signal });
@@ -289,7 +289,7 @@ describe('refuses, in one sentence,', () => {
   });
 });
 
-it('damaged files give samples or a sentence, never anything else', async () => {
+it('damaged files give samples or an OneheadError', async () => {
   let state = 7;
   const next = (below: number) => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;

@@ -1,4 +1,4 @@
-/** Channels of a recording: chosen ones, and each by itself. */
+/** Selected channels of a recording, and separate channels. */
 import { setTimeout } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { apart, mixed, type ChannelPicker, splitChannels } from '../../lib/audio/channels.js';
@@ -16,7 +16,7 @@ const wav = ({ samples, sampleRate }: ReturnType<typeof chord>) => wavOf(samples
 const heard = (samples: Float32Array) =>
   tones.filter((hertz) => amplitude(samples.subarray(1000, 15000), hertz) > 0.05);
 
-describe('chosen channels', () => {
+describe('selected channels', () => {
   it.each<[OpenOptions['channels'], number[]]>([
     [undefined, tones],
     ['mix', tones],
@@ -48,12 +48,12 @@ describe('chosen channels', () => {
     });
   });
 
-  it('say that a mono recording has one', async () => {
+  it('are refused if a mono recording does not have them', async () => {
     await expect(readAll(`${folder}mono-8k.mp3`, { channels: [1] })).rejects.toThrow('which are channel 0 alone');
   });
 });
 
-/** What each channel gives. */
+/** The samples of each channel. */
 async function separated(input: AudioInput, most = 60 * rate): Promise<Float32Array[]> {
   const channels = await splitChannels(await openChannels(input), most);
   return Promise.all(channels.map(all));
@@ -65,8 +65,8 @@ async function all(source: AudioSource): Promise<Float32Array> {
   return joined(chunks);
 }
 
-describe('channels by themselves', () => {
-  it.each([8000, 16000, 44100])('have what was on each, at %i Hz', async (sampleRate) => {
+describe('separate channels', () => {
+  it.each([8000, 16000, 44100])('contain the tone of each channel, at %i Hz', async (sampleRate) => {
     for (const input of [chord(sampleRate), wav(chord(sampleRate))]) {
       const parts = await separated(input);
       expect(parts.map(heard)).toEqual(tones.map((hertz) => [hertz]));
@@ -74,7 +74,7 @@ describe('channels by themselves', () => {
     }
   });
 
-  it('are what each is as a recording of its own', async () => {
+  it('equal each channel stored as a mono recording', async () => {
     const { samples, sampleRate } = chord(44100);
     const parts = await separated({ samples, sampleRate });
     for (const [channel, part] of parts.entries()) {
@@ -83,7 +83,7 @@ describe('channels by themselves', () => {
     }
   });
 
-  /** A recording of many seconds, and how far it was read. */
+  /** A recording of many seconds, and the number of chunks read from it. */
   function long(seconds: number, channels = 2) {
     const state = { read: 0, closed: false };
     const source = {
@@ -103,7 +103,7 @@ describe('channels by themselves', () => {
     return { source, state };
   }
 
-  it('are read no farther ahead of the slowest than allowed', async () => {
+  it('are read ahead of the slowest only within the limit', async () => {
     const { source, state } = long(600);
     const [fast, slow] = await splitChannels(source, 5 * rate);
     let taken = 0;
@@ -118,14 +118,14 @@ describe('channels by themselves', () => {
     }
     await setTimeout(1);
     expect(taken).toBe(state.read);
-    // Who ends no longer holds up the rest.
+    // A closed channel no longer delays the others.
     await slow.close();
     await reading;
     expect(taken).toBe(600);
     expect(state.closed).toBe(true);
   });
 
-  it('close the recording with the last of them, and pass its errors on to all', async () => {
+  it('close the recording when the last one is closed, and all receive its errors', async () => {
     const { source, state } = long(10, 3);
     const [first, second, third] = await splitChannels(source, 5 * rate);
     await first.close();
@@ -145,37 +145,37 @@ describe('channels by themselves', () => {
     for (const result of results) expect(result).toMatchObject({ status: 'rejected', reason: { message: 'broken' } });
   });
 
-  it('are as many as the recording has', async () => {
+  it('have the number of channels of the recording', async () => {
     expect(await separated(wav(chord(rate, 2)))).toHaveLength(2);
     expect(await separated(`${folder}mono-8k.mp3`)).toHaveLength(1);
   });
 });
 
-describe('a recording whose channels change on its way', () => {
+describe('a recording whose number of channels changes', () => {
   const block = (value: number, count: number) =>
     Array.from({ length: count }, (_, channel) => new Float32Array(10).fill(value + channel));
   const taken = (pick: ChannelPicker, channels: Float32Array[]) =>
     [...pick.push(channels, 0, 10, rate), ...pick.finish()][0];
 
-  it('has silence where one is missing, and says what was not heard', () => {
-    const told: [string, string][] = [];
-    const pick = apart.pick('separate', 'a.ogg', (...warning) => told.push(warning));
+  it('has silence for missing channels, and warns about ignored ones', () => {
+    const warned: [string, string][] = [];
+    const pick = apart.pick('separate', 'a.ogg', (...warning) => warned.push(warning));
     expect(taken(pick, block(1, 2)).map(([value]) => value)).toEqual([1, 2]);
     expect(taken(pick, block(1, 1)).map(([value]) => value)).toEqual([1, 0]);
     expect(taken(pick, block(1, 3)).map(([value]) => value)).toEqual([1, 2]);
-    expect(told).toEqual([
+    expect(warned).toEqual([
       ['a.ogg has fewer channels later on; channels from number 1 on are silent there.', 'mended'],
       ['a.ogg has more channels later on; channels from number 2 on were ignored.', 'lost'],
     ]);
   });
 
-  it('gives those of the chosen that are there', () => {
-    const told: [string, string][] = [];
-    const pick = mixed.pick([1, 2], 'a.ogg', (...warning) => told.push(warning));
+  it('gives the selected channels that exist', () => {
+    const warned: [string, string][] = [];
+    const pick = mixed.pick([1, 2], 'a.ogg', (...warning) => warned.push(warning));
     expect(taken(pick, block(1, 3))[0][0]).toBe(2.5);
     expect(taken(pick, block(1, 2))[0][0]).toBe(2);
-    expect(told).toEqual([]);
+    expect(warned).toEqual([]);
     expect(taken(pick, block(1, 1))[0][0]).toBe(0);
-    expect(told).toEqual([['a.ogg has fewer channels later on; the selected ones end there.', 'lost']]);
+    expect(warned).toEqual([['a.ogg has fewer channels later on; the selected ones end there.', 'lost']]);
   });
 });

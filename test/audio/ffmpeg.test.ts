@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { hasFfmpeg, readAll } from './support.js';
 
-/** Formats that only ffmpeg reads, and how it writes them. */
+/** Formats that only ffmpeg can read, and the arguments that write them. */
 const formats: Record<string, string[]> = {
   ...{ aiff: [], au: [], caf: [], w64: [], voc: [], tta: [], asf: [], ac3: [], avi: ['-c:a', 'mp2'], flv: [] },
   ...{ mpegts: ['-c:a', 'mp2'], rm: [], matroska: ['-c:a', 'ac3'] },
@@ -33,7 +33,7 @@ describe.skipIf(!hasFfmpeg)('what ffmpeg reads', () => {
     return [path, bytes];
   };
 
-  it.each(names)('says nothing of a whole %s recording', async (format) => {
+  it.each(names)('gives no warning for a complete %s recording', async (format) => {
     for (const input of beginnings(format, 1e9)) {
       const { samples, warnings, incomplete } = await readAll(input);
       expect(Math.abs(samples.length / 16000 - 3)).toBeLessThan(0.2);
@@ -41,7 +41,7 @@ describe.skipIf(!hasFfmpeg)('what ffmpeg reads', () => {
     }
   });
 
-  it.each(names)('says that a %s recording was cut short', async (format) => {
+  it.each(names)('warns that a %s recording is truncated', async (format) => {
     const { length } = readFileSync(file(format));
     for (const input of beginnings(format, Math.floor(0.6 * length) | 1)) {
       const { samples, warnings, incomplete } = await readAll(input);
@@ -50,7 +50,7 @@ describe.skipIf(!hasFfmpeg)('what ffmpeg reads', () => {
     }
   });
 
-  it('never takes the first bytes of a recording for silence', async () => {
+  it('never decodes the first bytes of a recording to silence', async () => {
     const read = async (format: string, count: number) => {
       const heard = await readAll(readFileSync(file(format)).subarray(0, count)).catch((error: unknown) => error);
       if (heard instanceof Error) expect(heard, format).toMatchObject({ code: 'AUDIO_INVALID' });
@@ -59,7 +59,7 @@ describe.skipIf(!hasFfmpeg)('what ffmpeg reads', () => {
     for (const count of [40, 100]) await Promise.all(names.map((format) => read(format, count)));
   });
 
-  it('says that a recording without a sample contains no audio', async () => {
+  it('refuses a recording without samples', async () => {
     for (const input of beginnings('au', 32)) {
       await expect(readAll(input)).rejects.toMatchObject({
         code: 'AUDIO_INVALID',

@@ -7,17 +7,17 @@ const speech = readFileSync(new URL('../../models/micro/sample.flac', import.met
 const tone = readFileSync(`${folder}tone.flac`);
 const whole = (await readAll(speech)).samples;
 
-/** Places of the frames. */
+/** Offsets of the frames. */
 function frames(bytes: Uint8Array): number[] {
   const places: number[] = [];
   for (let at = 0; at < bytes.length; ++at) if (flacHeader(bytes, at)) places.push(at);
   return places;
 }
 
-/** Samples that are not those of the undamaged recording. */
+/** Number of samples that differ from the undamaged recording. */
 const different = (samples: Float32Array) => samples.reduce((sum, sample, i) => sum + Number(sample !== whole[i]), 0);
 
-describe('damage in FLAC costs its own frames, and no time:', () => {
+describe('damage in FLAC affects only its frames, and no times:', () => {
   const places = frames(speech);
   const blockSize = flacHeader(speech, places[1])!.blockSize;
 
@@ -33,7 +33,7 @@ describe('damage in FLAC costs its own frames, and no time:', () => {
     }
   });
 
-  it('a hole, cut out or filled with other bytes', async () => {
+  it('a gap: bytes removed or overwritten', async () => {
     const [begin, length] = [Math.floor(speech.length * 0.4), Math.floor(speech.length * 0.05)];
     const other = Buffer.from(speech);
     for (let i = 0; i < length; ++i) other[begin + i] = Math.imul(i, 2654435761) >>> 24;
@@ -46,7 +46,7 @@ describe('damage in FLAC costs its own frames, and no time:', () => {
     }
   });
 
-  it('an end that is missing is told', async () => {
+  it('a missing end gives a warning', async () => {
     const { samples, warnings, incomplete } = await readAll(speech.subarray(0, places[5] + 10));
     expect(samples.length).toBe(5 * blockSize);
     expect(firstDifference(samples, whole.subarray(0, samples.length))).toBe(-1);
@@ -54,7 +54,7 @@ describe('damage in FLAC costs its own frames, and no time:', () => {
     expect(warnings).toEqual([expect.stringMatching(/could not be read from 0:0\d\.\d on.*its end is missing/)]);
   });
 
-  it('junk between frames and behind the last costs nothing', async () => {
+  it('junk between frames and after the last one is skipped', async () => {
     const junk = Buffer.alloc(3000, 0x55);
     const bytes = Buffer.concat([speech.subarray(0, places[3]), junk, speech.subarray(places[3]), junk]);
     const { samples, incomplete } = await readAll(bytes);
@@ -63,14 +63,14 @@ describe('damage in FLAC costs its own frames, and no time:', () => {
   });
 });
 
-it('reads joined FLAC files of other rates and channels one after another', async () => {
+it('reads concatenated FLAC files with other rates and channels', async () => {
   const both = await readAll(Buffer.concat([speech, tone, speech]));
   const [first, second] = [whole, (await readAll(tone)).samples];
   expect(firstDifference(both.samples, joined([first, second, first]))).toBe(-1);
   expect(both.warnings).toEqual([]);
 });
 
-it('finds bytes whose checksum is zero by the places at both ends', () => {
+it('finds byte ranges whose checksum is zero', () => {
   const [begin, end] = frames(speech);
   expect(crc16(speech, begin, end)).toBe(0);
   expect(positionCheck(crc16(speech, 0, begin), begin)).toBe(positionCheck(crc16(speech, 0, end), end));

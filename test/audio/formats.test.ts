@@ -6,7 +6,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { detectFormat, otherMedia } from '../../lib/audio/format.js';
 import { amplitude, firstDifference, folder, hasFfmpeg, ratio, readAll, sine } from './support.js';
 
-// A folder of its own for temporary files, to see that none is left.
+// A separate folder for temporary files, to check that none is left.
 const scratch = mkdtempSync(join(tmpdir(), 'onehead-formats-'));
 const before = process.env.TMPDIR;
 process.env.TMPDIR = scratch;
@@ -48,8 +48,8 @@ describe('decodes without ffmpeg', () => {
   });
 });
 
-it('decodes HE-AAC v2, whose two channels at the whole rate are made of one at half of it', async () => {
-  // Two channels of the tone; what the encoder put before and behind it is told by the MP4 file alone.
+it('decodes HE-AAC v2, which stores one channel at half the rate', async () => {
+  // Two channels of the tone; only the MP4 file states the encoder's padding at both ends.
   for (const [file, most] of [
     ['he-v2.m4a', 0.05],
     ['he-v2.aac', 0.2],
@@ -67,7 +67,7 @@ describe.skipIf(!hasFfmpeg)('decodes with ffmpeg (skipped where it is not instal
     }
   });
 
-  it('sound that takes many blocks without losing any of it', async () => {
+  it('audio of many blocks completely', async () => {
     for (const codec of ['flac', 'alac']) {
       const format = codec === 'flac' ? ['-f', 'flac'] : ['-f', 'ipod', '-movflags', 'frag_keyframe+empty_moov'];
       const lavfi = ['-f', 'lavfi', '-i', 'anoisesrc=d=40:r=16000:a=0.3:seed=3', '-ac', '1', '-sample_fmt'];
@@ -85,7 +85,7 @@ describe.skipIf(!hasFfmpeg)('decodes with ffmpeg (skipped where it is not instal
   });
 });
 
-it('says that ffmpeg is missing, and what was seen', async () => {
+it('reports that ffmpeg is missing, with the detected format', async () => {
   const path = process.env.PATH;
   process.env.PATH = '';
   try {
@@ -102,7 +102,7 @@ it('says that ffmpeg is missing, and what was seen', async () => {
 
 describe('streams', () => {
   const files = ['tone.wav', 'tone.flac', 'tone.mp3', 'tone.ogg', 'tone.opus', 'first.m4a', 'last.m4a', 'tone.webm'];
-  it.each(files)('of %s give the same samples in chunks of any size', async (file) => {
+  it.each(files)('of %s give the same samples for any chunk size', async (file) => {
     const bytes = readFileSync(folder + file);
     const wanted = (await readAll(folder + file)).samples;
     for (const size of [1, 7, 997, 4096, 65_536]) {
@@ -116,7 +116,7 @@ describe('streams', () => {
   });
 });
 
-it('tells the duration where the beginning does', async () => {
+it('gives the duration if the beginning of the file states it', async () => {
   for (const file of ['tone.wav', 'tone.flac', 'mulaw-8k.wav']) {
     expect((await readAll(folder + file)).duration).toBeCloseTo(1.5, 3);
   }
@@ -124,7 +124,7 @@ it('tells the duration where the beginning does', async () => {
 });
 
 describe('the resampler', () => {
-  it.each([8000, 16000, 22050, 44100, 44099, 48000])('from %i Hz keeps every tone of its band', async (rate) => {
+  it.each([8000, 16000, 22050, 44100, 44099, 48000])('from %i Hz keeps tones within the band', async (rate) => {
     for (const hertz of [100, 1000, 3000, rate < 16000 ? 3200 : 6400]) {
       const { samples } = await readAll({ samples: sine(hertz, rate, 2 * rate), sampleRate: rate });
       expect(samples.length).toBe(32000);
@@ -132,20 +132,20 @@ describe('the resampler', () => {
     }
   });
 
-  it.each([44100, 48000, 96000])('from %i Hz removes what is above the band by 80 dB', async (rate) => {
+  it.each([44100, 48000, 96000])('from %i Hz attenuates tones above the band by 80 dB', async (rate) => {
     for (const hertz of [8400, 10_000, 15_000, 21_000]) {
       const { samples } = await readAll({ samples: sine(hertz, rate), sampleRate: rate });
       expect(Math.max(...samples.subarray(2000, 14000).map(Math.abs))).toBeLessThan(1e-4);
     }
   });
 
-  it.each([1, 2, 99, 44_099])('gives round(n * ratio) samples of %i', async (count) => {
+  it.each([1, 2, 99, 44_099])('gives round(n * ratio) samples for %i', async (count) => {
     const { samples } = await readAll({ samples: new Float32Array(count + 3).fill(0.1), sampleRate: 44100 });
     expect(samples.length).toBe(Math.round(((count + 3) * 16000) / 44100));
   });
 });
 
-it('quiet plain samples, some of whose bytes look like headers, are not taken for MP3 or AAC', () => {
+it('quiet PCM samples, some of whose bytes look like headers, are not detected as MP3 or AAC', () => {
   let state = 1;
   const noise = Int16Array.from({ length: 32_768 }, () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;

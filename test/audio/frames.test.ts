@@ -1,4 +1,4 @@
-/** Streams of frames that say their own length (mp3, ADTS): tags, damage, and rates that change on the way. */
+/** Streams of frames with a length field (mp3, ADTS): tags, damage, and changes of the sample rate. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, it, vi } from 'vitest';
 import { adtsHeader, mp3Header } from '../../lib/audio/mpeg.js';
@@ -6,7 +6,7 @@ import { amplitude, firstDifference, folder, hasFfmpeg, heardByFfmpeg, ratio, re
 
 const fixture = (name: string) => readFileSync(folder + name);
 
-/** An ID3v2.4 tag that holds what looks like frames. */
+/** An ID3v2.4 tag whose contents look like frames. */
 function tag(length: number, { footer = false, extended = false } = {}): Buffer {
   const body = Buffer.alloc(length);
   for (let i = extended ? 6 : 0; i + 4 < length; i += 61) body.set([0xff, 0xfb, 0x90, 0x64], i);
@@ -17,7 +17,7 @@ function tag(length: number, { footer = false, extended = false } = {}): Buffer 
   return Buffer.concat([head('ID3'), body, footer ? head('3DI') : Buffer.alloc(0)]);
 }
 
-/** AAC in ADTS of the frames of an MP4 file whose sound is in one piece. */
+/** The AAC frames of an MP4 file with contiguous audio, as ADTS. */
 function adtsOf(mp4: Buffer, rateIndex: number, channels: number): Buffer {
   const [sizes, sound] = [mp4.indexOf('stsz') + 4, mp4.indexOf('mdat') + 4];
   let at = mp4.readUInt32BE(mp4.indexOf('stco') + 12);
@@ -33,7 +33,7 @@ function adtsOf(mp4: Buffer, rateIndex: number, channels: number): Buffer {
   return Buffer.concat(frames);
 }
 
-/** Places of frames, one directly behind the other. */
+/** Offsets of consecutive frames. */
 function places(bytes: Buffer, parse: typeof mp3Header): number[] {
   const found: number[] = [];
   for (let at = bytes.indexOf(0xff); ; ) {
@@ -44,7 +44,7 @@ function places(bytes: Buffer, parse: typeof mp3Header): number[] {
   }
 }
 
-describe('tags in front, of any size,', () => {
+describe('tags at the start, of any size,', () => {
   const tags = [tag(63), tag(100_000, { footer: true }), tag(5000, { extended: true })];
   it.each(['tone.wav', 'tone.flac', 'tone.mp3', 'mono-48k.aac', 'last.m4a', 'tone.ogg', 'tone.webm'])(
     'are passed over before %s',
@@ -63,11 +63,11 @@ describe('tags in front, of any size,', () => {
     },
   );
 
-  it('alone are no audio', async () => {
+  it('are not audio by themselves', async () => {
     await expect(readAll(Buffer.concat(tags))).rejects.toMatchObject({ code: 'AUDIO_INVALID' });
   });
 
-  it('between and behind frames are passed over', async () => {
+  it('between and after frames are skipped', async () => {
     const bytes = fixture('mono-8k.mp3');
     const [middle] = places(bytes, mp3Header).slice(20);
     const ape = Buffer.concat([Buffer.from('APETAGEX'), Buffer.alloc(24)]);
@@ -78,7 +78,7 @@ describe('tags in front, of any size,', () => {
   });
 });
 
-describe('damage costs its own frames', () => {
+describe('damage affects only its frames', () => {
   it.each([
     ['tone.mp3', mp3Header],
     ['mono-48k.aac', adtsHeader],
@@ -91,14 +91,14 @@ describe('damage costs its own frames', () => {
     expect(Math.abs(samples.length - whole.length)).toBeLessThan(1100);
     expect(incomplete).toBe(true);
     expect(warnings[0]).toMatch(/damaged .* at 0:00\.[123]/);
-    // A tone goes on behind the hole.
+    // The tone continues after the gap.
     expect(amplitude(samples.subarray(8000, 16000), 440)).toBeCloseTo(amplitude(whole.subarray(8000, 16000), 440), 1);
     const cut = await readAll(bytes.subarray(0, found[30] + 20));
     expect(cut.incomplete).toBe(true);
   });
 });
 
-it('damage in an MP4 file costs its own frames, and no time', async () => {
+it('damage in an MP4 file affects only its frames, and no times', async () => {
   const bytes = fixture('first.m4a');
   const whole = (await readAll(bytes)).samples;
   const begin = bytes.indexOf('mdat') + 1500;
@@ -113,8 +113,8 @@ it('damage in an MP4 file costs its own frames, and no time', async () => {
   expect(cut.warnings).toEqual([expect.stringMatching(/could not be read from .* its end is missing/)]);
 });
 
-it('counts frames of mp3 that silence stands for as frames', async () => {
-  // A summary that says how many frames follow.
+it('counts mp3 frames that are replaced by silence', async () => {
+  // A summary frame that states the number of frames.
   const first = fixture('tone.mp3');
   const frames = places(first, mp3Header);
   const summary = Buffer.alloc(frames[1] - frames[0]);
@@ -131,12 +131,12 @@ it('counts frames of mp3 that silence stands for as frames', async () => {
   const end = begin + 40 * (frames[21] - begin);
   const { warnings } = await readAll(Buffer.from(whole).fill(0x55, begin, end));
   expect(warnings).toEqual([expect.stringMatching(/damaged in one place .* replaced by silence/)]);
-  // What was taken out is missed, without a word of the end.
+  // The removed frames are reported, and the end is not.
   const hole = await readAll(Buffer.concat([whole.subarray(0, begin), whole.subarray(end)]));
   expect(hole.warnings.at(-1)).toMatch(/stated duration is/);
 });
 
-describe('streams that change on their way', () => {
+describe('streams whose format changes', () => {
   const stereo = adtsOf(fixture('tone.m4a'), 4, 2);
   const mono = fixture('mono-48k.aac');
   const joined: Record<string, [Buffer, number]> = {

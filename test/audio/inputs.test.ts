@@ -1,4 +1,4 @@
-/** Everything that can be given as audio, and what is said of everything else. */
+/** All kinds of audio input, and the errors for everything else. */
 import { createReadStream, openAsBlob, readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
@@ -29,7 +29,7 @@ describe('reads', () => {
     }
   });
 
-  it('a body that is left when enough was read', async () => {
+  it('a body that is not read to its end', async () => {
     let left = 100;
     const body = new ReadableStream<Uint8Array>({
       pull: (control) =>
@@ -114,7 +114,7 @@ describe('limits', () => {
     ...['tone.wav', 'tone.flac', 'tone.mp3', 'tone.ogg', 'tone.opus', 'first.m4a', 'tone.webm', 'mono-48k.aac'],
     ...(hasFfmpeg ? ['mono-8k.aiff'] : []),
   ];
-  it.each(packed)('of time hold for %s, as path, bytes and stream', async (file) => {
+  it.each(packed)('of time apply to %s, as path, bytes and stream', async (file) => {
     for (const input of [folder + file, bytesOf(file), createReadStream(folder + file)]) {
       await expect(readAll(input, { maxDuration: 1 })).rejects.toMatchObject({
         code: 'AUDIO_TOO_LONG',
@@ -124,7 +124,7 @@ describe('limits', () => {
     expect((await readAll(folder + file, { maxDuration: 1.7 })).samples.length).toBeGreaterThan(20_000);
   });
 
-  it.each(packed)('of bytes hold for %s, as path, bytes and stream', async (file) => {
+  it.each(packed)('of bytes apply to %s, as path, bytes and stream', async (file) => {
     const { length } = bytesOf(file);
     const inputs = () => [
       folder + file,
@@ -143,7 +143,7 @@ describe('limits', () => {
     }
   });
 
-  it('count what is decoded, whatever a header says', async () => {
+  it('apply to decoded audio, whatever a header states', async () => {
     const forged = wavOf(seconds(5));
     forged.writeUInt32LE(32_000, 40); // "one second"
     expect((await readAll(forged, { maxDuration: 2 })).samples.length).toBe(16_000);
@@ -156,13 +156,13 @@ describe('limits', () => {
     await expect(readAll(flac, { maxDuration: 1 })).rejects.toMatchObject({ code: 'AUDIO_TOO_LONG' });
   });
 
-  it('hold for samples, and refuse before anything is read what is known to be too long', async () => {
+  it('apply to samples, and refuse audio of known length before reading it', async () => {
     await expect(readAll(seconds(3), { maxDuration: 2 })).rejects.toMatchObject({ code: 'AUDIO_TOO_LONG' });
     await expect(readAll(wavOf(seconds(3)), { maxDuration: 2 })).rejects.toMatchObject({ code: 'AUDIO_TOO_LONG' });
     expect((await readAll(seconds(2), { maxDuration: 2 })).samples.length).toBe(32_000);
   });
 
-  it.each([0, -1, Number.NaN, '60', {}])('of %s are none', async (value) => {
+  it.each([0, -1, Number.NaN, '60', {}])('of %s are refused', async (value) => {
     for (const name of ['maxDuration', 'maxBytes']) {
       const error = await readAll(seconds(1), { [name]: value }).catch((caught: unknown) => caught);
       expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', message: expect.stringContaining(`Expected ${name}`) });

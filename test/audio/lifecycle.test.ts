@@ -7,7 +7,7 @@ import { type AudioInput, openAudio } from '../../lib/audio/index.js';
 import { OneheadError } from '../../lib/errors.js';
 import { folder, hasFfmpeg, readAll } from './support.js';
 
-/** Open files of this process below the fixtures, where the system tells. */
+/** Open files of this process in the fixtures folder, if the system lists them. */
 function openFixtures(): string[] {
   if (process.platform !== 'linux') return [];
   const target = (fd: string) => {
@@ -22,7 +22,7 @@ function openFixtures(): string[] {
     .filter((path) => path.startsWith(folder));
 }
 
-/** Processes that this one started and that are still there. */
+/** Running child processes of this process. */
 function children(): string[] {
   if (process.platform !== 'linux') return [];
   const of = (pid: string) => readFileSync(`/proc/self/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
@@ -62,7 +62,7 @@ describe('nothing stays open', () => {
     await settled();
   });
 
-  it('but the stream that was given, when it is closed while it is waited for', async () => {
+  it('except the given stream, when the audio is closed during a pending read', async () => {
     const stream = new Readable({ read() {} });
     stream.push(readFileSync(`${folder}tone.wav`).subarray(0, 60_000));
     const source = await openAudio(stream);
@@ -71,7 +71,7 @@ describe('nothing stays open', () => {
     const waiting = chunks.next().catch((error: unknown) => error);
     await source.close();
     expect(await waiting).toMatchObject({ code: 'DISPOSED' });
-    // What comes now is its owner's.
+    // Later data belongs to the owner.
     expect(stream.destroyed).toBe(false);
     expect(['readable', 'end', 'close', 'error'].map((event) => stream.listenerCount(event))).toEqual([0, 0, 0, 0]);
     stream.push('more');
@@ -95,11 +95,11 @@ describe('nothing stays open', () => {
   });
 });
 
-describe("a stream is its owner's", () => {
+describe("a stream stays its owner's", () => {
   const tone = readFileSync(`${folder}tone.wav`);
   const padded = Buffer.concat([tone, Buffer.from('the rest')]);
 
-  it('after enough was read of it, or after it was refused', async () => {
+  it('after enough was read, or after it was refused', async () => {
     for (const bytes of [padded, Buffer.alloc(100_000, 'no sound ')]) {
       const chunks = Array.from({ length: Math.ceil(bytes.length / 4096) }, (_, i) =>
         bytes.subarray(4096 * i, 4096 * (i + 1)),
@@ -132,7 +132,7 @@ describe("a stream is its owner's", () => {
     expect(stream.destroyed).toBe(true);
   });
 
-  it('and fails with it', async () => {
+  it('and an error of the stream is passed on', async () => {
     const stream = new Readable({ read() {} });
     stream.push(tone.subarray(0, 8000));
     setTimeout(() => stream.destroy(), 10);
@@ -157,7 +157,7 @@ describe('an abort', () => {
     await settled();
   });
 
-  it('gets its turn while samples in memory are read', async () => {
+  it('takes effect while samples in memory are read', async () => {
     const controller = new AbortController();
     const begin = performance.now();
     setTimeout(() => controller.abort(new Error('enough')), 50);
@@ -200,7 +200,7 @@ describe('refuses', () => {
     throw new Error('lost the line');
   }
 
-  it('random bytes, or takes them for sound, but never fails otherwise, and prints nothing', async () => {
+  it('random bytes, or decodes them, but never fails otherwise, and prints nothing', async () => {
     const printed = (['log', 'warn', 'error'] as const).map((name) => vi.spyOn(console, name));
     let state = 3;
     const next = () => {

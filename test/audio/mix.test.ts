@@ -1,4 +1,4 @@
-/** Several channels as one, sound that begins late, and samples that are no sound. */
+/** Mixing of channels, audio that starts late, and samples out of range. */
 import { readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
@@ -39,7 +39,7 @@ const scaled = (samples: Float32Array, by: number) => samples.map((sample) => sa
 const tone = sine(440, 16_000, 48_000);
 
 describe('channels that cancel each other', () => {
-  it('are heard by the louder one, and that is told', async () => {
+  it('are replaced by the louder one, with a warning', async () => {
     for (const rate of [16_000, 44_100]) {
       const voice = sine(440, rate, 3 * rate);
       const { samples, warnings, incomplete } = await heard([scaled(voice, 0.45), scaled(voice, -0.5)], rate);
@@ -52,7 +52,7 @@ describe('channels that cancel each other', () => {
     }
   });
 
-  it('are told from those that do not', async () => {
+  it('are distinguished from those that do not', async () => {
     const other = sine(700, 16_000, 48_000);
     for (const [channels, level] of [
       [[tone, tone], 1],
@@ -68,8 +68,8 @@ describe('channels that cancel each other', () => {
     expect((await heard([new Float32Array(9000), new Float32Array(9000)])).warnings).toEqual([]);
   });
 
-  it('from a place on, and to a place, without a click', async () => {
-    // Two seconds alike, two against one another, two alike.
+  it('are replaced within a part of a recording, without a click', async () => {
+    // Two seconds in phase, two in opposite phase, two in phase.
     const voice = scaled(sine(440, 16_000, 96_000), 0.5);
     const other = voice.map((sample, i) => (i >= 32_000 && i < 64_000 ? -sample : sample));
     const { samples, warnings } = await heard([voice, other]);
@@ -81,7 +81,7 @@ describe('channels that cancel each other', () => {
     expect(Math.max(...steps)).toBeLessThan(2.2 * 0.5 * 2 * Math.PI * (440 / 16_000));
   });
 
-  it('are judged alike in chunks of any size, and across chunks of a stream', async () => {
+  it('give the same result for any chunk size', async () => {
     const bytes = floatWav([tone, tone.map((sample, i) => (i < 20_000 ? -sample : sample * 0.9))]);
     const wanted = (await readAll(bytes)).samples;
     expect(wanted.length).toBe(48_000);
@@ -93,7 +93,7 @@ describe('channels that cancel each other', () => {
     }
   });
 
-  it('give nothing that is not a number', async () => {
+  it('never give NaN', async () => {
     const broken = tone.map((sample, i) => (i % 1000 === 0 ? Number.NaN : sample));
     const { samples } = await readAll(floatWav([scaled(broken, 0.9), scaled(tone, -1)]));
     expect(samples.every(Number.isFinite)).toBe(true);
@@ -101,7 +101,7 @@ describe('channels that cancel each other', () => {
   });
 });
 
-describe('sound that begins late in its container', () => {
+describe('audio that starts late in its container', () => {
   it.each(['late.m4a', 'late.webm'])('%s', async (file) => {
     for (const input of [folder + file, readFileSync(folder + file), Readable.from([readFileSync(folder + file)])]) {
       const source = await openAudio(input);
@@ -125,7 +125,7 @@ describe('sound that begins late in its container', () => {
   );
 });
 
-describe('samples far beyond 1', () => {
+describe('samples far out of range', () => {
   const whole = scaled(tone, 20_000).map(Math.round);
 
   it.each<[string, Float32Array, RegExp]>([
@@ -133,7 +133,7 @@ describe('samples far beyond 1', () => {
     ['24 bits', scaled(tone, 5e6), /divide values of 24 bits by 8388608\.$/],
     ['32 bits', scaled(tone, 1e9), /divide values of 32 bits by 2147483648\.$/],
     ['nothing', scaled(tone, 1e20), /divide them by the largest\.$/],
-  ])('as whole numbers of %s are refused', async (_, samples, message) => {
+  ])('that are integers of %s are refused', async (_, samples, message) => {
     const error = { code: 'INVALID_ARGUMENT', message: expect.stringMatching(message) };
     await expect(readAll(samples)).rejects.toMatchObject(error);
     await expect(readAll({ samples: [tone, samples], sampleRate: 16_000 })).rejects.toMatchObject(error);
@@ -151,7 +151,7 @@ describe('samples far beyond 1', () => {
     await expect(readAll(floatWav([whole.subarray(0, 300)]))).rejects.toMatchObject({ code: 'AUDIO_INVALID' });
   });
 
-  it('are told from sound that is turned up too far, and from single faults of a file', async () => {
+  it('are distinguished from clipping, and from single defects of a file', async () => {
     expect((await readAll(scaled(tone, 3))).samples).toEqual(scaled(tone, 3));
     const faulty = tone.map((sample, i) => (i % 5000 === 7 ? 1e30 : sample));
     const { samples } = await readAll(floatWav([faulty]));

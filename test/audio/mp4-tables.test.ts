@@ -1,4 +1,4 @@
-/** MP4 files whose tables claim more than they hold: a decoder that believes them takes all memory. */
+/** MP4 files whose tables claim too many entries: a decoder that trusts them would exhaust the memory. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { firstDifference, folder, readAll } from './support.js';
@@ -7,7 +7,7 @@ const fixture = (name: string) => readFileSync(folder + name);
 const whole = fixture('first.m4a');
 const most = 0xffffffff;
 
-/** A copy with a number of 32 bits written at a place behind a box's name. */
+/** A copy with a 32-bit number written at an offset after a box's name. */
 function claimed(bytes: Buffer, name: string, offset: number, value: number): Buffer {
   const copy = Buffer.from(bytes);
   const at = copy.indexOf(name);
@@ -20,14 +20,14 @@ async function* pieces(bytes: Buffer) {
   for (let at = 0; at < bytes.length; at += 1000) yield bytes.subarray(at, at + 1000);
 }
 
-describe('a count that is forged', () => {
+describe('a forged count', () => {
   it.each([
     ['stsz', 8],
     ['stco', 4],
     ['stsc', 4],
     ['stts', 4],
     ['elst', 4],
-  ])('in %s is cut to what is there', async (name, offset) => {
+  ])('in %s is limited to the bytes of the file', async (name, offset) => {
     const { samples } = await readAll(whole);
     for (const count of [most, 1 << 28]) {
       const bytes = claimed(whole, name, offset, count);
@@ -47,7 +47,7 @@ describe('a count that is forged', () => {
     });
   });
 
-  it.each([0x000301, 0x000001, 0x000f05])('in a fragment is cut too, with flags %s', async (flags) => {
+  it.each([0x000301, 0x000001, 0x000f05])('in a fragment is limited too, with flags %s', async (flags) => {
     let bytes: Buffer = fixture('two-fragmented.mp4');
     for (let at = bytes.indexOf('trun'); at >= 0; at = bytes.indexOf('trun', at + 4)) {
       bytes = Buffer.from(bytes);
@@ -58,7 +58,7 @@ describe('a count that is forged', () => {
     if (got instanceof Error) expect(got).toMatchObject({ code: 'AUDIO_INVALID' });
   });
 
-  it('is looked for once, however many tables claim the same bytes', async () => {
+  it('is checked once, however many tables claim the same bytes', async () => {
     const claims = Buffer.alloc(1 << 20);
     for (let at = 0; at < claims.length; at += 8) {
       claims.writeUInt32BE(claims.length - at, at);
@@ -71,7 +71,7 @@ describe('a count that is forged', () => {
     expect(error).toMatchObject({ code: 'AUDIO_INVALID', message: expect.stringContaining('overlap') });
   });
 
-  it('of bytes in a frame does not hold the rest of the file', async () => {
+  it('of bytes in a frame does not allocate the rest of the file', async () => {
     const { samples } = await readAll(whole);
     const got = await readAll(claimed(whole, 'stsz', 12 + 4 * 20, 0x7fffffff), { ffmpeg: false });
     expect(got.samples.length).toBeGreaterThan(0.3 * samples.length);
@@ -79,12 +79,12 @@ describe('a count that is forged', () => {
   });
 });
 
-it('tells where a fragmented file cannot be read on', async () => {
+it('reports the time from which a fragmented file cannot be read', async () => {
   const first = fixture('two-fragmented.mp4');
   const last = first.length + 4;
   const bytes = Buffer.concat([first, first.subarray(first.indexOf('moof') - 4)]);
   const { samples } = await readAll(bytes, { track: 0 });
-  // The second fragment's head is lost.
+  // The second fragment's header is lost.
   for (const fill of [0, 0x55]) {
     const got = await readAll(Buffer.from(bytes).fill(fill, last - 4, last + 8), { track: 0, ffmpeg: false });
     expect(got.samples.length).toBeGreaterThan(0);
@@ -94,7 +94,7 @@ it('tells where a fragmented file cannot be read on', async () => {
   }
 });
 
-it('reads on where something that is no box follows the sound', async () => {
+it('reads a file with bytes that are no box after the audio', async () => {
   const { samples } = await readAll(whole);
   const got = await readAll(Buffer.concat([whole, Buffer.from('\0\0\0\x05no box at all')]), { ffmpeg: false });
   expect(firstDifference(got.samples, samples)).toBe(-1);

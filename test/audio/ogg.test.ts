@@ -5,7 +5,7 @@ import { firstDifference, folder, hasFfmpeg, heardByFfmpeg, joined, ratio, readA
 
 const fixture = (name: string) => readFileSync(folder + name);
 
-/** Places of the pages, and of the end. */
+/** Offsets of the pages, and of the end. */
 function pages(bytes: Buffer): number[] {
   const found: number[] = [];
   for (let at = 0; ; ) {
@@ -16,7 +16,9 @@ function pages(bytes: Buffer): number[] {
   }
 }
 
-/** The file again with at most `count` packets of `packetSamples` in each page, which makes small pages of large ones. */
+/**
+ * The file again with at most `count` packets of `packetSamples` in each page, which makes small pages of large ones.
+ */
 function repaged(bytes: Buffer, count: number, packetSamples: number): Buffer {
   const places = pages(bytes);
   const made: Buffer[] = [];
@@ -48,7 +50,7 @@ function repaged(bytes: Buffer, count: number, packetSamples: number): Buffer {
   return Buffer.concat(made);
 }
 
-describe('streams of Ogg that follow one another', () => {
+describe('concatenated Ogg streams', () => {
   it.each([
     ['Vorbis of other channels and rates', ['tone.ogg', 'mono-22k.ogg', 'tone.ogg']],
     ['Opus of one channel and two', ['mono-16k.opus', 'tone.opus', 'mono-16k.opus']],
@@ -71,7 +73,7 @@ describe('damage in Ogg', () => {
   it.each([
     ['tone.opus', 5, 960],
     ['ogg-flac.oga', 1, 1152],
-  ])('costs its own page of %s, and no time', async (file, count, packetSamples) => {
+  ])('affects only its page of %s, and no times', async (file, count, packetSamples) => {
     const bytes = repaged(fixture(file), count, packetSamples);
     const whole = (await readAll(bytes)).samples;
     expect(firstDifference(whole, (await readAll(fixture(file))).samples)).toBe(-1);
@@ -88,7 +90,7 @@ describe('damage in Ogg', () => {
     }
   });
 
-  it('in one packet leaves the others of its page', async () => {
+  it('in one packet does not affect the others of its page', async () => {
     const bytes = fixture('ogg-flac.oga');
     const whole = (await readAll(bytes)).samples;
     const places = pages(bytes);
@@ -100,7 +102,7 @@ describe('damage in Ogg', () => {
     expect(lost).toBeLessThan(5000);
   });
 
-  it('at the end is told', async () => {
+  it('at the end gives a warning', async () => {
     for (const file of ['tone.opus', 'tone.ogg', 'ogg-flac.oga']) {
       const bytes = fixture(file);
       const { incomplete, warnings } = await readAll(bytes.subarray(0, bytes.length - 400)).catch(() => ({

@@ -1,6 +1,6 @@
 /**
- * What an upload must not reach: other files of this computer, addresses, and more of its time and memory than is
- * sensible.
+ * Uploads must not give access to other files of this computer or to network addresses, and must not use too much time
+ * or memory.
  */
 import { spawnSync } from 'node:child_process';
 import { createReadStream, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -21,10 +21,10 @@ const write = (name: string, content: string | Buffer, mode = 0o600) => {
 };
 const ffmpeg = (...args: string[]) => spawnSync('ffmpeg', ['-v', 'error', '-y', ...args], { maxBuffer: 1 << 26 });
 
-// Bytes that no text has, so that none of these is refused for being one.
+// Bytes that do not occur in text, so that none of these is refused as text.
 const binary = '\x01\x02\x03\x04\x05';
 
-/** Texts that name `target`, in every language that ffmpeg follows, by the extension that they usually have. */
+/** Playlists that name `target`, in every format that ffmpeg follows, by their usual extension. */
 const playlists: Record<string, (target: string) => string> = {
   m3u8: (target) =>
     `#EXTM3U\n#${binary}\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n${target}\n#EXT-X-ENDLIST\n`,
@@ -53,7 +53,7 @@ const playlists: Record<string, (target: string) => string> = {
   idx: (target) => `# VobSub index file, v7 (do not modify this line!)\n#${binary}\nid: en, index: 0\n# ${target}\n`,
 };
 
-// The rest of the file's name is the target: the picture formats of ffmpeg take it for a pattern.
+// The rest of the file's name is the target: ffmpeg's image formats read it as a pattern.
 const patterns = ['secret-%d.png', 'secret-*.dpx'];
 
 describe.skipIf(!hasFfmpeg)('a file that names others (skipped where ffmpeg is not installed)', () => {
@@ -61,7 +61,7 @@ describe.skipIf(!hasFfmpeg)('a file that names others (skipped where ffmpeg is n
     for (const format of ['wav', 'mp3', 'mp4', 'ts']) ffmpeg('-i', `${folder}tone.wav`, at(`secret.${format}`));
   });
 
-  it('would be followed by an ffmpeg that nobody holds back, so that this test can fail', () => {
+  it('would be followed by ffmpeg without restrictions, so this test can fail', () => {
     const heard = (name: string, target: string) => {
       const file = write(`control.${name}`, playlists[name](target));
       const options = name === 'ffconcat' ? ['-safe', '0'] : [];
@@ -71,11 +71,11 @@ describe.skipIf(!hasFfmpeg)('a file that names others (skipped where ffmpeg is n
     expect(heard('m3u8', at('secret.ts'))).toBeGreaterThan(100_000);
   });
 
-  it.each(Object.keys(playlists))('%s gives nothing of them, as path, bytes and stream', async (name) => {
+  it.each(Object.keys(playlists))('%s reveals nothing of them, as path, bytes and stream', async (name) => {
     const [plain, other] = name.includes('m3u8') ? ['secret.ts', 'secret.mp3'] : ['secret.wav', 'secret.mp4'];
     for (const target of [at(plain), pathToFileURL(at(other)).href]) {
       const content = Buffer.from(playlists[name](target), 'latin1');
-      // Under its usual extension, and under that of sound.
+      // With its usual extension, and with that of audio.
       const files = [write(`list.${name}`, content), write(`list-${name}.mp3`, content)];
       const inputs = [...files, content, createReadStream(files[0])];
       for (const got of await Promise.all(inputs.map((input) => readAll(input).catch((error: unknown) => error)))) {
@@ -85,13 +85,13 @@ describe.skipIf(!hasFfmpeg)('a file that names others (skipped where ffmpeg is n
     }
   });
 
-  it.each(patterns)('%s is no pattern', async (name) => {
+  it.each(patterns)('%s is not read as a pattern', async (name) => {
     const file = write(name, Buffer.from(`\x89PNG${binary}`, 'latin1'));
     await expect(readAll(file)).rejects.toMatchObject({ code: 'AUDIO_INVALID' });
   });
 
-  it('still lets files be read that are read by going to places in them', async () => {
-    // Codecs that are ffmpeg's alone, in containers whose index is behind the sound.
+  it('still allows files that need seeking', async () => {
+    // Codecs that only ffmpeg decodes, in containers with the index after the audio.
     const made: [string, string[]][] = [
       ['adpcm.mov', ['-c:a', 'adpcm_ima_qt', '-f', 'mov']],
       ['voice.caf', ['-c:a', 'adpcm_ima_qt', '-f', 'caf']],
@@ -110,7 +110,7 @@ describe.skipIf(!hasFfmpeg)('a file that names others (skipped where ffmpeg is n
 });
 
 describe('ffmpeg: false', () => {
-  it('gives nothing to it', async () => {
+  it('never starts it', async () => {
     const [before, marker] = [process.env.PATH, at('called')];
     write('ffmpeg', `#!/bin/sh\ntouch ${marker}\n`, 0o700);
     process.env.PATH = scratch;
@@ -130,7 +130,7 @@ describe('ffmpeg: false', () => {
 });
 
 describe.skipIf(process.platform === 'win32')('the process of ffmpeg', () => {
-  /** What a program in its place makes of it. */
+  /** The result with another program in the place of ffmpeg. */
   async function decodeWith(script: string, limits = ffmpegLimits): Promise<unknown> {
     const before = process.env.PATH;
     write('ffmpeg', `#!/bin/sh\n${script}\n`, 0o700);
@@ -150,13 +150,13 @@ describe.skipIf(process.platform === 'win32')('the process of ffmpeg', () => {
     }
   }
 
-  it('has limits of computing and files, and of memory where the system can', async () => {
+  it('has limits of CPU time and files, and of memory if the system supports it', async () => {
     const error = await decodeWith('echo "$(ulimit -t) $(ulimit -f) $(ulimit -c) $(ulimit -v)" >&2; exit 1');
     const memory = process.platform === 'linux' ? String(ffmpegLimits.memory / 1024) : '.*';
     expect(String(error)).toMatch(new RegExp(`"${ffmpegLimits.computing} 0 0 ${memory}"`));
   });
 
-  it('is ended when it gives nothing, or computes for too long', async () => {
+  it('is ended when it writes nothing, or computes for too long', async () => {
     const limits = { ...ffmpegLimits, stall: 0.2 };
     expect(await decodeWith('cat >/dev/null; while :; do :; done', limits)).toMatchObject({
       code: 'AUDIO_INVALID',
@@ -168,7 +168,7 @@ describe.skipIf(process.platform === 'win32')('the process of ffmpeg', () => {
     });
   });
 
-  it('is not looked for in the working folder', async () => {
+  it('is not searched in the working directory', async () => {
     const before = process.env.PATH;
     process.env.PATH = `:.:${''}`;
     try {

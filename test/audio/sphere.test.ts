@@ -1,4 +1,4 @@
-/** NIST SPHERE: what corpora of speech come in, under names such as .wav. */
+/** NIST SPHERE, a format of speech corpora, often with the extension .wav. */
 import { readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { expect, it } from 'vitest';
@@ -21,7 +21,7 @@ const channels = wav.readUInt16LE(22);
 const fields = { channel_count: channels, sample_rate: rate, sample_n_bytes: 2, sample_byte_format: '01' };
 const count = sound.length / 2 / channels;
 
-it('is heard as the same sound is in a WAV file', async () => {
+it('has the same samples as a WAV file', async () => {
   const wanted = (await readAll(wav)).samples;
   const file = sphere({ ...fields, sample_count: count, sample_coding: 'pcm' }, sound);
   expect((await readAll(file)).samples).toEqual(wanted);
@@ -31,7 +31,7 @@ it('is heard as the same sound is in a WAV file', async () => {
   expect(headDuration(file, null)).toBeCloseTo(count / rate, 6);
 });
 
-it('is heard in telephone samples, with and without its length', async () => {
+it('is decoded from G.711 samples, with and without a stated length', async () => {
   const mulaw = readFileSync(`${folder}mulaw-8k.wav`);
   const wanted = (await readAll(mulaw)).samples;
   const body = mulaw.subarray(mulaw.indexOf('data') + 8);
@@ -39,7 +39,7 @@ it('is heard in telephone samples, with and without its length', async () => {
   expect((await readAll(sphere(phone, body))).samples.subarray(0, wanted.length)).toEqual(wanted);
 });
 
-it('is named where its sound is packed in a way that is not known, or its header is damaged', async () => {
+it('is named in the error if its coding is unknown, or its header is damaged', async () => {
   const packed = sphere({ ...fields, sample_coding: 'pcm,embedded-shorten-v2.00' }, sound);
   for (const file of [packed, sphere({ channel_count: 1 }, sound), packed.subarray(0, 900)]) {
     expect(detectFormat(file.subarray(0, 4096))).toBe(null);

@@ -1,4 +1,4 @@
-/** Files of several audio tracks: which one is heard, and how they are named. */
+/** Files with several audio tracks: which one is decoded, and how they are named. */
 import { spawnSync } from 'node:child_process';
 import { createReadStream, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -24,7 +24,7 @@ function heard(samples: Float32Array): number {
 describe.each(files)('%s', (file) => {
   const inputs = () => [folder + file, readFileSync(folder + file), createReadStream(folder + file)];
 
-  it('is heard by its default track', async () => {
+  it('is read from its default track', async () => {
     for (const input of inputs()) {
       const { samples } = await readAll(input);
       expect([heard(samples), Math.round(samples.length / 1600)]).toEqual([880, 15]);
@@ -41,11 +41,11 @@ describe.each(files)('%s', (file) => {
     ['deu', 880],
     ['ger', 880],
     ['german', 880],
-  ])('is heard by track %s', async (track, hertz) => {
+  ])('is read from track %s', async (track, hertz) => {
     for (const input of inputs()) expect(heard((await readAll(input, { track })).samples)).toBe(hertz);
   });
 
-  it.each([2, 'fr', 'no language'])('has no track %s, and says which there are', async (track) => {
+  it.each([2, 'fr', 'no language'])('has no track %s, and lists the existing ones', async (track) => {
     for (const input of inputs()) {
       await expect(readAll(input, { track })).rejects.toMatchObject({
         code: 'INVALID_ARGUMENT',
@@ -74,12 +74,12 @@ describe.each([-1, 1.5, Number.NaN, '', true, {}])('track %s', (track) => {
   });
 });
 
-it('of a format that has one track only the first can be asked for', async () => {
+it('of a format with one track must be the first', async () => {
   expect((await readAll(`${folder}tone.mp3`, { track: 0 })).samples.length).toBeGreaterThan(20_000);
   await expect(readAll(`${folder}tone.mp3`, { track: 1 })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
 });
 
-it('takes of several the default, then the one with the most channels, then the first, and none without sound', () => {
+it('chooses the default track, then the one with the most channels, then the first, and none that is empty', () => {
   const track = (index: number, values: Partial<AudioTrack & { empty: boolean }>) => ({
     ...{ index, codec: '', language: null, title: null, channels: 2, sampleRate: null, default: true, chosen: false },
     ...values,
@@ -92,7 +92,7 @@ it('takes of several the default, then the one with the most channels, then the 
   expect(choice()).toBeUndefined();
 });
 
-it('understands what ffmpeg tells of tracks', () => {
+it("parses ffmpeg's description of tracks", () => {
   const text = `[info] Input #0, matroska,webm, from 'pipe:0':
 [info]   Stream #0:0: Video: h264 (High), yuv420p(progressive), 1920x1080, 25 fps (default)
 [info]   Stream #0:1(eng): Audio: truehd, 48000 Hz, 5.1(side), s32 (24 bit) (default)
@@ -109,13 +109,13 @@ it('understands what ffmpeg tells of tracks', () => {
   ]);
 });
 
-describe('what ffmpeg tells, in pieces and late', () => {
+describe('the log of ffmpeg, in pieces and late', () => {
   const scratch = mkdtempSync(join(tmpdir(), 'onehead-told-'));
   afterAll(() => {
     vi.unstubAllEnvs();
     rmSync(scratch, { recursive: true });
   });
-  /** A program in ffmpeg's place, and a recording that is given to it. */
+  /** A program in the place of ffmpeg, and a recording that is given to it. */
   function instead(...lines: string[]): Uint8Array {
     writeFileSync(join(scratch, 'ffmpeg'), ['#!/bin/sh', 'cat >/dev/null', ...lines].join('\n'), { mode: 0o755 });
     vi.stubEnv('PATH', `${scratch}:${process.env.PATH}`);
@@ -123,7 +123,7 @@ describe('what ffmpeg tells, in pieces and late', () => {
   }
   const pause = 'sleep 0.1';
 
-  it('names a track that there is not', async () => {
+  it('reports a track that does not exist', async () => {
     const input = instead(
       `printf "[fatal] Stream map '0:a:2' matches no str" >&2; ${pause}`,
       `printf "eams.\\nTo ign" >&2; ${pause}; echo "ore this, add a question mark." >&2; exit 1`,
@@ -131,7 +131,7 @@ describe('what ffmpeg tells, in pieces and late', () => {
     await expect(readAll(input, { track: 2 })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', argument: 'track' });
   });
 
-  it('gives what it said was wrong, whole', async () => {
+  it('contains the complete error message', async () => {
     const input = instead(`printf "[aiff @ 0x55] [error] could not f" >&2; ${pause}; echo "ind it" >&2; exit 1`);
     await expect(readAll(input)).rejects.toMatchObject({
       code: 'AUDIO_INVALID',
@@ -139,7 +139,7 @@ describe('what ffmpeg tells, in pieces and late', () => {
     });
   });
 
-  it('knows the tracks before the first sound', async () => {
+  it('gives the tracks before the first samples', async () => {
     const source = await openAudio(
       instead(
         `cat ${folder}tone.wav; ${pause}; echo "[info]   Stream #0:1(eng): Audio: mp2, 44100 Hz, stereo, s16p" >&2`,
@@ -152,7 +152,7 @@ describe('what ffmpeg tells, in pieces and late', () => {
   });
 });
 
-it('finds the tracks of a file with much before its first sound', async () => {
+it('finds the tracks of a file with much data before its audio', async () => {
   const whole = readFileSync(`${folder}two.webm`);
   const cluster = whole.indexOf(Buffer.from([0x1f, 0x43, 0xb6, 0x75]));
   const nothing = Buffer.alloc(5 << 20);

@@ -6,7 +6,7 @@ import { firstDifference, folder, hasFfmpeg, heardByFfmpeg, ratio, readAll } fro
 const tone = readFileSync(`${folder}tone.webm`);
 const whole = (await readAll(tone)).samples;
 
-/** Places of SimpleBlocks of track 1. */
+/** Offsets of SimpleBlocks of track 1. */
 function blocks(bytes: Buffer): number[] {
   const found: number[] = [];
   for (let at = bytes.indexOf(Buffer.from([0x1f, 0x43, 0xb6, 0x75])); at < bytes.length; ++at) {
@@ -20,7 +20,7 @@ function blocks(bytes: Buffer): number[] {
   return found;
 }
 
-describe('damage in WebM costs its own blocks, and no time:', () => {
+describe('damage in WebM affects only its blocks, and no times:', () => {
   const places = blocks(tone);
   const [begin, end] = [places[20], places[25]];
   const inside = begin + 40;
@@ -40,13 +40,13 @@ describe('damage in WebM costs its own blocks, and no time:', () => {
     expect(warnings).toEqual([expect.stringMatching(/damaged .* at 0:00\.[345]/)]);
   });
 
-  it('an end that is missing is told', async () => {
+  it('a missing end gives a warning', async () => {
     const { samples, incomplete } = await readAll(tone.subarray(0, places[30] + 20));
     expect(samples.length).toBeGreaterThan(0.5 * 16000);
     expect(incomplete).toBe(true);
   });
 
-  it('in chunks of any size', async () => {
+  it('with any chunk size', async () => {
     const wanted = (await readAll(damaged[3][1])).samples;
     async function* pieces() {
       for (let at = 0; at < tone.length; at += 331) yield damaged[3][1].subarray(at, at + 331);
@@ -70,7 +70,7 @@ describe.skipIf(!hasFfmpeg)('made with ffmpeg (skipped where it is not installed
     ['ALAC', 'matroska', 'alac'],
     ['samples', 'matroska', 'pcm_s24le'],
     ['AC-3', 'matroska', 'ac3'],
-  ])('%s in %s is what ffmpeg hears', async (_, format, codec) => {
+  ])('%s in %s equals the output of ffmpeg', async (_, format, codec) => {
     const bytes = made(format, '-c:a', codec);
     const [{ samples, warnings }, heard] = [await readAll(bytes), heardByFfmpeg(bytes)];
     expect(warnings).toEqual([]);
@@ -79,7 +79,7 @@ describe.skipIf(!hasFfmpeg)('made with ffmpeg (skipped where it is not installed
     expect(ratio(samples.subarray(0, length), heard.subarray(0, length))).toBeGreaterThan(10);
   });
 
-  it('a lost head of a cluster costs no time', async () => {
+  it('a lost cluster header changes no times', async () => {
     const bytes = made('webm', '-c:a', 'libopus', '-cluster_time_limit', '500');
     const wanted = (await readAll(bytes)).samples;
     const head = Buffer.from([0x1f, 0x43, 0xb6, 0x75]);

@@ -1,4 +1,4 @@
-/** The scheduler on a simulated clock: who is served, when, and what becomes of those who give up. */
+/** The scheduler with a simulated clock: order, timing, and cancellation. */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { describe, expect, it } from 'vitest';
 import { Engine } from '../../lib/engine/engine.js';
@@ -15,14 +15,14 @@ const idle = (engine: Engine<never, never, never>) => {
 };
 
 describe('the batch', () => {
-  it('costs a lone request nothing that is not its own', async () => {
+  it('gives a single request no additional work', async () => {
     const { runtime, ask } = simulated();
     await ask('a');
     expect(runtime.time).toBe(100 + 10 * 2);
     expect(runtime.log).toEqual(['encode a', 'start a', 'steps 10: a', 'collect a']);
   });
 
-  it('takes in what comes at any step, and lets go of what has ended', async () => {
+  it('accepts searches at any step, and releases those that have ended', async () => {
     const { runtime, ask, engine } = simulated();
     let second: Promise<void> | undefined;
     runtime.onTime = (time) => {
@@ -30,13 +30,13 @@ describe('the batch', () => {
     };
     await ask('a', { search: { steps: 60 } });
     await second;
-    // b came while a was at its 20th step; both were decoded together, b left first.
+    // b arrived while a was at its 20th step; both were decoded together, and b ended first.
     expect(runtime.log).toContain('steps 3: a b');
     expect(runtime.log.indexOf('collect b')).toBeLessThan(runtime.log.indexOf('collect a'));
     expect(idle(engine as never)).toEqual([0, 0, 0, 0]);
   });
 
-  it('encodes windows of one length together, as many as the runtime takes', async () => {
+  it('encodes windows of the same length together, up to the limit of the runtime', async () => {
     const { runtime, ask } = simulated({ windows: 8, rows: 8, encodeBatch: 4 });
     await Promise.all(['a', 'b', 'c', 'd', 'e'].map((name) => ask(name)));
     expect(runtime.log.filter((entry) => entry.startsWith('encode'))).toEqual(['encode a b c d', 'encode e']);
@@ -52,24 +52,24 @@ describe('the batch', () => {
     expect(most).toBe(3);
   });
 
-  it('never encodes a window that has no rows to go to', async () => {
+  it('never encodes a window without free rows for it', async () => {
     const { runtime, ask } = simulated({ windows: 8, rows: 2 });
     await Promise.all(['a', 'b', 'c'].map((name) => ask(name, { search: { steps: 5 } })));
     const third = runtime.log.indexOf('encode c');
     expect(third).toBeGreaterThan(Math.min(runtime.log.indexOf('collect a'), runtime.log.indexOf('collect b')));
   });
 
-  it('has the next steps behind those under way, and the prompt and steps of a window behind its encoding', async () => {
+  it('queues the next steps behind the current ones, and the prompt and steps of a window behind its encoding', async () => {
     const { runtime, ask } = simulated({ windows: 8, rows: 8 });
     const lengths = [30, 3, 50, 17, 4, 20, 41, 8, 12, 33];
     await Promise.all(lengths.map((steps, i) => ask(`w${i}`, { search: { steps } })));
     expect(runtime.gaps).toBe(0);
-    // Who is encoded next is not chosen before the last one is done: whoever comes by then may be more urgent.
+    // The next window is chosen when the last one is done: a more urgent one may have arrived by then.
     expect(runtime.mostEncodes).toBe(1);
     expect(runtime.left).toBe(0);
   });
 
-  it('asks for the next encoding before whoever has a result makes something of it', async () => {
+  it('submits the next encoding before a caller processes a result', async () => {
     const { runtime, engine, pool } = simulated({ windows: 2, rows: 1 });
     const order: string[] = [];
     const encode = runtime.encode.bind(runtime);
@@ -119,7 +119,7 @@ describe('the batch', () => {
     expect(idle(engine as never)).toEqual([0, 0, 0, 0]);
   });
 
-  it('tells what grows, and how long was waited', async () => {
+  it('reports partial results and waiting times', async () => {
     const { pool } = simulated({ windows: 1, rows: 1 });
     const request = pool.request();
     const first = await pool.leastLoaded().encode(request, { name: 'a', positions: 1500 });
@@ -140,8 +140,8 @@ describe('the batch', () => {
   });
 });
 
-describe('giving up', () => {
-  it('frees the rows of a request within a step, and disturbs nobody', async () => {
+describe('cancellation', () => {
+  it('frees the rows of a request within a step, and affects no other request', async () => {
     const { ask, runtime, engine } = simulated();
     const controller = new AbortController();
     const reason = new Error('enough');
@@ -155,7 +155,7 @@ describe('giving up', () => {
     await other;
     expect(used).toBeLessThanOrEqual(2);
     expect(runtime.log.find((entry) => entry.startsWith('release'))).toBe('release a');
-    // The step under way when the signal came, and no more.
+    // Only the step that ran when the signal was aborted.
     expect(runtime.log.filter((entry) => entry.includes(': a')).at(-1)).toBeDefined();
     expect(runtime.left).toBe(0);
     expect(idle(engine as never)).toEqual([0, 0, 0, 0]);
@@ -187,7 +187,7 @@ describe('giving up', () => {
     expect(idle(engine as never)).toEqual([0, 0, 0, 0]);
   });
 
-  it('takes a waiting window out of the queue', async () => {
+  it('removes a waiting window from the queue', async () => {
     const { ask, runtime, engine } = simulated({ windows: 1, rows: 1 });
     const controller = new AbortController();
     const first = ask('a');
@@ -199,7 +199,7 @@ describe('giving up', () => {
     expect(idle(engine as never)).toEqual([0, 0, 0, 0]);
   });
 
-  it('rejects everything with the error of a device that failed, and what comes later too', async () => {
+  it('rejects all requests, and later ones, with the error of a failed device', async () => {
     const { ask, runtime } = simulated();
     const failure = Object.assign(new Error('the cable was pulled'), { code: 'DEVICE_FAILED' });
     runtime.onTime = (time) => {
@@ -213,7 +213,7 @@ describe('giving up', () => {
     await expect(ask('c')).rejects.toBe(failure);
   });
 
-  it('rejects with DISPOSED when the engine is closed, running and waiting', async () => {
+  it('rejects running and waiting requests with DISPOSED when the engine is closed', async () => {
     const { ask, runtime, pool } = simulated({ windows: 1, rows: 1 });
     runtime.onTime = (time) => {
       if (time >= 120) pool.close();
@@ -222,7 +222,7 @@ describe('giving up', () => {
     for (const result of results) expect(result).toMatchObject({ status: 'rejected', reason: { code: 'DISPOSED' } });
   });
 
-  it('refuses more requests than may be open, and says when to come back', async () => {
+  it('refuses requests above the limit, with a time for the next attempt', async () => {
     const { ask, pool } = simulated({ windows: 1, rows: 1 }, 4);
     const open = ['a', 'b', 'c', 'd'].map((name) => ask(name, { count: 4 }));
     expect(() => pool.request()).toThrowError(
@@ -254,7 +254,7 @@ describe('giving up', () => {
 });
 
 describe('several devices', () => {
-  it('share the windows: the least loaded takes the next', async () => {
+  it('share the windows: the least loaded one gets the next', async () => {
     const runtimes = [new SimulatedRuntime(), new SimulatedRuntime()];
     const engines = runtimes.map((runtime) => new Engine(runtime, { now: runtime.now }));
     const pool = new Pool(engines, { maximumRequests: 100 });
@@ -273,7 +273,7 @@ describe('several devices', () => {
   });
 });
 
-describe('what an engine tells of itself', () => {
+describe('figures of an engine', () => {
   it('adds up', async () => {
     const { ask, engine, runtime } = simulated();
     const seen: EngineEvent[] = [];
@@ -283,7 +283,7 @@ describe('what an engine tells of itself', () => {
     unsubscribe('onehead.engine', listen);
     const { windows, searches, steps, rowSteps, audioPositions, time } = engine.figures();
     expect({ windows, searches, audioPositions }).toEqual({ windows: 2, searches: 2, audioPositions: 3000 });
-    // A row that has ended is in the steps that were under way when that was seen.
+    // A row that has ended is still part of the steps that were submitted by then.
     expect(rowSteps).toBeGreaterThanOrEqual(30);
     expect(rowSteps).toBeLessThanOrEqual(32);
     expect(time.encode + time.decode + time.host).toBeCloseTo(runtime.time);

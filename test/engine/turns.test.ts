@@ -1,10 +1,10 @@
-/** The scheduler on a simulated clock: whose turn it is. */
+/** The scheduler with a simulated clock: sharing of the device between requests. */
 import { describe, expect, it } from 'vitest';
 import { ageing } from '../../lib/engine/waiting.js';
 import { simulated } from './simulated-pool.js';
 
 describe('turns', () => {
-  it('do not let a long recording keep a short one waiting', async () => {
+  it('do not let a long recording delay a short one', async () => {
     const { ask, done } = simulated({ windows: 1, rows: 1 });
     const long = ask('long', { count: 50 });
     const short = ask('short');
@@ -13,7 +13,7 @@ describe('turns', () => {
     expect(done.short).toBeLessThanOrEqual(2 * 120);
   });
 
-  it('share the device evenly among long recordings, whenever they came', async () => {
+  it('share the device evenly among long recordings, whenever they arrived', async () => {
     const { ask, done, runtime } = simulated({ windows: 1, rows: 1 });
     let late: Promise<void> | undefined;
     runtime.onTime = (time) => {
@@ -26,7 +26,7 @@ describe('turns', () => {
     expect(done.c).toBeLessThan(1000 + 10 * 120 * 3.5);
   });
 
-  it('come to the second window of a recording too, however many new ones there are', async () => {
+  it('include the second window of a recording, however many new ones arrive', async () => {
     const { ask, done, runtime } = simulated({ windows: 1, rows: 1 });
     let number = 0;
     const others: Promise<void>[] = [];
@@ -39,13 +39,13 @@ describe('turns', () => {
     await Promise.all(others);
   });
 
-  it('give a long recording what clips leave, rather than an equal share', async () => {
+  it('give a long recording the time that clips leave, rather than an equal share', async () => {
     const { pool, engine, runtime, ask } = simulated({ windows: 1, rows: 1 });
     const times: number[] = [];
     const clips: Promise<void>[] = [];
     let index = 0;
     runtime.onTime = (time) => {
-      // Clips of 120 ms for 80% of the time, by turns alone and in threes, once the recording has been heard for a while.
+      // Clips of 120 ms for 80% of the time, alternately one and three, after the recording has run for a while.
       while (index < 90 && time >= 4000 + 450 * Math.floor(index / 3)) {
         const began = runtime.time;
         clips.push(ask(`clip${index++}`).then(() => void times.push(runtime.time - began)));
@@ -65,13 +65,13 @@ describe('turns', () => {
     request.close();
     await Promise.all(clips);
     times.sort((a, b) => a - b);
-    // Three that come together take 360 ms by themselves, and one window may be under way when they come.
+    // Three that arrive together take 360 ms, and one window may be running when they arrive.
     expect(times[Math.floor(0.95 * times.length)]).toBeLessThanOrEqual(4 * 120 + 120);
-    // It is not forgotten either.
+    // It still gets time.
     expect(windows - reached).toBeGreaterThan(15);
   });
 
-  it('go by class: live before interactive before batch', async () => {
+  it('follow the priority: live before interactive before batch', async () => {
     const { ask, done, runtime } = simulated({ windows: 1, rows: 1 });
     let others: Promise<void>[] = [];
     runtime.onTime = () => {
@@ -87,7 +87,7 @@ describe('turns', () => {
     ).toEqual(['first', 'live', 'interactive', 'batch']);
   });
 
-  it('come to everybody in the end, however many live requests there are', async () => {
+  it('include every request eventually, however many live requests there are', async () => {
     const { ask, done, runtime } = simulated({ windows: 1, rows: 1 });
     let number = 0;
     const live: Promise<void>[] = [];
@@ -100,7 +100,7 @@ describe('turns', () => {
     await Promise.all(live);
   });
 
-  it('go by deadline among equals, and what comes too late is not begun', async () => {
+  it('follow the deadline within a priority, and late requests are not started', async () => {
     const { ask, done, runtime } = simulated({ windows: 1, rows: 1 });
     let others: Promise<PromiseSettledResult<void>[]> | undefined;
     runtime.onTime = () => {
@@ -117,7 +117,7 @@ describe('turns', () => {
     expect(runtime.log).not.toContain('encode hopeless');
   });
 
-  it('never let rows that are being decoded wait longer than the limit and one encoding', async () => {
+  it('never delay decoding rows by more than the limit and one encoding', async () => {
     const { ask, runtime } = simulated({ windows: 64, rows: 64 });
     const first = ask('first', { search: { steps: 100 } });
     await Promise.all([first, ...Array.from({ length: 60 }, (_, i) => ask(`w${i}`, { search: { steps: 20 } }))]);

@@ -1,4 +1,4 @@
-/** What players and readers stumble over: cues without length or text, blanks that nobody wrote, lines that are too long. */
+/** Defects that disturb players and readers: cues without duration or text, added blanks, lines that are too long. */
 import { describe, expect, it } from 'vitest';
 import { columnsOf, unitsOf } from '../../lib/formats/columns.js';
 import { type FormatOptions, formats } from '../../lib/formats/index.js';
@@ -40,7 +40,7 @@ const japanese: readonly Timed[] = [
 ];
 
 describe('blanks', () => {
-  it('stand where the text has them, and nowhere else', () => {
+  it('are where the text has them, and nowhere else', () => {
     const one = transcription(segment('東京に行く。', 0, 1.6, japanese));
     expect(formats.lrc.write(one, { highlightWords: true })).toBe(
       '[00:00.00]<00:00.00>東<00:00.40>京<00:00.80>に<00:01.00>行く。\n',
@@ -51,7 +51,7 @@ describe('blanks', () => {
     }
   });
 
-  it('are kept where lines are joined, and those of empty words too', () => {
+  it('are kept when lines are joined, as are those of empty words', () => {
     const words: Timed[] = [
       [' one', 0, 1],
       [' ', 1, 1.1],
@@ -84,7 +84,7 @@ describe('cues', () => {
     { maxLineWidth: 4, maxLineCount: 1 },
   ];
 
-  it.each(all)('have a length, whatever the words’ times are: %o', (options) => {
+  it.each(all)('have a duration, whatever the words’ times are: %o', (options) => {
     const one = transcription(
       segment(' So it goes on now', 1, 1.5, odd),
       segment(' Yes.', 1.5, 1.5, [[' Yes.', 1.5, 1.5]]),
@@ -124,7 +124,7 @@ describe('cues', () => {
     }
   });
 
-  it('write marks of the text as text, beside their own', () => {
+  it('escape markup in the text', () => {
     const words: Timed[] = [
       [' R&D', 0, 1],
       [' <b>', 1, 2],
@@ -138,12 +138,12 @@ describe('cues', () => {
   });
 });
 
-describe('the length of lines', () => {
+describe('line length', () => {
   const text = ' 昨日、東京で「大きなOpenAI会議」が開かれました。ニュースです。';
   const linesOf = (options: FormatOptions, ...segments: Segment[]) =>
     cues(formats.srt.write(transcription(...segments), options)).flatMap(({ lines }) => lines);
 
-  it('cuts languages without blanks between characters, marks staying with theirs', () => {
+  it('breaks languages without blanks between characters, and keeps marks with their character', () => {
     const lines = linesOf({ maxLineWidth: 10 }, segment(text, 0, 10));
     expect(lines.join('')).toBe(text.trim());
     for (const line of lines) {
@@ -153,14 +153,14 @@ describe('the length of lines', () => {
     expect(lines.length).toBeLessThan(6);
   });
 
-  it('counts wide characters as two columns when asked', () => {
+  it('counts wide characters as two columns on request', () => {
     const lines = linesOf({ maxLineWidth: 12, countWide: true }, segment(text, 0, 10));
     expect(lines.join('')).toBe(text.trim());
     for (const line of lines) expect(columnsOf(line, true)).toBeLessThanOrEqual(12);
     expect(lines.some((line) => columnsOf(line, true) > 10)).toBe(true);
   });
 
-  it('cuts a word of many characters that is longer than a line, at times between', () => {
+  it('breaks a word that is longer than a line, with times in proportion', () => {
     const long = segment('東京都庁舎前広場', 0, 8, [['東京都庁舎前広場', 0, 8]]);
     const found = cues(formats.srt.write(transcription(long), { maxLineWidth: 4, maxLineCount: 1 }));
     expect(found).toEqual([
@@ -169,7 +169,7 @@ describe('the length of lines', () => {
     ]);
   });
 
-  it('leaves a long word of a language with blanks whole', () => {
+  it('does not break a long word of a language with blanks', () => {
     expect(linesOf({ maxLineWidth: 8 }, segment(' an extraordinarily 한국어를 text', 0, 4))).toEqual([
       'an',
       'extraordinarily',
@@ -178,14 +178,14 @@ describe('the length of lines', () => {
     ]);
   });
 
-  it('counts characters as they are seen', () => {
+  it('counts characters as displayed', () => {
     expect(columnsOf('ที่นี่')).toBe(2);
     expect(columnsOf('👩‍👩‍👧 é')).toBe(3);
     expect(columnsOf('한a。ｱ👍', true)).toBe(8);
     expect(unitsOf('  สวัสดี hello  ').map((unit) => unit.trim())).toEqual(['ส', 'วั', 'ส', 'ดี', 'hello']);
   });
 
-  it.each([0, 1.5, Number.NaN, -3])('is no %d', (maxLineWidth) => {
+  it.each([0, 1.5, Number.NaN, -3])('cannot be %d', (maxLineWidth) => {
     expect(() => formats.srt.write(transcription(), { maxLineWidth })).toThrow('Expected maxLineWidth to be');
   });
 });
@@ -197,7 +197,7 @@ describe('speakers', () => {
     segment(' How are you?', 3, 4, undefined, 0),
   );
 
-  it('are named in every format for readers', () => {
+  it('are named in subtitles, text and tables', () => {
     const options = { channelNames: ['Agent', 'A <customer>, new'] };
     expect(formats.text.write(call, options)).toBe(
       'Agent: Hello.\nA <customer>, new: Hi & bye.\nAgent: How are you?\n',
@@ -222,12 +222,12 @@ describe('speakers', () => {
     expect(formats.tsv.write(call, options).split('\n')[1]).toBe('0\t2000\tHello.\tAgent');
   });
 
-  it('are their channels where no name is given, and nobody where it is empty', () => {
+  it('are named by channel without a name, and not at all if the name is empty', () => {
     expect(formats.text.write(call, { channelNames: [''] })).toBe('Hello.\nChannel 1: Hi & bye.\nHow are you?\n');
     expect(formats.vtt.write(call)).toContain('<v Channel 0>Hello.');
   });
 
-  it('never share a cue, and their names count for the length of lines where they are seen', () => {
+  it('never share a cue, and displayed names count towards the line length', () => {
     const options = { channelNames: ['Agent', 'Customer'], maxLineWidth: 14, maxLineCount: 2 };
     const shown = cues(formats.srt.write(call, options)).map(({ lines }) => lines);
     expect(shown).toEqual([
@@ -240,12 +240,12 @@ describe('speakers', () => {
     ]);
   });
 
-  it('stand in JSON with segments and words', () => {
+  it('are in JSON, for segments and words', () => {
     expect(JSON.parse(formats.json.write(call)).segments.map(({ channel }: Segment) => channel)).toEqual([0, 1, 0]);
     expect(JSON.parse(formats.verbose_json.write(call)).segments[1].channel).toBe(1);
   });
 
-  it('have names that are texts', () => {
+  it('have names that are strings', () => {
     expect(() => formats.srt.write(call, { channelNames: [7] as unknown as string[] })).toThrow(
       'Expected channelNames to be a list of strings but received [7].',
     );

@@ -36,7 +36,7 @@ describe('srt', () => {
     );
   });
 
-  it('keeps the arrow for times', () => {
+  it('replaces arrows in the text', () => {
     expect(formats.srt.write(plain(' a --> b'))).toBe('1\n00:00:00,000 --> 00:00:01,000\na -> b\n\n');
   });
 
@@ -46,18 +46,18 @@ describe('srt', () => {
 });
 
 describe('vtt', () => {
-  it('writes hours where there are any', () => {
+  it('writes hours if there are any', () => {
     expect(formats.vtt.write(two)).toBe(
       'WEBVTT\n\n00:00.100 --> 00:01.780\nWe will return.\n\n59:59.999 --> 01:02:05.040\nGrüße, 東京 &amp; &lt;i&gt;.\n\n',
     );
   });
 
-  it('writes what would be times or marks as text', () => {
+  it('escapes times and markup in the text', () => {
     expect(formats.vtt.write(plain(' a --> b'))).toContain('\na --&gt; b\n');
     expect(formats.vtt.write(plain(' &lt; <u>x</u>'))).toContain('\n&amp;lt; &lt;u&gt;x&lt;/u&gt;\n');
   });
 
-  it('is a head alone without segments', () => {
+  it('is only the header without segments', () => {
     expect(formats.vtt.write(none)).toBe('WEBVTT\n\n');
   });
 });
@@ -66,7 +66,7 @@ describe('times', () => {
   const times = (start: number, end: number) =>
     formats.srt.write(transcription(segment(0, start, end, 'x'))).split('\n')[1];
 
-  it('carry what rounds up', () => {
+  it('carry over when rounded up', () => {
     expect(times(59.9996, 3599.9999)).toBe('00:01:00,000 --> 01:00:00,000');
   });
 
@@ -86,7 +86,7 @@ describe('tsv', () => {
     expect(formats.tsv.write(plain(' a\tb'))).toBe('start\tend\ttext\n0\t1000\ta b\n');
   });
 
-  it('is a head alone without segments', () => {
+  it('is only the header without segments', () => {
     expect(formats.tsv.write(none)).toBe('start\tend\ttext\n');
   });
 });
@@ -128,7 +128,7 @@ describe('verbose_json', () => {
   });
 });
 
-it('what was left out since nobody seems to speak stands in the forms that have room for it', () => {
+it('text omitted as non-speech is listed in the formats that can represent it', () => {
   const omitted = [{ start: 4, end: 6.5, reason: 'known invention' as const, text: ' Thank you.' }];
   for (const name of ['json', 'verbose_json'] as const) {
     expect(JSON.parse(formats[name].write({ ...two, omitted })).omitted).toEqual(omitted);
@@ -138,7 +138,7 @@ it('what was left out since nobody seems to speak stands in the forms that have 
 });
 
 describe('warnings', () => {
-  it('stand in JSON where there are any', () => {
+  it('are in JSON if there are any', () => {
     const warned = { ...two, warnings: ['The end is missing.'], incomplete: true };
     for (const name of ['json', 'verbose_json'] as const) {
       expect(JSON.parse(formats[name].write(warned)).warnings).toEqual(['The end is missing.']);

@@ -37,8 +37,8 @@ const withoutWords: Transcription = {
   segments: transcription.segments.map(({ words, ...segment }) => segment),
 };
 
-describe('limits without times of words', () => {
-  it('cut lines at the times that the words’ lengths suggest', () => {
+describe('limits without word times', () => {
+  it('break lines at times estimated from the lengths of words', () => {
     const cues = formats.srt.write(withoutWords, { maxLineWidth: 16, maxLineCount: 1 }).trim().split('\n\n');
     const lines = cues.map((cue) => cue.split('\n').slice(2).join('\n'));
     expect(lines.join(' ')).toBe(transcription.segments.map(({ text }) => text.trim()).join(' '));
@@ -52,7 +52,7 @@ describe('limits without times of words', () => {
 });
 
 describe('lrc', () => {
-  it('has a line for each segment, and times of words on request', () => {
+  it('has a line for each segment, and word times on request', () => {
     const [first, second] = formats.lrc.write(transcription).split('\n');
     expect([first, second]).toEqual([
       '[00:00.50]So it begins, and nobody knows where.',
@@ -87,14 +87,14 @@ describe('ass', () => {
     expect(karaoke).toContain('{\\k20}So{\\k20} it');
     expect(karaoke).toContain('\\N');
   });
-  it('takes braces for text', () => {
+  it('escapes braces', () => {
     const one = { ...withoutWords.segments[0], text: ' {\\b1}bold' };
     expect(formats.ass.write({ ...transcription, segments: [one] })).not.toContain('{');
   });
 });
 
 describe('json', () => {
-  it('holds words where there are any', () => {
+  it('contains words if there are any', () => {
     const { segments } = JSON.parse(formats.json.write(transcription));
     expect(segments[1].words).toEqual(transcription.segments[1].words);
     const verbose = JSON.parse(formats.verbose_json.write(transcription));

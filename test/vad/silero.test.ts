@@ -1,4 +1,4 @@
-/** Silero's detector beside what its own model computes (tools/reference/silero.py). */
+/** Silero's detector compared with the original model (tools/reference/silero.py). */
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { openAudio } from '../../lib/audio/index.js';
@@ -13,7 +13,7 @@ const reference: Record<string, number[]> = JSON.parse(
   readFileSync(new URL('voice/probabilities.json', fixtures), 'utf8'),
 );
 
-/** White noise from integers, as the reference makes it. */
+/** White noise from integers, the same as in the reference. */
 function noise(count: number): Float32Array {
   let state = 1;
   return Float32Array.from({ length: count }, () => {
@@ -69,7 +69,7 @@ describe('probabilities', () => {
     expect(difference(found, reference.noisy)).toBeLessThan(1e-4);
   });
 
-  it('are the same beside other recordings, of whatever length', async () => {
+  it('do not depend on other recordings in the same run', async () => {
     const found = await Promise.all(
       Array.from({ length: 50 }, (_, i) => {
         const name = names[i % names.length];
@@ -82,12 +82,12 @@ describe('probabilities', () => {
     }
   });
 
-  it('of a part of a frame are those of the frame with silence behind', async () => {
+  it('of an incomplete frame equal those of the frame padded with silence', async () => {
     expect(await speechProbabilities(cases.speech.subarray(0, 700))).toHaveLength(2);
     expect(await speechProbabilities(new Float32Array(0))).toHaveLength(0);
   });
 
-  it('come back after samples that are no numbers', async () => {
+  it('recover after samples that are NaN', async () => {
     const detector = openSilero();
     const bad = new Float32Array(sileroFrame).fill(Number.NaN, 0, 100).fill(Number.POSITIVE_INFINITY, 100, 200);
     bad.fill(3e38, 200);
@@ -99,7 +99,7 @@ describe('probabilities', () => {
 });
 
 describe('the addon', () => {
-  it('refuses what it cannot run', async () => {
+  it('refuses invalid arguments', async () => {
     const { VoiceModel } = native();
     const weights = await readSileroWeights();
     const model = new VoiceModel(weights);

@@ -6,7 +6,7 @@ const rate = 16000;
 
 const silence = (seconds: number) => Float32Array.from({ length: seconds * rate }, (_, i) => 1e-4 * Math.sin(i * i));
 
-/** What is left of samples that arrive in chunks. */
+/** The speech in samples that arrive in chunks. */
 async function speechOf(samples: Float32Array, chunk: number, options = {}) {
   const source = {
     duration: null,
@@ -43,7 +43,7 @@ describe('speech', () => {
       const piece = speech.pieces[i];
       expect(Math.abs(piece.begin - begin) / rate).toBeLessThan(0.7);
       expect(Math.abs(piece.begin + piece.length - ends[i]) / rate).toBeLessThan(0.7);
-      // The way back is exact: each piece's samples are the recording's.
+      // The mapping is exact: each piece's samples equal the recording's.
       const place = piece.at + Math.floor(piece.length / 2);
       const back = Math.round(speech.toRecording(place / rate, false) * rate);
       expect(kept.subarray(place, place + 100)).toEqual(samples.subarray(back, back + 100));
@@ -51,7 +51,7 @@ describe('speech', () => {
     expect(kept.length).toBe(speech.pieces.reduce((sum, { length }) => sum + length, 0));
   });
 
-  it('has ends in the piece before and starts in the one behind where two pieces meet', async () => {
+  it('maps ends to the piece before a boundary, and starts to the piece after it', async () => {
     const [first, second] = [await samplesOf('02_seen.flac'), await samplesOf('01_seen.flac')];
     const { speech } = await speechOf(joined([first, silence(5), second]), 4096);
     const [a, b] = speech.pieces;

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { listen, Voice } from '../../lib/vad/voice.js';
 import { samplesOf } from '../audio/support.js';
 
-describe('what is heard in a piece of audio', () => {
-  it('is speech, however quiet', async () => {
+describe('voice in a piece of audio', () => {
+  it('is detected, however quiet', async () => {
     const speech = await samplesOf('02_seen.flac');
     const voice = await listen(speech);
     const faint = await listen(speech.map((sample) => sample * 10 ** (-60 / 20)));
@@ -12,7 +12,7 @@ describe('what is heard in a piece of audio', () => {
     expect(faint.seconds(0.5)).toBeGreaterThan(0.8 * voice.seconds(0.5));
   });
 
-  it('is nothing in silence, noise and tones', async () => {
+  it('is not detected in silence, noise and tones', async () => {
     const rate = 16000;
     const sounds = {
       nothing: () => 0,
@@ -28,7 +28,7 @@ describe('what is heard in a piece of audio', () => {
     expect((await listen(new Float32Array(0))).longest()).toBe(0);
   });
 
-  it('is told of a part of it', () => {
+  it('is measured in a part of it', () => {
     const voice = new Voice(Float32Array.of(0.9, 0.9, 0.1, 0.4, 0.4, 0.4, 0.3));
     expect(voice.longest()).toBeCloseTo(3 * 0.032);
     expect(voice.longest(0, 0.064)).toBeCloseTo(2 * 0.032);
