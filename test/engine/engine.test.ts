@@ -59,7 +59,7 @@ describe('the batch', () => {
     expect(third).toBeGreaterThan(Math.min(runtime.log.indexOf('collect a'), runtime.log.indexOf('collect b')));
   });
 
-  it('queues the next steps behind the current ones, and the prompt and steps of a window behind its encoding', async () => {
+  it("queues the next steps behind the current ones, and a window's prompt and steps behind its encoding", async () => {
     const { runtime, ask } = simulated({ windows: 8, rows: 8 });
     const lengths = [30, 3, 50, 17, 4, 20, 41, 8, 12, 33];
     await Promise.all(lengths.map((steps, i) => ask(`w${i}`, { search: { steps } })));
