@@ -117,7 +117,11 @@ describe('transcribe', () => {
     [['--clips', '3-2'], 1, 'Expected clips[0].end to be at least 0.01 s after its start'],
     [['--beam-size', '99'], 2, 'Expected --beam-size to be a whole number from 1 to 16'],
     [['--suppress-tokens', 'music'], 2, "'default', 'symbols' or 'numerals'"],
-    [['--batch', '2', '--condition-on-previous-text'], 1, 'conditionOnPreviousText is not available if windows are decoded at once'],
+    [
+      ['--batch', '2', '--condition-on-previous-text'],
+      1,
+      'conditionOnPreviousText is not available if windows are decoded at once',
+    ],
     [['--timeout', '0.001'], 1, 'took longer than 1 ms'],
   ])('%j is refused', async (args, status, message) => {
     const result = await transcribe(...args);

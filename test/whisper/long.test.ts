@@ -197,7 +197,7 @@ describe('long recordings', () => {
     const { text } = await batching.transcribe(long, options);
     expect(text.trim().split(' ').length).toBeGreaterThan(30);
     await expect(batching.transcribe(long, { ...english, conditionOnPreviousText: true })).rejects.toThrow(
-      'leave out conditionOnPreviousText, or set batched to false',
+      'leave it out, or set batched to false',
     );
     await expect(whisper.transcribe(long, { ...english, timeout: -1 })).rejects.toThrow('Expected timeout to be');
   });
