@@ -122,6 +122,33 @@ describe('tokens behind the timestamps', () => {
   });
 });
 
+describe('a text that looks like special tokens', () => {
+  it('is plain text, whatever the tokens look like, unless special tokens are wanted', async () => {
+    const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false };
+    const added = [
+      { id: 3266, content: '[PAD]', special: true, ...flags },
+      { id: 3267, content: '</s>', special: true, ...flags },
+      { id: 3268, content: '[laughs]', special: false, ...flags },
+    ];
+    const [plain, spaced] = await Promise.all(
+      [false, true].map(async (add_prefix_space) => {
+        const tokens = { ...stored, added_tokens: [...stored.added_tokens, ...added] };
+        const json = { ...tokens, pre_tokenizer: { type: 'ByteLevel', add_prefix_space, use_regex: true } };
+        return await (await readCheckpoint(changed({ 'tokenizer.json': json }))).tokenizer();
+      }),
+    );
+    const text = ' a [PAD]</s><|endoftext|><|0.02|><|en|>b[laughs]';
+    for (const tokenizer of [plain, spaced]) {
+      const tokens = tokenizer.encode(text);
+      expect(tokens.filter((id) => !tokenizer.isText(id))).toEqual([]);
+      expect(tokens.at(-1)).toBe(3268);
+      expect(tokenizer.decode(tokens)).toBe(text);
+    }
+    const tokens = plain.encode(text, { special: true });
+    expect(tokens.filter((id) => !plain.isText(id))).toEqual([3266, 3267, 2756, 2766, 2758]);
+  });
+});
+
 describe('load refuses', () => {
   it.each<[string, Record<string, unknown>, string]>([
     [

@@ -1,63 +1,27 @@
 /** Encodes and decodes text with a byte-level BPE, as GPT-2's and Whisper's tokenizers are. */
+import { AddedTexts } from './added-texts.js';
 import type { TokenTable } from './token-table.js';
 import type { AddedToken, TokenizerFiles } from './tokenizer-files.js';
 
 /** What both this tokenizer and the library's do. */
 export interface TextCodec {
-  /** The tokens of a text; texts of added tokens in it become these. */
-  encode(text: string): number[];
+  /**
+   * The tokens of a text. Texts of added tokens in it become these, but for the tokens that are left out: they are
+   * encoded as plain characters.
+   */
+  encode(text: string, isLeftOut?: (id: number) => boolean): number[];
   /** The text of tokens, without special ones. */
   decode(ids: readonly number[]): string;
   /** A token's bytes, possibly only a part of a character. */
   bytes(id: number): Uint8Array;
 }
 
-/** How GPT-2 divides text before bytes are joined: contractions, words, numbers and signs with a space before, spaces. */
-const pieces = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
-
-/** Lengths of added texts that begin with the same character, at most: each is looked for at each such character. */
-const mostLengths = 64;
-
-/** Texts that are one token each, wherever they occur. At one place the longest counts. */
-class AddedTexts {
-  readonly #ids: ReadonlyMap<string, number>;
-  /** Lengths in descending order, by the first UTF-16 unit. */
-  readonly #lengths = new Map<number, number[]>();
-
-  constructor(tokens: readonly AddedToken[]) {
-    this.#ids = new Map(tokens.map(({ content, id }) => [content, id]));
-    for (const { content } of tokens) {
-      const lengths = this.#lengths.get(content.charCodeAt(0)) ?? [];
-      if (!lengths.includes(content.length)) lengths.push(content.length);
-      this.#lengths.set(content.charCodeAt(0), lengths);
-    }
-    for (const lengths of this.#lengths.values()) lengths.sort((a, b) => b - a);
-  }
-
-  get isUsual(): boolean {
-    return [...this.#lengths.values()].every(({ length }) => length <= mostLengths);
-  }
-
-  /** Divides a text into added tokens' ids and the texts between them. */
-  split(text: string): (string | number)[] {
-    const parts: (string | number)[] = [];
-    let begin = 0;
-    for (let i = 0; i < text.length; ) {
-      const lengths = this.#lengths.get(text.charCodeAt(i)) ?? [];
-      const length = lengths.find((one) => this.#ids.has(text.substring(i, i + one)));
-      if (length === undefined) {
-        i += 1;
-        continue;
-      }
-      if (i > begin) parts.push(text.slice(begin, i));
-      parts.push(this.#ids.get(text.substring(i, i + length))!);
-      i += length;
-      begin = i;
-    }
-    if (begin < text.length) parts.push(text.slice(begin));
-    return parts;
-  }
-}
+/**
+ * How GPT-2 divides text before bytes are joined: contractions, words, numbers and signs with a space before, spaces.
+ * Its spaces are Unicode's; those of `\s` in JavaScript have U+FEFF and lack U+0085.
+ */
+const pieces =
+  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
 
 /** A queue of pairs to join: the lowest rank first, the leftmost of one rank. */
 class PairQueue {
@@ -128,7 +92,7 @@ export class ByteLevelTokenizer implements TextCodec {
     if (!table) return null;
     const { added_tokens: tokens } = json;
     const added = new AddedTexts(tokens);
-    if (!isUsual(json as unknown as Fields, config) || !added.isUsual || !belong(tokens, table)) return null;
+    if (!isUsual(json as unknown as Fields, config) || !added.isQuick || !belong(tokens, table)) return null;
     const { additional_special_tokens: more } = config;
     const named = new Set(Array.isArray(more) ? more.filter((one) => typeof one === 'string') : []);
     const special = new Set(table.find(named).values());
@@ -137,9 +101,9 @@ export class ByteLevelTokenizer implements TextCodec {
     return new ByteLevelTokenizer(table, added, tokens, special, spaceBefore === true);
   }
 
-  encode(text: string): number[] {
+  encode(text: string, isLeftOut?: (id: number) => boolean): number[] {
     const ids: number[] = [];
-    for (const part of this.#added.split(text)) {
+    for (const part of this.#added.split(text, isLeftOut)) {
       if (typeof part === 'number') {
         ids.push(part);
         continue;
@@ -242,7 +206,7 @@ function belong(tokens: readonly AddedToken[], table: TokenTable): boolean {
   const contents = new Map(tokens.map(({ content, id }) => [content, id]));
   const ids = new Set(tokens.map(({ id }) => id));
   if (contents.size < tokens.length || ids.size < tokens.length) return false;
-  if (tokens.some(({ id, content, lstrip, rstrip }) => id < 0 || content === '' || lstrip || rstrip)) return false;
+  if (tokens.some(({ id, content }) => id < 0 || content === '')) return false;
   const both = tokens.filter(({ id }) => table.has(id));
   if (both.some(({ id, content }) => table.text(id) !== content)) return false;
   return [...table.find(contents.keys())].every(([text, id]) => contents.get(text) === id);

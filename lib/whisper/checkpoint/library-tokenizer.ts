@@ -14,7 +14,11 @@ export async function libraryTokenizer(files: TokenizerFiles): Promise<TextCodec
   const decode = (ids: readonly number[]) =>
     tokenizer.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false });
   return {
-    encode: (text) => tokenizer.encode(text, { add_special_tokens: false }).ids,
+    encode(text, isLeftOut) {
+      // A BPE's pattern divides words after <| anyway. After this split no part contains such a token as a whole.
+      const parts = isLeftOut ? text.split(/(?<=<\|)(?=[\p{L}\p{N}])/u) : [text];
+      return parts.flatMap((part) => tokenizer.encode(part, { add_special_tokens: false }).ids);
+    },
     decode,
     bytes(id) {
       texts ??= new Map(Object.entries(json.model.vocab).map(([text, id]) => [id, text]));

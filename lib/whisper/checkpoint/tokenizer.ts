@@ -94,8 +94,6 @@ export class WhisperTokenizer {
    * <|endoftext|>, is encoded as plain characters unless `special` is true.
    */
   encode(text: string, { special = false } = {}): number[] {
-    // The BPE's pattern divides words after <| anyway. After this split no part holds a whole special token.
-    const parts = special ? [text] : text.split(/(?<=<\|)(?=[\p{L}\p{N}])/u);
-    return parts.flatMap((part) => this.#codec.encode(part));
+    return this.#codec.encode(text, special ? undefined : (id) => !this.isText(id));
   }
 }

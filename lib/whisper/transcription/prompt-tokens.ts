@@ -9,7 +9,7 @@ const searchRange = 4096;
  * Positions at which the tokenizer's pattern always splits, so that the tokens on both sides are those of the full
  * text: before whitespace, and between a letter or digit and punctuation other than an apostrophe.
  */
-const boundaries = /[^\s](?=\s)|[\p{L}\p{N}](?=[^\s\p{L}\p{N}'])/gu;
+const boundaries = /\P{White_Space}(?=\p{White_Space})|[\p{L}\p{N}](?=[^\p{White_Space}\p{L}\p{N}'])/gu;
 
 /** Returns the last index in `text`, not after `index`, at which it can be cut. */
 function cutBefore(text: string, index: number): number {
