@@ -176,7 +176,7 @@ type Fields = Record<string, unknown>;
 const isOff = (value: unknown) => value === undefined || value === null || value === false || value === '';
 const isType = (value: unknown, type: string): value is Fields => (value as Fields | null)?.type === type;
 
-/** Whether each part of tokenizer.json is of the kind that GPT-2's and Whisper's have, with nothing more switched on. */
+/** True if each part of tokenizer.json has the type that GPT-2's and Whisper's have, with no other settings enabled. */
 function isUsual(json: Fields, config: Fields): boolean {
   const { normalizer, pre_tokenizer: before, post_processor: after, decoder: last } = json;
   const model = json.model as Fields;

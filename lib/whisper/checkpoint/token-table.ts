@@ -1,6 +1,6 @@
 /**
- * The tokens and merges of a byte-level BPE, in typed arrays: Whisper's 50,000 tokens take 2 MB, and tens as strings and
- * objects.
+ * The tokens and merges of a byte-level BPE, in typed arrays: Whisper's 50,000 tokens take 2 MB, and tens as strings
+ * and objects.
  */
 import { bytesOf, textOf } from './byte-pairs.js';
 
