@@ -13,8 +13,9 @@ namespace onehead::cpu {
 namespace {
 
 constexpr size_t hugePage = size_t(2) << 20;
-/** From this size on, memory is mapped: it is zero, and returned to the system as soon as it is freed. */
-constexpr size_t largeBytes = size_t(1) << 20;
+/** From this size on, memory is mapped: it is zero, takes nothing until it is written, and is returned to the system as
+ * soon as it is freed. */
+constexpr size_t largeBytes = size_t(1) << 16;
 
 [[noreturn]] void outOfMemory(size_t bytes) {
   throw Error("OUT_OF_MEMORY", "The CPU device could not allocate " + std::to_string(bytes >> 20) +
@@ -23,13 +24,15 @@ constexpr size_t largeBytes = size_t(1) << 20;
 
 }  // namespace
 
-Buffer::Buffer(size_t bytes, std::shared_ptr<MemoryCounter> counter) : bytes_(bytes), counter_(std::move(counter)) {
+Buffer::Buffer(size_t bytes, std::shared_ptr<MemoryCounter> counter, Pages pages)
+    : bytes_(bytes), counter_(std::move(counter)) {
   if (bytes == 0) return;
   if (bytes >= largeBytes) {
     void* mapped = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapped == MAP_FAILED) outOfMemory(bytes);
-    // Huge pages: a decode step reads all weights, and each 4 KiB page would cost a page walk.
-    if (bytes >= hugePage) ::madvise(mapped, bytes, MADV_HUGEPAGE);
+    // Huge pages for what is read as a whole: a decode step reads all weights, and each 4 KiB page would cost a page
+    // walk.
+    if (bytes >= hugePage && pages == Pages::huge) ::madvise(mapped, bytes, MADV_HUGEPAGE);
     data_ = static_cast<std::byte*>(mapped);
   } else {
     const size_t rounded = aligned(bytes);

@@ -1,4 +1,4 @@
-// Host memory of the CPU backend: aligned, zeroed, counted, in huge pages if large.
+// Host memory of the CPU backend: aligned, zeroed, counted.
 #pragma once
 
 #include <cstddef>
@@ -8,12 +8,15 @@
 
 namespace onehead::cpu {
 
+/** The pages of large memory. A huge page takes 2 MiB at the first byte that is written, a small one 4 KiB. */
+enum class Pages { huge, small };
+
 /** Zeroed memory, aligned to a page if large, otherwise to a cache line. */
 class Buffer {
  public:
   Buffer() = default;
   /** Throws Error OUT_OF_MEMORY. */
-  Buffer(size_t bytes, std::shared_ptr<MemoryCounter> counter);
+  Buffer(size_t bytes, std::shared_ptr<MemoryCounter> counter, Pages pages = Pages::huge);
   ~Buffer() { reset(); }
   Buffer(Buffer&& other) noexcept { swap(other); }
   Buffer& operator=(Buffer&& other) noexcept {

@@ -40,7 +40,7 @@ constexpr int64_t pieceElements = int64_t(1) << 17;
 }  // namespace
 
 CpuStorage::CpuStorage(size_t bytes, std::shared_ptr<MemoryCounter> counter)
-    : Storage(bytes), plain_(bytes, counter), counter_(std::move(counter)) {}
+    : Storage(bytes), plain_(bytes, counter, Pages::small), counter_(std::move(counter)) {}
 
 CpuStorage::CpuStorage(Source source, DType dtype, const Shape& shape, const Kernels& kernels,
                        std::shared_ptr<MemoryCounter> counter)
