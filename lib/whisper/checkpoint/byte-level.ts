@@ -118,7 +118,7 @@ export class ByteLevelTokenizer implements TextCodec {
   #join(bytes: Uint8Array, into: number[]): void {
     const { merges, byteIds } = this.#table;
     const count = bytes.length;
-    const tokens = Uint32Array.from(bytes, (byte) => byteIds[byte]);
+    const tokens = Int32Array.from(bytes, (byte) => byteIds[byte]);
     // Neighbours of the tokens that are left. A token that was joined to the one before it has no next one.
     const next = Int32Array.from(bytes, (_, i) => i + 1);
     const previous = Int32Array.from(bytes, (_, i) => i - 1);

@@ -6,11 +6,12 @@ import { bytesOf, textOf } from './byte-pairs.js';
 
 /** Ids are below this, and at most four times as many as there are tokens, so that tables by id stay small. */
 const mostIds = 1 << 22;
-const absent = 0xffff_ffff;
+/** Within 32 signed bits, as hashes are, so that no number of the tables is an object. */
+const absent = -1;
 
-function grown<Table extends Uint8Array | Uint32Array>(table: Table, length: number): Table {
+function grown<Table extends Uint8Array | Int32Array>(table: Table, length: number): Table {
   if (length <= table.length) return table;
-  const larger = new (table.constructor as Uint32ArrayConstructor)(Math.max(length, 2 * table.length));
+  const larger = new (table.constructor as Int32ArrayConstructor)(Math.max(length, 2 * table.length));
   larger.set(table);
   return larger as unknown as Table;
 }
@@ -20,18 +21,18 @@ const slotsFor = (count: number): number => 2 ** Math.ceil(Math.log2(Math.max(16
 
 function hashOfPair(left: number, right: number): number {
   const mixed = Math.imul(left ^ Math.imul(right, 0x85eb_ca6b), 0x9e37_79b1);
-  return mixed ^ (mixed >>> 15);
+  return mixed ^ (mixed >> 15);
 }
 
 /** Which two tokens are joined to which, by rank: pairs of lower ranks are joined first. */
 export class Merges {
-  readonly #slots: Uint32Array;
+  readonly #slots: Int32Array;
   /** [left, right, joined] of each rank. */
-  readonly #triples: Uint32Array;
+  readonly #triples: Int32Array;
 
-  constructor(triples: Uint32Array) {
+  constructor(triples: Int32Array) {
     this.#triples = triples;
-    this.#slots = new Uint32Array(slotsFor(triples.length / 3)).fill(absent);
+    this.#slots = new Int32Array(slotsFor(triples.length / 3)).fill(absent);
     for (let rank = 0; rank < triples.length / 3; ++rank) {
       // If a pair occurs twice, its last rank counts.
       this.#slots[this.#slotOf(triples[3 * rank], triples[3 * rank + 1])] = rank;
@@ -54,8 +55,7 @@ export class Merges {
 
   /** -1 for a pair that is not joined. */
   rankOf(left: number, right: number): number {
-    const rank = this.#slots[this.#slotOf(left, right)];
-    return rank === absent ? -1 : rank;
+    return this.#slots[this.#slotOf(left, right)];
   }
 
   joined(rank: number): number {
@@ -71,13 +71,13 @@ export class Merges {
 export class TokenTable {
   readonly merges: Merges;
   /** The id of each byte's token. */
-  readonly byteIds: Uint32Array;
+  readonly byteIds: Int32Array;
   readonly #bytes: Uint8Array;
   /** Where the bytes of each id begin and end; absent ids begin at `absent`. */
-  readonly #begins: Uint32Array;
-  readonly #ends: Uint32Array;
+  readonly #begins: Int32Array;
+  readonly #ends: Int32Array;
 
-  constructor(bytes: Uint8Array, begins: Uint32Array, ends: Uint32Array, byteIds: Uint32Array, merges: Merges) {
+  constructor(bytes: Uint8Array, begins: Int32Array, ends: Int32Array, byteIds: Int32Array, merges: Merges) {
     this.#bytes = bytes;
     this.#begins = begins;
     this.#ends = ends;
@@ -91,7 +91,7 @@ export class TokenTable {
   }
 
   has(id: number): boolean {
-    return id < this.size && this.#begins[id] !== absent;
+    return (this.#begins[id] ?? absent) !== absent;
   }
 
   /** A view of a token's bytes; empty for an id that there is not. */
@@ -146,21 +146,21 @@ export class TokenTableBuilder {
   #bytes: Uint8Array;
   #used = 0;
   /** By the order in which the tokens came. */
-  #ids: Uint32Array;
-  #ends: Uint32Array;
+  #ids: Int32Array;
+  #ends: Int32Array;
   #count = 0;
   #highest = -1;
-  #slots: Uint32Array;
-  #triples: Uint32Array;
+  #slots: Int32Array;
+  #triples: Int32Array;
   #merged = 0;
 
   /** `count`: about as many tokens as will come. */
   constructor(count = 1024) {
     this.#bytes = new Uint8Array(8 * count);
-    this.#ids = new Uint32Array(count);
-    this.#ends = new Uint32Array(count);
-    this.#triples = new Uint32Array(3 * count);
-    this.#slots = new Uint32Array(slotsFor(count)).fill(absent);
+    this.#ids = new Int32Array(count);
+    this.#ends = new Int32Array(count);
+    this.#triples = new Int32Array(3 * count);
+    this.#slots = new Int32Array(slotsFor(count)).fill(absent);
   }
 
   #begin(token: number): number {
@@ -169,10 +169,10 @@ export class TokenTableBuilder {
 
   /** The slot of the token with these bytes, or the empty one where it belongs. */
   #slotOf(from: Uint8Array, begin: number, end: number): number {
-    let hash = 0x811c_9dc5;
+    let hash = 0x811c_9dc5 | 0;
     for (let i = begin; i < end; ++i) hash = Math.imul(hash ^ from[i], 0x0100_0193);
     const last = this.#slots.length - 1;
-    for (let slot = (hash ^ (hash >>> 15)) & last; ; slot = (slot + 1) & last) {
+    for (let slot = (hash ^ (hash >> 15)) & last; ; slot = (slot + 1) & last) {
       const token = this.#slots[slot];
       if (token === absent) return slot;
       const first = this.#begin(token);
@@ -187,7 +187,7 @@ export class TokenTableBuilder {
   add(from: Uint8Array, length: number, id: number): boolean {
     if (id >= mostIds) return false;
     if (2 * (this.#count + 1) > this.#slots.length) {
-      this.#slots = new Uint32Array(2 * this.#slots.length).fill(absent);
+      this.#slots = new Int32Array(2 * this.#slots.length).fill(absent);
       for (let token = 0; token < this.#count; ++token) {
         this.#slots[this.#slotOf(this.#bytes, this.#begin(token), this.#ends[token])] = token;
       }
@@ -208,7 +208,7 @@ export class TokenTableBuilder {
   /** The id of the token of `from[begin, end)`; -1 if there is none. */
   find(from: Uint8Array, begin: number, end: number): number {
     const token = this.#slots[this.#slotOf(from, begin, end)];
-    return token === absent ? -1 : this.#ids[token];
+    return token === absent ? absent : this.#ids[token];
   }
 
   /** Adds the merge of `from[0, middle)` and `from[middle, end)`. False if one of the three is not a token. */
@@ -228,22 +228,22 @@ export class TokenTableBuilder {
   /** Null if a byte is no token, two tokens have one id, or ids are far apart. */
   build(): TokenTable | null {
     if (this.#highest >= 4 * this.#count) return null;
-    const begins = new Uint32Array(this.#highest + 1).fill(absent);
-    const ends = new Uint32Array(this.#highest + 1);
+    const begins = new Int32Array(this.#highest + 1).fill(absent);
+    const ends = new Int32Array(this.#highest + 1);
     for (let token = 0; token < this.#count; ++token) {
       const id = this.#ids[token];
       if (begins[id] !== absent) return null;
       begins[id] = this.#begin(token);
       ends[id] = this.#ends[token];
     }
-    const byteIds = new Uint32Array(256);
+    const byteIds = new Int32Array(256);
     for (let byte = 0; byte < 256; ++byte) {
       const id = this.find(Uint8Array.of(byte), 0, 1);
       if (id < 0) return null;
       byteIds[byte] = id;
     }
-    const merges = new Merges(this.#triples.slice(0, 3 * this.#merged));
-    return new TokenTable(this.#bytes.slice(0, this.#used), begins, ends, byteIds, merges);
+    const merges = new Merges(this.#triples.subarray(0, 3 * this.#merged));
+    return new TokenTable(this.#bytes, begins, ends, byteIds, merges);
   }
 }
 
