@@ -39,6 +39,12 @@ export function integerIn(argument: string, value: unknown, min: number, max: nu
   return value as number;
 }
 
+/** Returns a whole number of at least 1. Throws OneheadError INVALID_ARGUMENT for other values. */
+export function countOf(argument: string, value: unknown): number {
+  if (!Number.isSafeInteger(value) || (value as number) < 1) refuse(argument, 'a whole number of at least 1', value);
+  return value as number;
+}
+
 /** Returns a signal; null counts as absent. Throws OneheadError INVALID_ARGUMENT for other values. */
 export function checkSignal(signal: unknown): AbortSignal | undefined {
   if (signal === undefined || signal === null) return undefined;

@@ -1,6 +1,6 @@
 /** A request to the engine: one transcription, whose windows take turns with those of other requests. */
 import { setMaxListeners } from 'node:events';
-import { OneheadError } from '../errors.js';
+import { refuse } from '../checks.js';
 
 /** 'live' is served before 'interactive' (the default), which is served before 'batch'. Waiting raises the priority. */
 export type Priority = 'live' | 'interactive' | 'batch';
@@ -77,17 +77,9 @@ export class EngineRequest implements RequestFields {
 /** Throws OneheadError INVALID_ARGUMENT. */
 export function checkRequest({ priority, deadline }: RequestOptions): void {
   if (priority !== undefined && !priorities.includes(priority)) {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      `Expected priority to be 'live', 'interactive' or 'batch' but received ${JSON.stringify(priority)}.`,
-      { argument: 'priority' },
-    );
+    refuse('priority', "'live', 'interactive' or 'batch'", priority);
   }
   if (deadline !== undefined && !(typeof deadline === 'number' && deadline > 0)) {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      `Expected deadline to be milliseconds above 0 but received ${deadline}.`,
-      { argument: 'deadline' },
-    );
+    refuse('deadline', 'milliseconds above 0', deadline);
   }
 }

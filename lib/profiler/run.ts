@@ -1,5 +1,6 @@
 /** Runs an experiment: resolves its settings and measures its groups in turn, except those of an earlier result. */
 import { basename } from 'node:path';
+import { countOf, refuse } from '../checks.js';
 import { Device } from '../device/device.js';
 import type { OperationTime } from '../device/program.js';
 import { OneheadError } from '../errors.js';
@@ -45,19 +46,10 @@ const lists = ['batches', 'lengths', 'decoderLayers'] as const;
 const commonNames = ['device', 'threads', 'dtype', 'repeats', 'seconds'];
 const dtypes = ['float32', 'float16', 'bfloat16'];
 
-function refuse(name: string, expected: string, received: unknown): never {
-  throw new OneheadError(
-    'INVALID_ARGUMENT',
-    `Expected ${name} to be ${expected} but received ${JSON.stringify(received) ?? 'nothing'}.`,
-    { argument: name, expected, received: String(received) },
-  );
-}
-
 function check(settings: Settings, models: readonly string[]): void {
   const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 1;
   for (const name of wholeNumbers) {
-    const value = settings[name];
-    if (value !== undefined && !isCount(value)) refuse(name, 'a whole number of at least 1', value);
+    if (settings[name] !== undefined) countOf(name, settings[name]);
   }
   for (const name of lists) {
     const value = settings[name];

@@ -15,10 +15,10 @@ describe('an einsum', () => {
   });
 
   it.each([
-    ['bhk;bhmk', { b: 1 }, "Expected an einsum such as 'bhk,bhmk->bhm' but received 'bhk;bhmk'."],
-    ['bk,dk->bd', { b: 1, k: 2 }, "Expected dimension 'd' of 'bk,dk->bd'"],
-    ['bk,dk->bx', { b: 1, k: 2, d: 3, x: 4 }, "Expected dimension 'x'"],
-    ['bk,dk->bd', { b: 1, k: 2.5, d: 3 }, "Expected dimension 'k'"],
+    ['bhk;bhmk', { b: 1 }, "Expected einsum to be like 'bhk,bhmk->bhm' but received 'bhk;bhmk'."],
+    ['bk,dk->bd', { b: 1, k: 2 }, "Expected the size of 'd' to be"],
+    ['bk,dk->bx', { b: 1, k: 2, d: 3, x: 4 }, "Expected dimension 'x' of the output"],
+    ['bk,dk->bd', { b: 1, k: 2.5, d: 3 }, "Expected the size of 'k' to be"],
   ])('refuses %s with %o', (einsum, sizes, message) => {
     expect(() => ioModel.einsum(einsum, sizes)).toThrow(message);
   });
@@ -127,10 +127,10 @@ describe('decoding n tokens', () => {
   });
 
   it.each([
-    [{ keys: 0 }, 'Expected keys to be a positive whole number but received 0.'],
-    [{ keyValueHeads: 3 }, 'keyValueHeads to divide heads'],
-    [{ width: 10 }, 'Expected headSize to be a positive whole number but received 2.5.'],
-    [{ queries: 2 }, 'with one query position'],
+    [{ keys: 0 }, 'Expected keys to be a whole number of at least 1 but received 0.'],
+    [{ keyValueHeads: 3 }, 'Expected keyValueHeads to be a divisor of heads'],
+    [{ width: 10 }, 'Expected headSize to be a whole number of at least 1 but received 2.5.'],
+    [{ queries: 2 }, "Expected queries to be 1 in the form 'incremental' but received 2."],
   ])('refuses %o', (change, message) => {
     expect(() => ioModel.attention({ form: 'incremental', ...shape, ...change })).toThrow(message);
   });

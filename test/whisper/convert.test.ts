@@ -160,11 +160,14 @@ describe('converting a checkpoint', () => {
   it.each<[Partial<ConvertOptions>, string]>([
     [{ keyValueHeads: 3 }, 'cross: 4 key/value heads of 4 query heads cannot be converted to 3'],
     [{ keyValueHeads: 8 }, 'cannot be converted to 8'],
-    [{ keyValueHeads: 0 }, 'Expected the key/value heads to be a whole number of at least 1 but received 0.'],
-    [{ keyValueHeads: 1, parts: [] }, 'Expected at least one of the parts'],
+    [{ keyValueHeads: 0 }, 'Expected keyValueHeads to be a whole number of at least 1 but received 0.'],
+    [
+      { keyValueHeads: 1, parts: [] },
+      'Expected parts to be a list of cross, self, encoder but received an empty list.',
+    ],
     [
       { keyValueHeads: 1, parts: ['decoder' as 'self'] },
-      "Expected parts among cross, self, encoder but received 'decoder'.",
+      "Expected parts to be a list of cross, self, encoder but received ['decoder'].",
     ],
     [
       { keyValueHeads: 1, method: 'median' as 'mean' },

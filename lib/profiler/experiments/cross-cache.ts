@@ -12,7 +12,7 @@ import {
   ofModelsAndBatches,
   stageRows,
 } from './experiment.js';
-import { stepReplays, callMicroseconds } from './whisper.js';
+import { callMicroseconds, stepReplays } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'models' | 'batches' | 'tokens'>;
 

@@ -3,7 +3,7 @@
  * (incremental decoding and batch computation), and the sum over n decoded tokens from "Fast Transformer Decoding: One
  * Write-Head is All You Need" (Shazeer 2019).
  */
-import { OneheadError } from '../../errors.js';
+import { countOf, refuse } from '../../checks.js';
 import { einsumCost } from './einsum.js';
 
 export interface AttentionShape {
@@ -110,24 +110,11 @@ function complete(shape: AttentionShape): Completed {
   const queries = shape.queries ?? (shape.form === 'incremental' ? 1 : shape.keys);
   const completed = { bytesPerElement: 2, ...shape, headSize, keyValueHeads, queries };
   for (const [name, value] of Object.entries(completed)) {
-    if (name === 'form' || (Number.isSafeInteger(value) && (value as number) > 0)) continue;
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      `Expected ${name} to be a positive whole number but received ${value}.`,
-      {
-        argument: name,
-        expected: 'a positive whole number',
-        received: String(value),
-      },
-    );
+    if (name !== 'form') countOf(name, value);
   }
-  if (!Object.hasOwn(tables, shape.form) || (shape.form === 'incremental' && queries !== 1) || heads % keyValueHeads) {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      "Expected form to be 'incremental' (with one query position) or 'batch', and keyValueHeads to divide heads, but received " +
-        `form '${shape.form}', queries ${queries}, heads ${heads}, keyValueHeads ${keyValueHeads}.`,
-    );
-  }
+  if (!Object.hasOwn(tables, shape.form)) refuse('form', "'incremental' or 'batch'", shape.form);
+  if (shape.form === 'incremental' && queries !== 1) refuse('queries', "1 in the form 'incremental'", queries);
+  if (heads % keyValueHeads) refuse('keyValueHeads', `a divisor of heads (${heads})`, keyValueHeads);
   return completed;
 }
 

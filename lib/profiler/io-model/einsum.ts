@@ -1,5 +1,5 @@
 /** The cost of a product in Einstein notation, by the counting rule of the published analyses. */
-import { OneheadError } from '../../errors.js';
+import { countOf, refuse } from '../../checks.js';
 
 export interface EinsumCost {
   /** Such as 'bhk,bhmk->bhm'. */
@@ -22,19 +22,15 @@ const product = (letters: string, sizes: Readonly<Record<string, number>>): numb
 export function einsumCost(einsum: string, sizes: Readonly<Record<string, number>>): EinsumCost {
   const match = /^([a-z]+(?:,[a-z]+)*)->([a-z]*)$/.exec(einsum);
   if (!match) {
-    throw new OneheadError('INVALID_ARGUMENT', `Expected an einsum such as 'bhk,bhmk->bhm' but received '${einsum}'.`);
+    refuse('einsum', "like 'bhk,bhmk->bhm'", einsum);
   }
   const inputs = match[1].split(',');
   const distinct = [...new Set(match[1].replaceAll(',', ''))].join('');
   for (const letter of distinct + match[2]) {
-    const size = sizes[letter];
-    if (!(Number.isSafeInteger(size) && size > 0) || !distinct.includes(letter)) {
-      throw new OneheadError(
-        'INVALID_ARGUMENT',
-        `Expected dimension '${letter}' of '${einsum}' to occur in an input and to have a positive whole size, but received ${size}.`,
-        { argument: letter, expected: 'a positive whole number', received: String(size) },
-      );
+    if (!distinct.includes(letter)) {
+      refuse(`dimension '${letter}' of the output`, 'a dimension of an input', einsum);
     }
+    countOf(`the size of '${letter}'`, sizes[letter]);
   }
   return {
     einsum,

@@ -1,4 +1,5 @@
 /** Measures one attention call on plain arrays. */
+import { countOf } from '../../checks.js';
 import { Device } from '../../device/device.js';
 import type { AttentionAlgorithm } from '../../device/operations.js';
 import type { OperationTime } from '../../device/program.js';
@@ -69,12 +70,7 @@ export async function attention({
   threads,
   repeats = 5,
 }: AttentionCall): Promise<AttentionMeasurement> {
-  if (!Number.isSafeInteger(repeats) || repeats < 1) {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      `Expected repeats to be a whole number of at least 1 but received ${repeats}.`,
-    );
-  }
+  countOf('repeats', repeats);
   const [width, shared] = [heads * headSize, keyValueHeads * headSize];
   const queries = positions('query', query.length, batch * width);
   const keys = positions('key', key.length, batch * shared);

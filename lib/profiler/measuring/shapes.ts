@@ -1,5 +1,5 @@
 /** The shapes of OpenAI's Whisper checkpoints and of the bundled model, and their variants. */
-import { OneheadError } from '../../errors.js';
+import { refuse } from '../../checks.js';
 import { parseConfig, type WhisperConfig } from '../../whisper/checkpoint/config.js';
 
 interface Size {
@@ -32,12 +32,7 @@ export const whisperSizes: readonly string[] = Object.keys(sizes);
  * for an unknown size.
  */
 export function whisperConfigJson(name: string): Record<string, unknown> {
-  if (!Object.hasOwn(sizes, name)) {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      `Expected a Whisper size of ${whisperSizes.join(', ')} but received '${name}'.`,
-    );
-  }
+  if (!Object.hasOwn(sizes, name)) refuse('model', `a size of Whisper (${whisperSizes.join(', ')})`, name);
   const { width, layers, decoderLayers = layers, heads, mels = 80, vocabulary = 51865, fields } = sizes[name];
   return {
     model_type: 'whisper',

@@ -4,7 +4,7 @@
  */
 import { copyFile, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { described, refuse } from '../../checks.js';
+import { countOf, refuse } from '../../checks.js';
 import { OneheadError } from '../../errors.js';
 import { makeFolder } from '../../make-folder.js';
 import type { TensorIndex } from '../files/tensors.js';
@@ -82,29 +82,19 @@ function partOf(name: string): ConvertiblePart | null {
 
 /** Throws OneheadError INVALID_ARGUMENT if the heads cannot be converted. */
 function checkHeads(config: WhisperConfig, { keyValueHeads, parts, method }: HeadOptions): void {
-  const invalid = (message: string): never => {
-    throw new OneheadError('INVALID_ARGUMENT', message);
-  };
-  if (!Number.isSafeInteger(keyValueHeads) || keyValueHeads < 1) {
-    invalid(
-      `Expected the key/value heads to be a whole number of at least 1 but received ${described(keyValueHeads)}.`,
-    );
-  }
-  if (!poolingMethods.includes(method)) {
-    invalid(`Expected method to be ${poolingMethods.join(', ')} but received ${described(method)}.`);
-  }
-  if (parts.length === 0) {
-    invalid(`Expected at least one of the parts ${convertibleParts.join(', ')} but received none.`);
+  countOf('keyValueHeads', keyValueHeads);
+  if (!poolingMethods.includes(method)) refuse('method', poolingMethods.join(', '), method);
+  if (parts.length === 0 || !parts.every((part) => convertibleParts.includes(part))) {
+    refuse('parts', `a list of ${convertibleParts.join(', ')}`, parts);
   }
   for (const part of parts) {
-    if (!convertibleParts.includes(part)) {
-      invalid(`Expected parts among ${convertibleParts.join(', ')} but received ${described(part)}.`);
-    }
     const { heads, keyValueHeads: current } = headsOf(config, part);
     if (heads % keyValueHeads || (current % keyValueHeads && keyValueHeads % current)) {
-      invalid(
+      throw new OneheadError(
+        'INVALID_ARGUMENT',
         `${part}: ${current} key/value heads of ${heads} query heads cannot be converted to ${keyValueHeads}; give a ` +
           `divisor of ${heads} that divides ${current} or is a multiple of it.`,
+        { argument: 'keyValueHeads' },
       );
     }
   }
