@@ -1,6 +1,6 @@
 // The interface of the CPU kernels, which take plain pointers: they know neither tensors nor programs.
 //
-// Every kernel is compiled once for each instruction set (portable, AVX2, AVX-512, each with and without VNNI, AVX-512
+// Every kernel is compiled once for each instruction set (portable, AVX2 and AVX-512 with and without VNNI, AVX-512
 // with bfloat16 products), which is chosen at run time. Every thread of a Team calls a kernel with the same arguments,
 // and the kernel divides the work.
 #pragma once
@@ -38,10 +38,10 @@ constexpr int64_t int8PanelRows = 16;
 /**
  * y[m, n] = activation(sum over k of norm(x)[m, k] * w[n, k] + bias[n]) + residual[m, n].
  *
- * linearRows, for few rows m: the product of a decode step, where reading w is the bound; w is row-major [columns,
- * depth].
- * linearBytes, for any number of rows: w[n, k] = scales[n] * q[n, k], with int8 q in panels of bytePanel rows,
- * [columns / bytePanel][depth / 4][bytePanel][4]. The last panel and `scales` are padded with zeros.
+ *  - linearRows, for few rows m: the product of a decode step, where reading w is the bound; w is row-major [columns,
+ *    depth].
+ *  - linearBytes, for any number of rows: w[n, k] = scales[n] * q[n, k], with int8 q in panels of int8PanelRows rows,
+ *    [columns / int8PanelRows][depth / 4][int8PanelRows][4]. The last panel and `scales` are padded with zeros.
  */
 struct LinearArguments {
   int64_t rows, columns, depth;  // m, n, k

@@ -2,9 +2,8 @@
 //
 // Shapes  scores [rows, positions, heads, keys] float32 -> y [sequences, positions]
 // Launch  blocks of 256 threads. For each sequence: softmaxKernel with one warp per row, standardizeKernel with one
-// thread
-//         per column, filterKernel with one thread per cell. Then timeWarpKernel with one block per sequence and three
-//         floats of shared memory per position
+//         thread per column, filterKernel with one thread per cell. Then timeWarpKernel with one block per sequence and
+//         three floats of shared memory per position
 // Bytes   the scores three times: 16 MB per sequence for 448 positions, 6 heads and 1,500 keys
 // Method  one sequence after another passes through softmax, standardization and median filter (with the mean over
 //         heads), so that only one sequence's weights are in memory. Then all sequences pass through dynamic time

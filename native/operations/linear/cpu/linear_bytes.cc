@@ -93,7 +93,7 @@ void prepare(const LinearArguments& a, const Rows<Kind>& to, int64_t begin, int6
                bytes);
 }
 
-/** Stores bytePanel columns (or `count`) of one row. */
+/** Stores int8PanelRows columns (or `count`) of one row. */
 template <typename Y>
 inline void finish(const LinearArguments& a, const F* values, int64_t row, int64_t column, int64_t count) {
   for (int i = 0; i * vectorWidth < count; ++i)

@@ -15,8 +15,7 @@
 //          of columns are part of the epilogue. Many columns (logits) need no split: each block loops over tiles and
 //          keeps x.
 // In flight  4 warps x (stages - 1) x 2 KB of weights per block: 40 KB up to 16 rows, 32 KB for 32, 24 KB for 64. Two
-// to
-//          four blocks fit on a multiprocessor, so the next kernel's weights load while this one computes.
+//          to four blocks fit on a multiprocessor, so the next kernel's weights load while this one computes.
 //
 // History
 //   Measured on an H200 at commit 1dabc91 with this kernel's predecessors, matvec.cu and, from 5 rows on, layer_norm.cu
@@ -28,9 +27,9 @@
 //   barrier, the rest of the weights at 3.3 TB/s, products 0.4, reducing and storing 0.8. In a chain, where weights
 //   load while the previous kernel runs: query/key/value 3 / 3.2 / 4.2, out 2.6 / 2.6 / 3, query 3 / 3 / 3.4, up 3.8 /
 //   4 / 5, down 4.5 / 4.6 / 5.2; alone no faster than their bytes (2.5, 0.8, 0.8, 3.4, 3.4) plus the launch. Logits 38
-//   / 40 / 46. int8 weights, never measured. Predicted, half the bytes: at batch 1 up 3.8 -> 3.2, down 4.5 -> 3.4,
-//   query/key/value 3
-//   -> 2.9; at batch 32 up 5 -> 4.3, down 5.2 -> 4.3, query/key/value 4.2 -> 3.7; logits 38 -> 20 and 46 -> 30.
+//   / 40 / 46.
+//   int8 weights, never measured. Predicted, half the bytes: at batch 1 up 3.8 -> 3.2, down 4.5 -> 3.4, query/key/value
+//   3 -> 2.9; at batch 32 up 5 -> 4.3, down 5.2 -> 4.3, query/key/value 4.2 -> 3.7; logits 38 -> 20 and 46 -> 30.
 //   Registers for 90a: 98, 122, 168 and 255 for 8, 16, 32 and 64 rows; half types have no spills.
 #include "cluster_norm.h"
 
