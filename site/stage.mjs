@@ -1,6 +1,6 @@
 /**
- * Lays out what VitePress reads in site/content: the pages of docs/ and the others that they link to. Links to files that are no pages lead to
- * the repository where package.json names one, else to copies of the files.
+ * Writes the pages that VitePress reads to site/content: those of docs/, and others that they link to. Links to other
+ * files lead to the repository if package.json names one, otherwise to copies of the files.
  */
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, posix } from 'node:path';
@@ -11,7 +11,7 @@ const content = join(root, 'site', 'content');
 const { repository } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const base = repository && `${(repository.url ?? repository).replace(/^git\+|\.git$/g, '')}/blob/main/`;
 
-/** Pages by their place in the repository, and in the site. */
+/** Path of each page in the repository -> path in the site. */
 const pages = new Map([
   ['README.md', 'readme.md'],
   ['CONTRIBUTING.md', 'contributing.md'],
@@ -25,12 +25,12 @@ const pages = new Map([
   ['docs/index.md', 'contents.md'],
 ]);
 
-/** A link of a page, as the site has it. */
+/** Converts a link of the page `from` to one of the site. */
 function link(from, target) {
   if (/^([a-z]+:|#|\/)/.test(target)) return target;
   const [path, anchor] = target.split('#');
   const file = posix.normalize(posix.join(posix.dirname(from), path)).replace(/\/$/, '');
-  if (!existsSync(join(root, file))) throw new Error(`${from} links to ${target}, which is not there.`);
+  if (!existsSync(join(root, file))) throw new Error(`${from} links to ${target}, which does not exist.`);
   const page = pages.get(file);
   if (page) return `/${page.replace(/\.md$/, '')}${anchor ? `#${anchor}` : ''}`;
   if (/\.(svg|png)$/.test(file)) {
@@ -49,7 +49,7 @@ function copy(file) {
   cpSync(join(root, file), to);
 }
 
-/** A page with the programs of a folder. */
+/** Writes a page with the programs of a folder. Returns its address. */
 function list(folder) {
   const sections = readdirSync(join(root, folder))
     .filter((name) => /\.(m?js|cjs|sh)$/.test(name))
@@ -61,7 +61,7 @@ function list(folder) {
   return `/${folder}`;
 }
 
-/** Markdown without its code, where brackets mean something else. */
+/** Applies `change` to Markdown outside code, where brackets are not links. */
 const outsideCode = (text, change) =>
   text
     .split(/(^```[\s\S]*?^```$|`[^`\n]+`)/m)
@@ -74,7 +74,7 @@ for (const [from, to] of pages) {
   const text = outsideCode(readFileSync(join(root, from), 'utf8'), (part) =>
     part
       .replace(/\]\(([^)\s]+)\)/g, (_, target) => `](${link(from, target)})`)
-      // What stands between angle brackets is a placeholder here, and a tag to VitePress.
+      // Angle brackets mark placeholders in our pages; VitePress would read them as tags.
       .replace(/<(?=[a-zA-Z|])(?![^>]*:\/\/)/g, '&lt;')
       .replaceAll('{{', '{&#8203;{'),
   );
