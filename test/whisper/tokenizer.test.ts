@@ -168,7 +168,24 @@ describe('load refuses', () => {
     [
       'a model without merges',
       { 'tokenizer.json': { ...stored, model: { ...stored.model, merges: null } } },
-      'tokenizer.json cannot be used',
+      'tokenizer.json has no list of merges',
+    ],
+    ...[[['a', 'b', 'c'], '["a","b","c"]'] as const, [[1, 2], '[1,2]'] as const, ['a  b', '"a  b"'] as const].map(
+      ([merge, shown]): [string, Record<string, unknown>, string] => [
+        `the merge ${shown}`,
+        { 'tokenizer.json': { ...stored, model: { ...stored.model, merges: [merge] } } },
+        `tokenizer.json has the merge ${shown}, which is not a pair of tokens`,
+      ],
+    ),
+    ...[-1, 1.5, '300', null].map((id): [string, Record<string, unknown>, string] => [
+      `the id ${id}`,
+      { 'tokenizer.json': { ...stored, model: { ...stored.model, vocab: { ...stored.model.vocab, Ġthe: id } } } },
+      `tokenizer.json gives the token "Ġthe" the id ${JSON.stringify(id)}`,
+    ]),
+    [
+      'a decoder that leaves bytes as characters',
+      { 'tokenizer.json': { ...stored, decoder: { type: 'Sequence', decoders: [] } } },
+      "tokenizer.json cannot be used: it encodes the text 'a' and decodes 'Ġa'",
     ],
     [
       'another kind of model',

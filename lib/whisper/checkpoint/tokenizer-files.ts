@@ -189,6 +189,21 @@ async function fromVocabulary(directory: string, config: Json): Promise<Omit<Tok
   });
 }
 
+const isMerge = (merge: unknown) => {
+  const pair: unknown = typeof merge === 'string' ? merge.split(' ') : merge;
+  return Array.isArray(pair) && pair.length === 2 && pair.every((text) => typeof text === 'string' && text !== '');
+};
+
+/** Throws OneheadError MODEL_INVALID if the vocabulary and the merges of a tokenizer.json are of other types. */
+function checkModel(file: string, { vocab, merges }: Json): void {
+  const shorten = (value: unknown) => JSON.stringify(value).slice(0, 80);
+  const entry = Object.entries(vocab as Json).find(([, id]) => !Number.isSafeInteger(id) || (id as number) < 0);
+  if (entry) throw invalid(file, `gives the token ${shorten(entry[0])} the id ${shorten(entry[1])}`);
+  if (!Array.isArray(merges)) throw invalid(file, 'has no list of merges');
+  const wrong = merges.findIndex((merge) => !isMerge(merge));
+  if (wrong >= 0) throw invalid(file, `has the merge ${shorten(merges[wrong])}, which is not a pair of tokens`);
+}
+
 /** Null if the folder has neither tokenizer.json nor vocab.json. Throws OneheadError MODEL_INVALID. */
 export async function readTokenizerFiles(directory: string): Promise<TokenizerFiles | null> {
   const config = (await readObject(join(directory, 'tokenizer_config.json'))) ?? {};
@@ -209,6 +224,7 @@ export async function readTokenizerFiles(directory: string): Promise<TokenizerFi
     vocab !== null &&
     !Array.isArray(vocab);
   if (!valid) throw invalid(file, 'is not a byte-pair tokenizer such as Whisper has');
+  if (!scanned) checkModel(file, model as Json);
   const whole = { ...json, added_tokens: added } as unknown as TokenizerJson;
   return { file, json: whole, table: scanned?.table ?? null, config };
 }

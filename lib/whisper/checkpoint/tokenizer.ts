@@ -56,6 +56,8 @@ export class WhisperTokenizer {
       const codec = ByteLevelTokenizer.of(files) ?? (await libraryTokenizer(files));
       const made = new WhisperTokenizer(codec, files, firstSpecial, generation.timestampEnd);
       if (made.encode(' a').length === 0) throw new Error('it does not encode text');
+      const back = made.decode(made.encode(' a'));
+      if (back.trim() !== 'a') throw new Error(`it encodes the text 'a' and decodes '${back.slice(0, 40)}'`);
       made.decode([0]);
       return made;
     } catch (cause) {
