@@ -1,4 +1,4 @@
-/** Numbers from 0 to 1, the same for the same seed. */
+/** Pseudorandom numbers from 0 to 1, determined by the seed. */
 export function randomNumbers(seed: number): () => number {
   let bits = seed >>> 0;
   return () => {

@@ -1,4 +1,4 @@
-/** openai/whisper's median filter and dynamic time warping over attention's scores, in the plainest way. */
+/** openai/whisper's median filter and dynamic time warping over attention scores, as a plain reference. */
 type Matrix = number[][];
 
 const transposed = (matrix: Matrix): Matrix => matrix[0].map((_, column) => matrix.map((row) => row[column]));
@@ -26,7 +26,7 @@ function median(row: readonly number[], width: number): number[] {
   });
 }
 
-/** The first column of each row on the cheapest way from the first cell to the last. */
+/** The first column of each row on the cheapest path from the first cell to the last. */
 function warp(cost: Matrix): number[] {
   const [rows, columns] = [cost.length, cost[0].length];
   const table: Matrix = Array.from({ length: rows + 1 }, () => Array(columns + 1).fill(Number.POSITIVE_INFINITY));
@@ -48,7 +48,7 @@ function warp(cost: Matrix): number[] {
   return first;
 }
 
-/** Of scores [heads][positions][keys], the first key of each position. */
+/** Returns the first key of each position; scores are [heads][positions][keys]. */
 export function alignedPositions(scores: readonly Matrix[], width: number): number[] {
   const byHead = scores.map((rows) =>
     transposed(transposed(rows.map(softmax)).map(standard)).map((row) => median(row, width)),

@@ -1,4 +1,4 @@
-/** When words were said: attention's weights added up, and dynamic time warping over them. */
+/** Word alignment: sums of attention weights, and dynamic time warping over scores. */
 import { alignedPositions, softmax } from './alignment-reference.js';
 import { type Family, type Make, type OperationCase, operationCase } from './case.js';
 import { windowPositions } from './shapes.js';
@@ -6,17 +6,19 @@ import { windowPositions } from './shapes.js';
 interface Add {
   heads: number;
   keys: number;
-  /** Entries, as rows of the pool; all of the pool where there are none. */
+  /** The pool row of each entry; all rows of the pool if absent. */
   rows?: readonly number[];
   sources: number;
-  /** float32 [sequences, positions, keys] that weights are added to. */
+  /** Shape of the float32 sum: [sequences, positions, keys]. */
   sequences: number;
   positions: number;
-  /** Of each row of the pool: the row of the scores, the row and the position of the sum, and how many keys count. */
+  /**
+   * For each row of the pool: the row of the scores, the row and position of the sum, and the number of counted keys.
+   */
   places: readonly { from: number; to: number; position: number; keys: number }[];
 }
 
-/** Two layers' weights: the first is written, the second is added. */
+/** Adds the weights of two layers: the first overwrites the sum. */
 function addWeights(shape: Add, name?: string): OperationCase {
   const { heads, keys, rows, sources, sequences, positions, places } = shape;
   const layers = 2;
@@ -120,7 +122,7 @@ export const family: Family = {
       addWeights({
         heads,
         keys,
-        // Row 2's weights are not wanted, and row 1's place lies outside.
+        // Row 2's weights are not requested, and row 1's position is out of range.
         rows: [3, -1, 0, 2, 1],
         sources: 4,
         sequences: 3,
@@ -134,7 +136,7 @@ export const family: Family = {
         ],
       }),
     ),
-    // No keys count: the weights are zero.
+    // Without counted keys, the weights are zero.
     addWeights({
       heads: 2,
       keys: 20,

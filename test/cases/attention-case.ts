@@ -1,6 +1,6 @@
 /**
- * Attention with every algorithm: all keys or those before, caches, rows of a pool, ranges of one, and scores that are
- * given out.
+ * Attention with every algorithm: with and without a causal mask, caches, rows of a pool, ranges of positions, and
+ * returned scores.
  */
 import { type AttentionVariantName, attentionVariants, notSupportedReasons } from '../../lib/attention/variants.js';
 import type { Tensor } from '../../lib/device/tensor.js';
@@ -11,44 +11,44 @@ import { type Make, type Operand, type OperationCase, operationCase } from './ca
 export interface AttentionShape extends AttentionSizes {
   algorithm: AttentionVariantName;
   causal?: boolean;
-  /** Of each row of the state; 0 unless given where the case is causal or appends. */
+  /** For each row of the state. Default: 0 if the case is causal or appends. */
   starts?: readonly number[];
   append?: boolean;
   scale?: number;
   /**
-   * Query and new rows are columns of one tensor, as a fused product writes them; key and value of a tensor of so many
-   * more columns.
+   * Query and new rows are columns of one tensor, as a fused product writes them. Key and value are columns of a tensor
+   * with this many additional columns.
    */
   fused?: boolean;
   columns?: number;
-  /** Rows of the pool that the entries work on, and how many the pool has. */
+  /** The pool rows of the entries, and the size of the pool. */
   rows?: readonly number[];
   pool?: number;
-  /** For each row of the state, the row of the cache that each position is read from. */
+  /** The block table: for each row of the state, the cache row of each position. */
   source?: readonly number[];
-  /** Ranges of one pool of positions, of each row of the state. */
+  /** For each row of the state, its range in one pool of positions. */
   ranges?: readonly { begin: number; count: number }[];
   scores?: Scores;
-  /** Keys and values of 8 bits. */
+  /** Keys and values are int8. */
   bytes?: boolean;
-  /** Outside of the cache: only that nothing else is touched is looked at. */
+  /** Some rows are out of the cache's range: only checks that nothing else is changed. */
   outside?: boolean;
 }
 
 type ChoiceShape = Pick<AttentionShape, 'rows' | 'source' | 'ranges' | 'scores' | 'keys'>;
 
-/** Scores that are given out: to [sequences, positions, chosen, keys]. */
+/** Scores are returned, in a tensor [sequences, positions, chosen heads, keys]. */
 export interface Scores {
   sequences: number;
   positions: number;
   keys: number;
-  /** Each head's place among the chosen ones, -1 for the others. */
+  /** The index of each head among the chosen ones; -1 for all others. */
   heads: readonly number[];
   position: readonly number[];
   row?: readonly number[];
 }
 
-/** Which rows, positions and scores a case chooses, in the words of its name. */
+/** The rows, positions and scores of a case, for its name. */
 export function choiceWords({ rows, source, ranges, scores }: ChoiceShape): string[] {
   const words: string[] = [];
   if (rows) words.push('rows of a pool');
@@ -58,7 +58,7 @@ export function choiceWords({ rows, source, ranges, scores }: ChoiceShape): stri
   return words;
 }
 
-/** The operands of these choices, for a cache of `pool` rows. */
+/** The operands for these settings, for a cache of `pool` rows. */
 export function choiceOperands(make: Make, { rows, source, ranges, scores, keys }: ChoiceShape, pool: number) {
   const integers = (values: readonly number[] | undefined, of?: number[]) => values && make.integers(values, of);
   return {
@@ -73,7 +73,7 @@ export function choiceOperands(make: Make, { rows, source, ranges, scores, keys 
   };
 }
 
-/** The options that record them. */
+/** The options of `Operations.attention` for these settings. */
 export const choiceOptions = (t: { [Name in keyof ReturnType<typeof choiceOperands>]?: Tensor }) => ({
   source: t.source,
   rows: t.rows,
@@ -99,7 +99,7 @@ function described(shape: AttentionShape): string {
   return words.join(', ');
 }
 
-/** Numbers of keys or values, NaN where no query may look, as an unwritten cache may be. */
+/** Keys or values; NaN at positions that no query sees, as in unwritten rows of a cache. */
 function cached(make: Make, shape: AttentionShape, sizes: readonly number[], swapped: boolean): Operand {
   const { queries, keys, causal, append, starts = [], rows, ranges, source } = shape;
   const given = make.random(sizes);
@@ -109,7 +109,7 @@ function cached(make: Make, shape: AttentionShape, sizes: readonly number[], swa
   return make.floats(sizes, () => {
     const values = given.values.slice();
     for (let row = 0; row < sequences; ++row) {
-      // With an index a row may be read by others as far as any of them goes.
+      // With a block table, other sequences may read a row up to their own last position.
       const from = chosen.includes(row) ? (starts[row] ?? 0) + (append || source ? 0 : queries) : 0;
       for (let n = from; n < keys; ++n) {
         const at = (swapped ? n * sequences + row : row * keys + n) * width;
@@ -194,14 +194,14 @@ export function attentionCase(shape: AttentionShape, name = described(shape)): O
   });
 }
 
-/** Keys that all queries of a head see together. */
+/** The number of (query, key) pairs of one head. */
 export function seenKeys({ batch, queries, keys, causal, starts, ranges }: AttentionShape): number {
   if (ranges) return queries * ranges.reduce((sum, { count }) => sum + count, 0);
   if (!causal) return batch * queries * keys;
   return batch * queries * ((starts?.[0] ?? 0) + (queries + 1) / 2);
 }
 
-/** Keys and values once each, queries and results; of ranges that neighbours share, once for all of them. */
+/** Bytes that must be read or written: keys, values, queries and results. A range that neighbours share counts once. */
 function attentionBytes(shape: AttentionShape, element: number): number {
   const { batch, queries, keys, heads, keyValueHeads, headSize, causal, starts, ranges } = shape;
   const positions = ranges

@@ -1,5 +1,5 @@
 /**
- * What attention must give, in double precision: rows that are appended, keys that each entry sees, results and scores.
+ * The reference of attention in double precision: appended rows, the keys that each entry sees, results and scores.
  */
 import { attention, quantizedRows, swapOuter } from '../device/reference.js';
 import type { AttentionShape } from './attention-case.js';
@@ -7,7 +7,7 @@ import { type Expected, within } from './case.js';
 
 type Given = Record<string, Float32Array | Int32Array | Int8Array | Uint8Array | undefined>;
 
-/** Columns of rows of `width`. */
+/** Columns of rows of `width` elements. */
 function columnsOf(values: ArrayLike<number>, width: number, begin: number, count: number): Float32Array {
   const rows = values.length / width;
   return Float32Array.from(
@@ -16,7 +16,7 @@ function columnsOf(values: ArrayLike<number>, width: number, begin: number, coun
   );
 }
 
-/** One side of the cache, keys or values: what it holds, and what it holds once the new rows are in it. */
+/** Keys or values of the cache, before and after the new rows are appended. */
 class Side {
   readonly #width: number;
   readonly held: Float32Array | Int8Array;
@@ -32,7 +32,7 @@ class Side {
     this.held = held.slice();
     this.scales = scales?.slice();
   }
-  /** Puts a row in, as 8 bits where the cache is of these. */
+  /** Writes a row, quantized if the cache is int8. */
   put(sequence: number, position: number, row: Float32Array): void {
     const place = sequence * this.#keys + position;
     if (!this.scales) {
@@ -43,7 +43,7 @@ class Side {
     this.held.set(bytes, place * this.#width);
     this.scales.set(scales, place * (this.#shared / this.#size));
   }
-  /** A row as numbers. */
+  /** Returns a row as numbers. */
   row(sequence: number, position: number): Float32Array {
     const place = sequence * this.#keys + position;
     const row = Float32Array.from(this.held.subarray(place * this.#width, place * this.#width + this.#shared));
@@ -100,7 +100,7 @@ export function wantedAttention(shape: AttentionShape, given: Given, swapped: bo
   }
   if (shape.outside) return { ...expected, y: { values: 'finite' } };
 
-  /** Where an entry's keys begin in the pool, and how many it sees. */
+  /** The begin of an entry's keys in the pool, and the number of keys that it sees. */
   const range = (b: number): [number, number] => {
     const { begin, count } = ranges![row(b)] ?? { begin: -1, count: 0 };
     return begin < 0 ? [0, 0] : [begin, Math.max(0, Math.min(count, keys - begin))];
@@ -110,7 +110,7 @@ export function wantedAttention(shape: AttentionShape, given: Given, swapped: bo
     if (ranges) return range(b)[1];
     return causal ? Math.min(keys, start(b) + i + 1) : keys;
   };
-  /** The rows that an entry sees, in its own order. */
+  /** The cache rows that an entry sees, in the order of its positions. */
   const seen = sides.map((side) => {
     const rows = new Float32Array(batch * keys * shared);
     for (let b = 0; b < batch; ++b) {
@@ -130,7 +130,8 @@ export function wantedAttention(shape: AttentionShape, given: Given, swapped: bo
   const result = attention(scaled, seen[0], seen[1], sizes, limit);
   expected.y = {
     values: swapped ? swapOuter(Float32Array.from(result), batch, queries) : result,
-    // A CPU multiplies 8 bits by queries and weights of 16: an error of up to 1/65534 of the largest, in each.
+    // With int8 caches, a CPU rounds queries and weights to 16 bits: each has an error of up to 1/65534 of its largest
+    // element.
     tolerance: within(shape.bytes ? 1e-4 : 2e-6, 6e-3),
     zeros: true,
   };

@@ -1,6 +1,5 @@
 /**
- * Cases of attention: what decides between kernels, what a search does to caches, any combination, and Whisper's
- * shapes.
+ * Cases of attention: boundaries between kernels, caches of beam searches, random combinations, and Whisper's shapes.
  */
 import { attentionVariants } from '../../lib/attention/variants.js';
 import { type AttentionShape, attentionCase } from './attention-case.js';
@@ -14,7 +13,7 @@ const onCpu = (one: OperationCase): OperationCase => ({
   supports: (place) => place.device === 'cpu' && one.supports!(place),
 });
 
-/** With every algorithm; those that do not take it are left out where it runs. */
+/** One case for each algorithm. Those that the device does not support are skipped when they run. */
 const withAll = (sizes: readonly Sizes[]) =>
   attentionVariants.flatMap(({ name }) => sizes.map((size) => attentionCase({ algorithm: name, ...size })));
 
@@ -33,7 +32,7 @@ const plain: Sizes[] = [
   { batch: 2, queries: 150, keys: 450, heads: 2, keyValueHeads: 2, headSize: 64 },
   { batch: 1, queries: 64, keys: 64, heads: 2, keyValueHeads: 2, headSize: 64 },
   { batch: 1, queries: 66, keys: 193, heads: 2, keyValueHeads: 1, headSize: 64 },
-  // Keys that are split over blocks, whose parts are joined: a few, many, and the most that there may be.
+  // Keys that are split over blocks whose results are combined: few splits, many, and the maximum.
   { batch: 1, queries: 1, keys: 700, heads: 3, keyValueHeads: 3, headSize: 64 },
   { batch: 1, queries: 1, keys: 300, heads: 2, keyValueHeads: 2, headSize: 128 },
   { batch: 2, queries: 1, keys: 450, heads: 2, keyValueHeads: 2, headSize: 48 },
@@ -44,7 +43,7 @@ const plain: Sizes[] = [
   { batch: 1, queries: 1, keys: 2600, heads: 3, keyValueHeads: 1, headSize: 16 },
 ];
 
-/** A sequence's positions see themselves and those before, all columns of one product. */
+/** Causal self-attention; query, key and value are columns of one product. */
 const selves: Sizes[] = [
   ...[1, 4, 9].flatMap((queries) =>
     [2, 1].map((keyValueHeads) => ({ queries, heads: 6, keyValueHeads, headSize: 16, causal: true })),
@@ -73,7 +72,7 @@ const caches: Sizes[] = [1, 4].flatMap((queries) =>
   ),
 );
 
-/** A start outside of the cache: the first sequence's rows go to the beginning, the others' have no place. */
+/** Starts out of range: the first sequence's rows are written at the beginning, the others' are not written. */
 const outside: Sizes[] = [1, 3].map((queries) => ({
   batch: 3,
   queries,
@@ -88,7 +87,7 @@ const outside: Sizes[] = [1, 3].map((queries) => ({
   outside: true,
 }));
 
-/** Each with floating caches, and with caches of 8 bits. */
+/** Each with floating-point caches and with int8 caches. */
 const withBytes = <T extends object>(sizes: readonly T[]): (T & { bytes?: boolean })[] =>
   sizes.flatMap((size) => [size, { ...size, bytes: true }]);
 
@@ -97,7 +96,7 @@ const [pairs, single] = [
   { heads: 4, keyValueHeads: 1, headSize: 32 },
 ];
 
-/** A cache that is reordered by index: three sequences of one window, two of another. */
+/** A cache that is read through a block table: three sequences of one window, two of another. */
 const byIndex = withBytes([{ ...pairs, heads: 4, keyValueHeads: 4 }, single]).map((size) =>
   attentionCase({
     algorithm: 'split-kv',
@@ -140,7 +139,7 @@ const chosenHeads = (['multi-head', 'memory-efficient', 'split-kv'] as const).fl
   ),
 );
 
-/** Entries that append to caches of their rows; idle ones between them, and rows that are out of the pool. */
+/** Entries that append to the caches of their rows, with idle entries between them, and rows out of range. */
 const ofPool = [
   ...withBytes([
     { algorithm: 'split-kv', queries: 1, indexed: true },
@@ -157,7 +156,7 @@ const ofPool = [
       [6, 0, 2, 7, 3],
     ][queries % 3];
     const rows = [active[0], active[1], -1, ...active.slice(2), -1, pool, -7];
-    // Those that share rows have one start, as the beams of a window have.
+    // Entries that share rows have the same start, as the beams of a window do.
     const starts = wholeNumbers(pool, keys - queries + 1, 7).map((start) => (indexed ? 320 : start));
     if (!indexed) [starts[active[0]], starts[active[1]]] = [0, keys - queries];
     return attentionCase({
@@ -177,7 +176,8 @@ const ofPool = [
 );
 
 /**
- * Three beams, two, one that sees a single position, one that sees all, one cut off at the end, and some that see none.
+ * Three beams, two, one entry that sees a single position, one that sees all, one that ends early, and some that see
+ * none.
  */
 const ofRanges = [
   ...withBytes([
@@ -222,7 +222,7 @@ const ofRanges = [
   }),
 );
 
-/** More neighbours of one range than go together, across whatever boundary there is between them; then others alone. */
+/** More neighbours with the same range than one group holds, at every offset; then single entries. */
 const neighbours = withBytes([pairs, single]).map((size) =>
   attentionCase({
     algorithm: 'split-kv',
@@ -236,7 +236,7 @@ const neighbours = withBytes([pairs, single]).map((size) =>
   }),
 );
 
-/** Any sizes, strides and starts: the CPU's kernels. */
+/** Random sizes, strides and starts, for the CPU kernels. */
 const combined = (['multi-head', 'memory-efficient', 'split-kv'] as const).flatMap((algorithm) => [
   ...Array.from({ length: 60 }, (_, i) => {
     const from = new Choices(100 * algorithm.length + i);
@@ -268,7 +268,7 @@ const combined = (['multi-head', 'memory-efficient', 'split-kv'] as const).flatM
   ].map((size) => onCpu(attentionCase({ algorithm, batch: 1, keys: 1500, headSize: 64, ...size }))),
 ]);
 
-/** The softmax between two products: rows of every length around the vectors' widths. */
+/** The softmax between two products: row lengths around multiples of the vector widths. */
 const softmax = Array.from({ length: 70 }, (_, i) => i + 1).flatMap((keys) =>
   [false, true].map((causal) => {
     const from = new Choices(2 * keys + Number(causal));
@@ -290,7 +290,7 @@ const softmax = Array.from({ length: 70 }, (_, i) => i + 1).flatMap((keys) =>
   }),
 );
 
-/** Caches of 8 bits; those that append quantize their rows. */
+/** int8 caches; appended rows are quantized. */
 const bytes = Array.from({ length: 60 }, (_, i) => {
   const from = new Choices(7000 + i);
   const [batch, keyValueHeads] = [1 + from.below(3), 1 + from.below(3)];

@@ -1,4 +1,4 @@
-/** What a case of an operation is, and what its operands are made of. test/cases/index.ts says how to add one. */
+/** Declares cases of operations, and makes their operands. test/cases/index.ts explains how to add a case. */
 import type { Operations, QuantizedWeight } from '../../lib/device/operations.js';
 import type { Tensor } from '../../lib/device/tensor.js';
 import type { ElementType, FloatingType } from '../../lib/element-types.js';
@@ -7,12 +7,12 @@ import { quantizedRows, random, stored } from '../device/reference.js';
 export type Values = Float32Array | Int32Array | Uint8Array | Int8Array;
 
 /**
- * A tensor of a case. Its values are made when they are first asked for: those of timed cases are large and never are.
+ * A tensor of a case. Its values are made on first use, since timed cases are large and do not need them.
  */
 export class Operand<V extends Values = Values> {
   readonly dtype: ElementType;
   readonly shape: readonly number[];
-  /** A weight that never changes, which a device may lay out as it likes: timed as such. */
+  /** A weight that never changes, which a device may store in its own layout; timed that way. */
   constant = false;
   readonly #make: () => V;
   #values: V | undefined;
@@ -21,7 +21,7 @@ export class Operand<V extends Values = Values> {
     this.shape = shape;
     this.#make = make;
   }
-  /** In row-major order; floating ones as the type keeps them. */
+  /** In row-major order; floating-point values rounded to the type. */
   get values(): V {
     this.#values ??= this.#make();
     return this.#values;
@@ -31,9 +31,9 @@ export class Operand<V extends Values = Values> {
   }
 }
 
-/** A product's weight [outputs, inputs] of 8 bits with a scale a row, whose `values` are what they stand for. */
+/** An int8 weight [outputs, inputs] of a product, with one scale for each row. `values` are the dequantized numbers. */
 export class QuantizedOperand extends Operand<Float32Array> {
-  /** The numbers that it was made of. */
+  /** The numbers from which it was quantized. */
   readonly given: Operand<Float32Array>;
   constructor(given: Operand<Float32Array>) {
     super('int8', given.shape, () => quantizedRows(given.values, given.shape[1]).widened);
@@ -41,15 +41,15 @@ export class QuantizedOperand extends Operand<Float32Array> {
   }
 }
 
-/** Makes operands; random ones from seeds, so that they are the same in every run. */
+/** Makes operands. Random ones are the same in every run. */
 export class Make {
-  /** The storage type that the case is run in. */
+  /** The storage type with which the case runs. */
   readonly dtype: FloatingType;
   #seed = 0;
   constructor(dtype: FloatingType) {
     this.dtype = dtype;
   }
-  /** Random numbers from `mean` - `size` to `mean` + `size`, in the storage type unless another is given. */
+  /** Random numbers from `mean` - `size` to `mean` + `size`. Default type: the storage type. */
   random(
     shape: readonly number[],
     { dtype = this.dtype, size = 1, mean = 0 }: { dtype?: FloatingType; size?: number; mean?: number } = {},
@@ -64,11 +64,11 @@ export class Make {
     weight.constant = true;
     return weight;
   }
-  /** A weight of 8 bits. */
+  /** An int8 weight. */
   quantized(shape: readonly [number, number]): QuantizedOperand {
     return new QuantizedOperand(this.random(shape, { dtype: 'float32' }));
   }
-  /** These numbers, in the storage type unless another is given. */
+  /** The given numbers. Default type: the storage type. */
   floats(
     shape: readonly number[],
     values: ArrayLike<number> | (() => ArrayLike<number>),
@@ -80,7 +80,7 @@ export class Make {
   integers(values: ArrayLike<number>, shape: readonly number[] = [values.length]): Operand<Int32Array> {
     return new Operand('int32', shape, () => Int32Array.from(values));
   }
-  /** int32 numbers from `from` up to, without, `to`. */
+  /** int32 numbers from `from` to `to` - 1. */
   wholes(shape: readonly number[], from: number, to: number): Operand<Int32Array> {
     const seed = ++this.#seed;
     return new Operand('int32', shape, () =>
@@ -90,24 +90,24 @@ export class Make {
   bytes(values: ArrayLike<number>, shape: readonly number[] = [values.length]): Operand<Uint8Array> {
     return new Operand('uint8', shape, () => Uint8Array.from(values));
   }
-  /** Numbers of 8 bits. */
+  /** int8 numbers. */
   int8(shape: readonly number[]): Operand<Int8Array> {
     const seed = ++this.#seed;
     return new Operand('int8', shape, () => Int8Array.from(wholeNumbers(sizeOf(shape), 255, seed), (x) => x - 127));
   }
-  /** float32 numbers from 0 to `size`, not 0 themselves: scales of numbers of 8 bits. */
+  /** float32 numbers above 0, up to `size`: scales of int8 numbers. */
   scales(shape: readonly number[], size: number): Operand<Float32Array> {
     const seed = ++this.#seed;
     const value = (x: number) => (size * (x + 1.01)) / 2.01;
     return new Operand('float32', shape, () => random(sizeOf(shape), seed).map(value));
   }
-  /** Zeros that the operation may write to. */
+  /** Zeros that the operation may overwrite. */
   zeros(shape: readonly number[], dtype: FloatingType = 'float32'): Operand<Float32Array> {
     return new Operand(dtype, shape, () => new Float32Array(sizeOf(shape)));
   }
   /**
-   * Memory that the operation writes, with what was there before: NaN (floating) or -77, which it must not leave where
-   * it has something to say.
+   * Memory that the operation writes. It first contains NaN (floating-point) or -77, which must not remain where a
+   * result is expected.
    */
   output(shape: readonly number[], dtype: ElementType = this.dtype): Operand {
     const count = sizeOf(shape);
@@ -119,18 +119,18 @@ export class Make {
 
 const sizeOf = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1);
 
-/** `count` whole numbers from 0 up to, without, `limit`. */
+/** `count` whole numbers from 0 to `limit` - 1. */
 export function wholeNumbers(count: number, limit: number, seed: number): number[] {
   return Array.from(random(count, seed), (x) => Math.min(limit - 1, Math.floor(((x + 1) / 2) * limit)));
 }
 
-/** Numbers for random cases: one choice after another from a seed. */
+/** Random choices for cases, from a seed. */
 export class Choices {
   #state: number;
   constructor(seed: number) {
     this.#state = (Math.imul(seed, 0x9e3779b1) + 0x7f4a7c15) >>> 0;
   }
-  /** From 0 up to, without, `limit`. */
+  /** From 0 to `limit` - 1. */
   below(limit: number): number {
     this.#state = (Math.imul(this.#state, 1664525) + 1013904223) >>> 0;
     return Math.floor((this.#state / 2 ** 32) * limit);
@@ -143,28 +143,28 @@ export class Choices {
   }
 }
 
-/** What an operand must hold after the run. Operands that are not named must hold what they held before. */
+/** The expected contents of an operand after the run. All other operands must be unchanged. */
 export interface Expected {
-  /** 'finite': any numbers; 'any': whatever, where nothing more is promised. */
+  /** 'finite': any finite numbers; 'any': any contents. */
   values: ArrayLike<number> | 'finite' | 'any';
   /**
-   * The most that the norm of the difference may be of the norm of the values. Absent: each value must be exactly this
-   * one (NaN for NaN).
+   * Maximum norm of the difference, relative to the norm of the values. If absent, each value must be equal (NaN to
+   * NaN).
    */
   tolerance?: (place: Place) => number;
   /**
-   * Stands for the norm of the values where it is larger: an activation may leave nearly nothing of what was computed.
+   * Replaces the norm of the values if it is larger, since an activation may make almost all values zero.
    */
   least?: number;
-  /** What is 0 must be 0 exactly. */
+  /** Expected zeros must be exactly zero. */
   zeros?: boolean;
-  /** The most by which any single value may be off, instead of `tolerance`. */
+  /** Maximum error of each value, instead of `tolerance`. */
   most?: number;
 }
 
 /**
- * A tolerance: in float32, and in types of 16 bits. A GPU's products split float32 into three of tensor cores' and add
- * up in another order, and its 16 bits may be float16 or bfloat16: there it is 1e-5 and 1e-2 at least.
+ * A tolerance for float32, and one for 16-bit types. A GPU computes float32 products as three products of tensor cores
+ * and sums in another order, and its 16-bit type may be float16 or bfloat16: its tolerances are at least 1e-5 and 1e-2.
  */
 export const within =
   (float32: number, half: number) =>
@@ -177,47 +177,50 @@ type Operands = Record<string, Operand | undefined>;
 type ValuesOf<O> = O extends Operand<infer V> ? V : undefined;
 type TensorOf<O> = O extends QuantizedOperand ? QuantizedWeight : O extends Operand ? Tensor : undefined;
 
-/** Where a case runs. */
+/** A device with a storage type. */
 export interface Place {
-  /** As `Device` has it: 'cpu', 'cuda', 'cuda-emulated'. */
+  /** The kind of the `Device`: 'cpu', 'cuda', 'cuda-emulated'. */
   device: string;
   dtype: FloatingType;
 }
 
-/** One operation with one shape: what goes in, what must come out, and what it costs. */
+/** One operation with one shape: operands, expected results and costs. */
 export interface Case<T extends Operands> {
-  /** The operation as `Operations` names it. */
+  /** The operation's name in `Operations`. */
   operation: string;
-  /** What tells the case from others of the operation. */
+  /** Distinguishes the case from others of the operation. */
   name: string;
-  /** Storage types that it is run in; all of the device's unless given. One that uses none gives 'float32' alone. */
+  /**
+   * Storage types with which it runs. Default: all of the device's. If the case does not use the storage type:
+   * 'float32'.
+   */
   dtypes?: readonly FloatingType[];
-  /** Whether it can be run there; it can be everywhere unless given. */
+  /** Whether it can run there. Default: everywhere. */
   supports?(place: Place): boolean;
   operands(make: Make): T;
-  /** Records the operation, once. */
+  /** Records the operation once. */
   record(operations: Operations, tensors: { [K in keyof T]: TensorOf<T[K]> }): void;
-  /** What must be in the operands that it writes, in double precision. */
+  /** The expected contents of the operands that it writes, computed in double precision. */
   expected(values: { [K in keyof T]: ValuesOf<T[K]> }, dtype: FloatingType): { [K in keyof T]?: Expected };
-  /** Bytes of memory that it must read and write, where an element of the storage type has so many. */
+  /** Minimum number of bytes read and written, for a storage type of `element` bytes. */
   bytes?(element: number): number;
-  /** Arithmetic operations; a multiply-add is two. */
+  /** Arithmetic operations; a multiply-add counts as two. */
   operations?: number;
 }
 
-/** A case of any operands. */
-// biome-ignore lint/suspicious/noExplicitAny: cases of different operands stand in one list
+/** A case with any operands. */
+// biome-ignore lint/suspicious/noExplicitAny: one list has cases with different operands
 export type OperationCase = Case<any>;
 
-/** Without those that have the name of one before: random cases may come twice. */
+/** Removes cases with duplicate names, since random cases may repeat. */
 export const distinct = (cases: readonly OperationCase[]): OperationCase[] => [
   ...new Map(cases.map((one) => [one.name, one])).values(),
 ];
 
-/** Types a case by its operands. */
+/** Infers the types of a case from its operands. */
 export const operationCase = <T extends Operands>(given: Case<T>): OperationCase => given;
 
-/** What a file of cases has. */
+/** The export of each file of cases. */
 export interface Family {
   /** Small and odd shapes, for `npm test`. */
   checked: readonly OperationCase[];

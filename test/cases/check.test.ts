@@ -1,4 +1,4 @@
-/** The comparison itself: what it must see. */
+/** Tests that the comparison of cases finds every kind of error. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Device } from '../../lib/device/device.js';
 import type { Tensor } from '../../lib/device/tensor.js';
@@ -18,7 +18,7 @@ describe('a case', () => {
   });
   afterAll(() => device.close());
 
-  /** A copy of [2, 4, 6], which must give this. */
+  /** A copy of [2, 4, 6] with these expected results. */
   const copy = (expected: Expected | undefined, record?: OperationCase['record']): OperationCase =>
     operationCase({
       operation: 'copy',

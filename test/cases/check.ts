@@ -1,6 +1,6 @@
 /**
- * Runs a case on a device between guards, with poisoned temporaries, and compares all of its memory with what must be
- * there.
+ * Runs a case on a device, with guards around operands and poisoned temporaries, and compares all of its memory with
+ * the expected contents.
  */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -22,7 +22,8 @@ import {
 } from './case.js';
 
 /**
- * Elements before and behind each operand: NaN, so that one that is read spoils a sum, and one that is written is seen.
+ * Number of guard elements before and after each operand. They are NaN, so that reading one changes a sum, and writing
+ * one is noticed.
  */
 const guard = 64;
 
@@ -32,7 +33,7 @@ interface Stated {
 }
 const known = new WeakMap<OperationCase, Map<FloatingType, Stated>>();
 
-/** A case's operands in a storage type and what must come out, made once for all devices. */
+/** A case's operands in a storage type, and the expected results. Made once for all devices. */
 function state(one: OperationCase, dtype: FloatingType): Stated {
   const all = known.get(one) ?? new Map<FloatingType, Stated>();
   known.set(one, all);
@@ -65,7 +66,7 @@ function surrounded({ dtype, values }: Operand): Values {
   return whole;
 }
 
-/** A weight of 8 bits as a device makes it of numbers in a file. */
+/** An int8 weight, quantized by the device as at load. */
 export async function quantizedWeight(device: Device, { given, shape }: QuantizedOperand): Promise<QuantizedWeight> {
   const folder = await mkdtemp(join(tmpdir(), 'onehead-case-'));
   try {
@@ -86,7 +87,7 @@ const same = (got: number, wanted: number) => got === wanted || (Number.isNaN(go
 
 const bits = ({ buffer, byteOffset, byteLength }: Values) => new Uint8Array(buffer, byteOffset, byteLength);
 
-/** The first place where they differ by more than `most`; -1 where they do not. */
+/** The first index at which they differ by more than `most`; -1 if none. */
 function difference(got: Values, wanted: ArrayLike<number>, most = 0): number {
   if (most === 0 && ArrayBuffer.isView(wanted) && wanted.constructor === got.constructor) {
     if (Buffer.compare(bits(got), bits(wanted as Values)) === 0) return -1;
@@ -94,7 +95,7 @@ function difference(got: Values, wanted: ArrayLike<number>, most = 0): number {
   return got.findIndex((value, i) => !same(value, wanted[i]) && !(Math.abs(value - wanted[i]) <= most));
 }
 
-/** What is wrong with what an operand holds; null when nothing is. */
+/** Describes what is wrong with an operand's contents; null if nothing is. */
 function fault(got: Values, before: Values, expected: Expected | undefined, place: Place): string | null {
   const [begin, end] = [guard, got.length - guard];
   for (const [from, to] of [
@@ -122,7 +123,7 @@ function fault(got: Values, before: Values, expected: Expected | undefined, plac
   return `${what} ${inside[wrong]} instead of ${wanted[wrong]} at element ${wrong}`;
 }
 
-/** Runs a case and tells each operand that does not hold what it must. Throws what the device throws. */
+/** Runs a case and describes each operand with wrong contents. Throws the device's errors. */
 export async function faults(device: Device, one: OperationCase, dtype: FloatingType): Promise<string[]> {
   const { operands, expected } = state(one, dtype);
   const tensors: Record<string, Tensor | QuantizedWeight> = {};
@@ -155,7 +156,7 @@ export async function faults(device: Device, one: OperationCase, dtype: Floating
   }
 }
 
-/** What a timed case may cost to be checked too, in operations and in elements. */
+/** Maximum operations and elements of a timed case that is also checked. */
 const affordable = { operations: 1.5e6, elements: 1e6 };
 
 function isAffordable(one: OperationCase): boolean {
@@ -164,7 +165,7 @@ function isAffordable(one: OperationCase): boolean {
   return (one.operations ?? 0) <= affordable.operations && elements <= affordable.elements;
 }
 
-/** What is checked of a family: its small shapes, and those of Whisper's whose reference is affordable. */
+/** The checked cases of a family: its small shapes, and those of Whisper's shapes whose reference is affordable. */
 export const checkedCases = ({ checked, timed }: Family): OperationCase[] => [
   ...checked,
   ...timed(1).filter(isAffordable),

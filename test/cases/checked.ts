@@ -1,4 +1,4 @@
-/** The tests that a list of cases makes: each case in each storage type on each device. */
+/** Declares the tests of a list of cases: each case, in each storage type, on each device. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../lib/device/device.js';
 import { caseDevices } from '../device/devices.js';
@@ -6,8 +6,8 @@ import type { Family } from './case.js';
 import { checkedCases, faults } from './check.js';
 
 /**
- * Declares the tests of a family. A CPU case runs on every instruction set that this machine has, on one, two and three
- * threads.
+ * Declares the tests of a family. On a CPU, each case runs with every instruction set that this machine supports, with
+ * one, two and three threads.
  */
 export function checkCases(family: Family): void {
   describe.each(caseDevices)('$name', ({ kind, dtypes, open }) => {
@@ -18,7 +18,7 @@ export function checkCases(family: Family): void {
     afterAll(() => {
       for (const { device } of devices) device.close();
     });
-    // Whisper's shapes are many numbers for an emulation.
+    // Whisper's shapes take long under emulation.
     for (const one of kind === 'cuda-emulated' ? family.checked : checkedCases(family)) {
       for (const { dtype } of dtypes) {
         if (one.dtypes && !one.dtypes.includes(dtype)) continue;

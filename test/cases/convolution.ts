@@ -1,4 +1,4 @@
-/** Convolutions over time, with GELU and positions added behind it. */
+/** Convolutions over time, with a fused GELU and added positions. */
 import { gelu } from '../device/reference.js';
 import { type Family, type Make, type OperationCase, operationCase, within } from './case.js';
 import { whisperShapes, windowPositions } from './shapes.js';

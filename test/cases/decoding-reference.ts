@@ -1,6 +1,9 @@
-/** The choice of the next token with Whisper's rules written out token by token, as transformers' processors are. */
+/**
+ * A plain reference of the choice of the next token: Whisper's rules, one token after another, like transformers'
+ * logits processors.
+ */
 
-/** A state of sequences; see `DecodingState` and `NextTokenRules`. */
+/** The state of sequences; see `DecodingState` and `NextTokenRules`. */
 export interface Sequences {
   vocabulary: number;
   capacity: number;
@@ -22,7 +25,7 @@ export interface Sequences {
 
 const none = Number.NEGATIVE_INFINITY;
 
-/** The logits of sequence `b` under the rules: -infinity where a token is not allowed. */
+/** The logits of sequence `b` under the rules; -infinity for tokens that are not allowed. */
 export function filteredLogits(a: Sequences, b: number): number[] {
   const logits = Array.from(a.logits.subarray(b * a.vocabulary, (b + 1) * a.vocabulary));
   const written = Array.from(a.tokens.subarray(b * a.capacity + a.begin[b], b * a.capacity + a.length[b]));
@@ -56,11 +59,11 @@ export function filteredLogits(a: Sequences, b: number): number[] {
 export interface Choice {
   token: number;
   logProbability: number;
-  /** The likeliest tokens, `top` of them; -1 where there are no more. */
+  /** The `top` likeliest tokens; -1 if there are fewer. */
   top: { token: number; logProbability: number }[];
 }
 
-/** The likeliest token, the first of equals; the end token where none is allowed. */
+/** The likeliest token, the first of equals; the end token if none is allowed. */
 export function chosenToken(logits: readonly number[], endToken: number, top: number): Choice {
   const order = Array.from(logits.keys())
     .filter((token) => logits[token] !== none)

@@ -1,5 +1,5 @@
 /**
- * The choice of the next token under Whisper's rules, from random states; stories of single rules are test/device's.
+ * The choice of the next token under Whisper's rules, from random states. test/device has tests of single rules.
  */
 import { Choices, type Family, type Make, type OperationCase, operationCase, within } from './case.js';
 import { chosenToken, filteredLogits, type Sequences } from './decoding-reference.js';
@@ -14,8 +14,7 @@ interface Rules {
 }
 
 /**
- * Sequences as they may be in the middle of decoding; each fourth in no way likely: NaN, ties, nothing allowed, times
- * far ahead.
+ * Sequences in the middle of decoding. Each fourth one is unusual: NaN, ties, nothing allowed, times far ahead.
  */
 interface State {
   vocabulary: number;
@@ -29,7 +28,7 @@ interface State {
   maximum: number[];
   timestamps: number[];
   finished: number[];
-  /** What becomes of a sequence's logits. */
+  /** The kind of each sequence's logits. */
   kinds: ('plain' | 'not numbers' | 'nothing' | 'ties' | 'times')[];
 }
 
@@ -164,7 +163,7 @@ function tokenProbability(batch: number, vocabulary: number, token: number, forb
   });
 }
 
-/** Greedy decoding in the middle of a text, without the timestamp rules, under which a text of nonsense ends soon. */
+/** Greedy decoding in the middle of a text. Timestamp rules are off, since they would soon end a random text. */
 function timedState(batch: number, vocabulary: number): State {
   const each = (value: number) => Array<number>(batch).fill(value);
   const timestampBegin = vocabulary - 1501;

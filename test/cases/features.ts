@@ -1,4 +1,4 @@
-/** What a window passes on its way to the model's first convolution. */
+/** The log-mel features of windows. */
 import type { FloatingType } from '../../lib/element-types.js';
 import { stored } from '../device/reference.js';
 import { Choices, type Family, type Make, type OperationCase, operationCase, within } from './case.js';
@@ -10,17 +10,17 @@ interface LogMel {
   size: number;
   hop: number;
   mels: number;
-  /** The highest value of each recording so far. */
+  /** The maximum of each recording so far. */
   peaks?: readonly number[];
-  /** A loud tone over noise, so that the floor below the peak matters. */
+  /** A loud tone over noise, so that the floor below the maximum matters. */
   tone?: boolean;
 }
 
-/** Hann's window. */
+/** The Hann window. */
 const hann = (size: number) =>
   Float32Array.from({ length: size }, (_, n) => 0.5 - 0.5 * Math.cos((2 * Math.PI * n) / size));
 
-/** Triangles over the bins. */
+/** Triangular filters over the frequency bins. */
 function triangles(mels: number, bins: number): Float32Array {
   const reach = Math.max(1.2, (1.2 * bins) / mels);
   return Float32Array.from({ length: mels * bins }, (_, i) => {
@@ -29,7 +29,7 @@ function triangles(mels: number, bins: number): Float32Array {
   });
 }
 
-/** log10 of mel energies, floored at 8 below the peak and scaled, by the definition. */
+/** log10 of mel energies, limited to 8 below the maximum and scaled, computed by the definition. */
 function logMelOf(samples: Float32Array, window: Float32Array, filters: Float32Array, shape: LogMel, peak: number) {
   const { frames, hop, mels, size } = shape;
   const bins = size / 2 + 1;
@@ -121,7 +121,7 @@ export const family: Family = {
     logMel({ batch: 1, frames: 3, size: 38, hop: 10, mels: 5 }),
     logMel({ batch: 1, frames: 50, size: 400, hop: 160, mels: 80, tone: true }),
     logMel({ batch: 2, frames: 7, size: 400, hop: 160, mels: 128, peaks: [5, 5], tone: true }),
-    // Sizes of every kind for the Fourier transform: 2, its powers, with factors of 3, 5, 7 and 11.
+    // Sizes of all kinds for the Fourier transform: 2, powers of 2, and multiples of 3, 5, 7 and 11.
     ...[2, 6, 14, 32, 60, 154].map((size) =>
       logMel({ batch: 1, frames: 18, size, hop: Math.min(5, size), mels: 3, tone: true }),
     ),

@@ -5,7 +5,7 @@
  *   npx vitest run test/cases/linear         one family
  *   npm run bench -- operations --only out   times Whisper's shapes whose names have 'out' in them
  *
- * A case (`Case` in case.ts) says what goes in, how it is recorded, what must come out, and what it costs:
+ * A case (`Case` in case.ts) declares its operands, how it is recorded, the expected results, and its costs:
  *
  *     operationCase({
  *       operation: 'copy',
@@ -17,16 +17,15 @@
  *       operations: 0,
  *     })
  *
- * To add a case of an operation that is here: call the family's function (`linear`, `attentionCase` ...) with the
- * shape, in the list `checked` for small and odd shapes, in `timed` for Whisper's. Small ones among the timed are
- * checked too.
+ * To add a case of an existing operation, call the family's function (`linear`, `attentionCase`, ...) with a shape: in
+ * the list `checked` for small and odd shapes, in `timed` for Whisper's shapes. Small timed cases are checked as well.
  *
- * To add an operation: write such a function in the file of its family, with its reference in double precision and the
- * plainest code. A new family is a file with `family`, a test file of three lines, and a line below.
+ * To add an operation, write such a function in the file of its family, with a plain reference in double precision. A
+ * new family is a file that exports `family`, a test file of three lines, and a line below.
  *
- * What the test looks at (check.ts), so that no case has to: every operand lies between guards of NaN, which must stay;
- * temporaries, and on a CPU scratch memory, begin as NaN; what `expected` does not name must hold what it held. On a
- * CPU each case runs with every instruction set that the machine has, on one, two and three threads.
+ * check.ts checks for every case: operands are between guards of NaN, which must not change; temporaries, and scratch
+ * memory on a CPU, begin as NaN; operands that `expected` does not name must not change. On a CPU each case runs with
+ * every instruction set that the machine supports, with one, two and three threads.
  */
 import { family as alignment } from './alignment.js';
 import { family as attention } from './attention.js';

@@ -1,4 +1,4 @@
-/** Products: decode steps' of few rows, encoders' of many, with what is fused into them, and with weights of 8 bits. */
+/** Products of few rows (decode steps) and many (encoder), with all that can be fused, and with int8 weights. */
 import type { FloatingType } from '../../lib/element-types.js';
 import { gelu, layerNorm, product, quantizedRows } from '../device/reference.js';
 import { Choices, distinct, type Family, type Make, type OperationCase, operationCase, within } from './case.js';
@@ -8,22 +8,22 @@ interface Shape {
   rows: number;
   depth: number;
   columns: number;
-  /** Layer norm of x before the product. */
+  /** Applies a layer norm to x before the product. */
   norm?: boolean;
   bias?: boolean;
   gelu?: boolean;
-  /** Added last; 'in place' is added to. */
+  /** A residual that is added at the end; 'in place': the output is the residual. */
   residual?: boolean | 'in place';
-  /** Types of x and of the result; the storage type unless given, float32 where a norm or a residual want it. */
+  /** Types of x and of the result. Default: the storage type, or float32 with a norm or a residual. */
   x?: 'float32';
   y?: 'float32';
-  /** What the numbers of x lie around: a norm must not lose them. */
+  /** The mean of x, which a norm must subtract without losing precision. */
   mean?: number;
-  /** Into a temporary first, whose algorithm cuBLASLt may find by trying. */
+  /** The output is a temporary, so that cuBLASLt may choose its algorithm by timing. */
   temporary?: boolean;
-  /** A weight of 8 bits, widened; 'rows': those of x become 8 bits too. */
+  /** An int8 weight, which is widened; 'rows': rows of x are quantized too. */
   quantized?: boolean | 'rows';
-  /** Shapes of a model are told by what they are in it. */
+  /** The name of a model's shape. */
   name?: string;
 }
 
@@ -76,17 +76,17 @@ function linear(shape: Shape, supports?: OperationCase['supports']): OperationCa
       const sums = product(given, weight, depth).map((sum, i) => sum + (bias?.[i % columns] ?? 0));
       const added = inPlace ? (y as Float32Array) : residual;
       const values = sums.map((sum, i) => (shape.gelu ? gelu(sum) : sum) + (added?.[i] ?? 0));
-      // What is rounded to 16 bits on the way: the rows, or the result.
+      // The rounding to 16 bits: of the rows, or of the result.
       const half = dtype !== 'float32' && !quantized;
       const rounded = half && (shape.norm || shape.x || !(shape.y || shape.residual));
       const yRounded = dtype !== 'float32' && !(shape.y || shape.residual);
-      // Sums of whole numbers are exact; only where the norm rounds otherwise may one be the next.
+      // Sums of integers are exact; only a norm that rounds differently can change one by a step.
       const exact = quantized === 'rows' && shape.norm ? 2e-3 : shape.mean ? 1e-5 : 2e-6;
       const tolerance = within(exact, rounded ? 5e-3 : yRounded ? 3e-3 : exact);
       return {
         y: {
           values,
-          // A GPU leaves few rows of x as they are: it has none of their rounding.
+          // A GPU does not quantize few rows of x, so it has no such rounding error.
           tolerance: (place) =>
             quantized === 'rows' && place.device !== 'cpu' ? Math.max(2e-2, tolerance(place)) : tolerance(place),
           least: Math.hypot(...sums.subarray(0, 1 << 16)),
@@ -100,7 +100,7 @@ function linear(shape: Shape, supports?: OperationCase['supports']): OperationCa
 
 const fused = { norm: true, bias: true, gelu: true, residual: true } as const;
 
-/** What decides between kernels, and what their edges are. */
+/** Boundaries between kernels, and their edge cases. */
 const chosen: OperationCase[] = [
   ...[
     { rows: 1, depth: 64, columns: 48 },
@@ -112,7 +112,7 @@ const chosen: OperationCase[] = [
     { rows: 16, depth: 128, columns: 130 },
     { rows: 17, depth: 128, columns: 130 },
     { rows: 75, depth: 72, columns: 40 },
-    // Few columns: the depth is split over 8, 4 and 2 blocks of a cluster, where there are such.
+    // Few columns: the depth is split over a cluster of 8, 4 or 2 blocks, on GPUs with clusters.
     ...[1, 12, 30, 50].map((rows) => ({ rows, depth: 584, columns: 70 })),
     ...[3, 9, 17, 33].map((rows) => ({ rows, depth: 296, columns: 300 })),
     ...[5, 20].map((rows) => ({ rows, depth: 136, columns: 520 })),
@@ -122,7 +122,7 @@ const chosen: OperationCase[] = [
     { rows: 2, depth: 384, columns: 40, mean: -60 },
   ].map((shape) => linear({ ...shape, ...fused })),
   ...[1, 5, 40].map((rows) => linear({ rows, depth: 96, columns: 70 })),
-  // How many columns there are decides how many a block takes.
+  // The number of columns decides how many a block computes.
   ...[7, 13, 30, 50].flatMap((rows) => [300, 1030].map((columns) => linear({ rows, depth: 160, columns }))),
   ...[3, 20, 100].flatMap((rows) =>
     [true, false].map((gelu) => linear({ rows, depth: 136, columns: 70, bias: true, gelu, residual: 'in place' })),
@@ -130,7 +130,7 @@ const chosen: OperationCase[] = [
   ...[70, 130].map((rows) => linear({ rows, depth: 64, columns: 48, bias: true, temporary: true })),
 ];
 
-/** Any combination at any size, of the CPU's kernels of few rows and of the products behind them. */
+/** Random combinations and sizes, for the CPU kernels of few rows and the products of many. */
 const combined: OperationCase[] = Array.from({ length: 19 * 12 }, (_, i) => {
   const from = new Choices(i + 1);
   const depth = from.of([1, 7, 17, 33, 64, 100, 384, 512, 1280, 1536]);
@@ -189,7 +189,7 @@ export const family: Family = {
         step('out of 8 bits', width, width, { residual: true, quantized: 'rows' }),
         step('down of 8 bits', width, 4 * width, { residual: true, quantized: 'rows' }),
         step('logits of 8 bits', vocabulary, width, { norm: true, bias: false, y: 'float32', quantized: 'rows' }),
-        // An encoder's, of whole numbers where rows become 8 bits too.
+        // A product of the encoder, with integers if rows are quantized too.
         ...(batch === 1
           ? ([true, 'rows', false] as const).map((quantized) =>
               linear({

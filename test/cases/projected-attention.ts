@@ -1,6 +1,6 @@
 /**
- * A step's attention with the product and the norm before it, in one operation: what its product must give goes into
- * attention's reference, rounded to the storage type as it is between the two.
+ * The attention of a step together with its norm and projection, as one operation. The reference is that of the
+ * product, rounded to the storage type, followed by that of attention.
  */
 import { layerNorm, product, stored } from '../device/reference.js';
 import { type AttentionShape, choiceOperands, choiceOptions, choiceWords, seenKeys } from './attention-case.js';
@@ -9,9 +9,9 @@ import { type Family, type Make, type OperationCase, operationCase, within } fro
 import { headSize, textPositions, whisperShapes, windowPositions } from './shapes.js';
 
 type Shape = Omit<AttentionShape, 'algorithm' | 'queries' | 'fused' | 'bytes' | 'columns' | 'outside'> & {
-  /** Of x. */
+  /** The width of x. */
   width: number;
-  /** Shapes of a model are told by what they are in it. */
+  /** The name of a model's shape. */
   name?: string;
 };
 
@@ -21,7 +21,7 @@ function described({ batch, width, keys, heads, keyValueHeads, headSize, ...opti
   return [...words, ...choiceWords({ keys, ...options })].join(', ');
 }
 
-/** With `append` the product makes query, key and value, else the query alone. */
+/** With `append` the product computes query, key and value, otherwise only the query. */
 function projectedAttention(shape: Shape): OperationCase {
   const { batch, width, keys, heads, keyValueHeads, headSize, append, name } = shape;
   const [own, shared] = [heads * headSize, keyValueHeads * headSize];
@@ -67,7 +67,7 @@ function projectedAttention(shape: Shape): OperationCase {
       const sums = product(normed, values.weight, width).map((sum, i) => sum + values.bias[i % outputs]);
       const made = stored(Float32Array.from(sums), dtype);
       const wanted = wantedAttention(attended, { ...values, [append ? 'all' : 'query']: made }, false);
-      // What is rounded on the way: the norm of x, and what is made of it.
+      // Intermediate roundings: of the norm of x, and of its product.
       for (const [name, one] of Object.entries(wanted)) {
         wanted[name] = { ...one, tolerance: within(2e-5, 2e-2), zeros: name === 'y' || name === 'to' };
       }
@@ -80,7 +80,7 @@ function projectedAttention(shape: Shape): OperationCase {
 
 type Sizes = Pick<Shape, 'heads' | 'keyValueHeads' | 'headSize' | 'width'>;
 
-/** What decides how rows and heads are laid out over blocks, and its edges: sizes, and batches that they are tried at. */
+/** Boundaries of the layout of rows and heads over blocks: sizes, and batches with which they are tested. */
 const sizes: [Sizes, number[]][] = [
   [{ heads: 1, keyValueHeads: 1, headSize: 64, width: 64 }, [1, 5, 9]],
   [{ heads: 2, keyValueHeads: 2, headSize: 64, width: 384 }, [1, 2, 3, 8]],
@@ -89,13 +89,13 @@ const sizes: [Sizes, number[]][] = [
   [{ heads: 3, keyValueHeads: 1, headSize: 128, width: 544 }, [5, 7]],
   [{ heads: 4, keyValueHeads: 2, headSize: 80, width: 1184 }, [1, 8]],
   [{ heads: 2, keyValueHeads: 1, headSize: 112, width: 32 }, [2]],
-  // Not in one kernel: a width that is no multiple of 32.
+  // A width that is not a multiple of 32, which the fused kernel does not support.
   [{ heads: 2, keyValueHeads: 2, headSize: 32, width: 72 }, [2]],
 ];
 
 const upTo = <T>(count: number, make: (index: number) => T): T[] => Array.from({ length: count }, (_, i) => make(i));
 
-/** Appended to rows of a pool, some of them idle, from starts in and at the ends of the cache. */
+/** Appends to rows of a pool, some of them idle, at starts within and at the ends of the cache. */
 const appending = sizes.flatMap(([size, batches]) =>
   batches.map((batch) => {
     const pool = batch + 2;
@@ -105,7 +105,7 @@ const appending = sizes.flatMap(([size, batches]) =>
   }),
 );
 
-/** Ranges of a pool of positions, some shared, empty or cut off, and scores of every other head. */
+/** Ranges in a pool of positions, some shared, empty or truncated, with the scores of every second head. */
 const ranged = sizes.flatMap(([size, batches]) =>
   batches.map((batch) => {
     const pool = batch + 1;

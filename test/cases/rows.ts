@@ -1,4 +1,4 @@
-/** Rows that are looked up, gathered, put into a cache, or copied. */
+/** Operations that look up, gather, scatter or copy rows. */
 import type { FloatingType } from '../../lib/element-types.js';
 import { quantizedRows, stored } from '../device/reference.js';
 import { type Family, type Make, type OperationCase, operationCase, within } from './case.js';
@@ -10,11 +10,11 @@ interface Embed {
   positions: number;
   count?: number;
   scale?: number;
-  /** Of each row of the state. */
+  /** For each row of the state. */
   starts: readonly number[];
-  /** Rows that the entries work on. */
+  /** The pool rows of the entries. */
   rows?: readonly number[];
-  /** The embeddings are of 8 bits. */
+  /** The embeddings are int8. */
   bytes?: boolean;
 }
 
@@ -31,7 +31,7 @@ function embed(shape: Embed, name?: string): OperationCase {
     operation: 'embed',
     name: name ?? words.filter(Boolean).join(', '),
     operands: (make: Make) => ({
-      // Some are out of the vocabulary: they read as the first.
+      // Some tokens are out of range and count as token 0.
       tokens: make.wholes([pool, positions], -2, vocabulary + 4),
       start: make.integers(starts),
       table: bytes ? make.quantized([vocabulary, width]) : make.weight([vocabulary, width]),
@@ -91,14 +91,14 @@ interface Scatter {
   width: number;
   positions: number;
   begin: readonly number[];
-  /** Type of the memory that the rows go to, where it is another; 'int8' with so many heads under a scale each. */
+  /** The type of y, if it is not that of x; { heads }: int8, with a scale for each of this many parts of a row. */
   to?: FloatingType | { heads: number };
-  /** What numbers there are besides, which are to come through as what they are. */
+  /** Special values that must be copied unchanged. */
   special?: readonly number[];
   size?: number;
 }
 
-/** Rows are columns of a fused product's. */
+/** x is some of the columns of a fused product. */
 function scatter(shape: Scatter, name?: string): OperationCase {
   const { batch, length, width, positions, begin, to, special, size = 1 } = shape;
   const heads = typeof to === 'object' ? to.heads : undefined;
@@ -162,7 +162,7 @@ function copy(shape: readonly number[], name = `of ${shape.join(' x ')}`): Opera
 }
 
 const notNumbers = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
-/** In the middle between two numbers of bfloat16, and beside it. */
+/** Values halfway between two bfloat16 numbers, and next to that. */
 const betweens = [0x3f808000, 0x3f807fff, 0x3f808001, 0x3f818000, 0x7f7f8000, 0x80008000].map(
   (bits) => new Float32Array(Uint32Array.of(bits).buffer)[0],
 );
@@ -186,7 +186,7 @@ export const family: Family = {
         scatter({ batch: 4, length: 6, width: 33, positions: 20, begin: [7, -1, 17, 0], to, special }),
       ),
     ),
-    // A row of numbers that are none has a scale that is none.
+    // A row with NaN or infinity has the scale NaN.
     ...[undefined, notNumbers].flatMap((special) =>
       [1, 3, 15, 16, 17, 64, 100, 513].map((size, i) =>
         scatter({

@@ -1,6 +1,6 @@
 /**
- * Whisper's sizes: the smallest, one that CPUs run, and the largest with few and with many decoder layers. Heads are of
- * 64.
+ * Sizes of Whisper: the smallest, one that CPUs run, and the largest, with few and with many decoder layers. The head
+ * size is 64.
  */
 export interface WhisperShape {
   model: string;
@@ -16,7 +16,7 @@ export const whisperShapes: readonly WhisperShape[] = [
 ];
 
 export const headSize = 64;
-/** Positions of an encoder's window. */
+/** Encoder positions of a window. */
 export const windowPositions = 1500;
-/** Positions that a decoder's text may have. */
+/** Maximum decoder positions of a text. */
 export const textPositions = 448;

@@ -1,4 +1,7 @@
-/** Attention's weights summed over layers and heads: what is refused. Their values are cases of test/cases/alignment.ts. */
+/**
+ * Sums of attention weights over layers and heads: invalid arguments. test/cases/alignment.ts has the cases of valid
+ * ones.
+ */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../lib/device/device.js';
 import { devices } from './devices.js';

@@ -1,4 +1,4 @@
-/** Dynamic time warping over attention's scores: its edges. Where it finds words is told by the cases of test/cases/alignment.ts. */
+/** Edge cases of dynamic time warping over attention scores. test/cases/alignment.ts has the other cases. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../lib/device/device.js';
 import { devices } from './devices.js';

@@ -1,4 +1,4 @@
-/** Arguments of operations: what nobody reads is refused by name, since a misspelled option would be without effect. */
+/** Unknown arguments of operations are refused by name, since a misspelled option would have no effect. */
 import { describe, expect, it } from 'vitest';
 import type { Device } from '../../lib/device/device.js';
 import type { Operations } from '../../lib/device/operations.js';

@@ -1,4 +1,4 @@
-/** Weights that are written between two runs: a device lays out only those that stay. */
+/** Weights that are written between two runs: a device stores only constant weights in its own layout. */
 import { expect, it } from 'vitest';
 import { devices } from './devices.js';
 import { random } from './reference.js';

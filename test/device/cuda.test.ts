@@ -56,7 +56,7 @@ describe.runIf(hasCuda)('a CUDA device', () => {
   });
 });
 
-/** In a process whose emulated GPU has little memory, or a fault (native/cuda/emulation/runtime.cc). */
+/** Runs in a process whose emulated GPU has little memory, or a fault (native/cuda/emulation/runtime.cc). */
 function inProcess(env: Record<string, string>, body: string) {
   const script = `
     import { Device, WhisperModel } from ${JSON.stringify(new URL('../../dist/index.js', import.meta.url).href)};

@@ -1,4 +1,4 @@
-/** A decoder's layer as one kernel: what its six operations give, one after the other. */
+/** A decoder layer as one kernel gives the results of its six operations. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Device } from '../../lib/device/device.js';
 import type { Operations } from '../../lib/device/operations.js';
@@ -12,7 +12,10 @@ type DType = 'float32' | 'float16' | 'bfloat16';
 const tolerances = { float32: 1e-5, float16: 5e-3, bfloat16: 2e-2 } as const;
 const fusions = ['always', 'never'] as const;
 
-/** Heads, head size, width of the inner row; the new token's position; positions of audio, from where and how many. */
+/**
+ * Heads, head size, feed-forward width; the new token's position; audio positions of the pool, begin and length of the
+ * range.
+ */
 const shapes = [
   { heads: 2, size: 64, inner: 512, start: 5, audio: 70, first: 0, seen: 70 },
   { heads: 6, size: 64, inner: 1536, start: 100, audio: 300, first: 20, seen: 250 },
@@ -88,7 +91,7 @@ describe.skipIf(!hasCuda)('a decoder layer, on a device that has a kernel for al
     after?.(ops, one, layer);
   }
 
-  /** What both devices have written, and which operations each did in one. */
+  /** The memory that both devices have written, and the operations that each has fused. */
   async function both(dtype: DType, shape: (typeof shapes)[number], changes: Changes = {}) {
     const { batch = 1, replays = 1, change } = changes;
     const results = [];
@@ -115,7 +118,7 @@ describe.skipIf(!hasCuda)('a decoder layer, on a device that has a kernel for al
     replays?: number;
     change?: (layer: Layer) => void;
     before?: (ops: Operations, layer: Layer) => void;
-    /** Given what self-attention has left. */
+    /** Recorded after the layer; x is the result of self-attention. */
     after?: (ops: Operations, x: Tensor, layer: Layer) => void;
   }
 

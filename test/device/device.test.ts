@@ -131,7 +131,7 @@ describe.each(kinds)('the device %s', (kind) => {
     it('refuse constants that are not finite, in the type in which they are kept', async () => {
       const folder = mkdtempSync(join(tmpdir(), 'onehead-weights-'));
       const path = join(folder, 'weights');
-      /** What is said of a million numbers of which one is this. */
+      /** The error for a million numbers that contain this one. */
       const said = async (stored: 'float32' | 'float16' | 'bfloat16', bits: number, dtype: typeof stored) => {
         const data = stored === 'float32' ? new Uint32Array(1e6) : new Uint16Array(1e6);
         data[765_432] = bits;
@@ -198,7 +198,7 @@ describe.each(kinds)('the device %s', (kind) => {
   });
 });
 
-/** Opens the bundled model and decodes, as a script of its own: from the built package, as a worker or process would. */
+/** Loads the bundled model and decodes, in a script that uses the compiled package, as a worker or process would. */
 const script = (ending: string) => `
   import { WhisperModel } from ${JSON.stringify(new URL('../../dist/index.js', import.meta.url).href)};
   const model = await WhisperModel.load(undefined, { threads: 1 });

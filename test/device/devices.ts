@@ -1,10 +1,10 @@
-/** The devices and storage types that every operation's cases run on. A new device joins here and nowhere else. */
+/** The devices and storage types with which the cases of all operations run. New devices are added here. */
 import { existsSync } from 'node:fs';
 import { Device } from '../../lib/device/device.js';
 
 export interface TestDevice {
   name: string;
-  /** As `Device` and lib/attention know it. */
+  /** The kind of the `Device`. */
   kind: string;
   open(): Device;
   dtypes: { dtype: 'float32' | 'float16' | 'bfloat16'; tolerance: number }[];
@@ -21,8 +21,8 @@ const cpus: TestDevice[] = Device.information().cpu.available.map((kernels) => (
 }));
 
 /**
- * With and without NVIDIA's library for large products; without it our own kernel computes them. Where the GPU is emulated, the second one is of
- * compute capability 8.0 too, which has no clusters of blocks.
+ * With and without cuBLASLt; without it, our own kernel computes large products. If the GPU is emulated, the second one
+ * also has compute capability 8.0, without clusters of blocks.
  */
 function cudas(kind: string): TestDevice[] {
   const old = kind === 'cuda-emulated';
@@ -45,19 +45,22 @@ function cudas(kind: string): TestDevice[] {
   }));
 }
 
-/** `npm run test:gpu` asks for the real device and fails where there is none; otherwise its emulation stands in. */
+/** `npm run test:gpu` requires the real device and fails without one; all other runs use its emulation. */
 export const gpu = process.env.ONEHEAD_TEST_GPU === '1';
 export const cudaKind = gpu ? 'cuda' : 'cuda-emulated';
-/** The emulation is compiled here (test/global-setup.ts); it is absent only where the package's own binary is tested. */
+/** The emulation is compiled by test/global-setup.ts, except if the package's own addon is tested. */
 export const hasCuda = gpu || existsSync(new URL('../../build/emulated/Release/onehead.node', import.meta.url));
 export const devices: TestDevice[] = gpu ? cudas('cuda') : [...cpus, ...(hasCuda ? cudas('cuda-emulated') : [])];
 
 export interface CaseDevice extends Omit<TestDevice, 'open'> {
-  /** All that a case is run on, one after the other. */
+  /** All devices with which cases run. */
   open(): { name: string; device: Device }[];
 }
 
-/** What the cases of test/cases run on: the CPU with every instruction set and one, two and three threads, and the GPUs of `devices`. */
+/**
+ * The devices of test/cases: the CPU with every instruction set and one, two and three threads, and the GPUs of
+ * `devices`.
+ */
 export const caseDevices: CaseDevice[] = [
   ...(gpu ? [] : [{ ...cpus[0], name: 'cpu', open: everyCpu }]),
   ...devices
@@ -76,15 +79,18 @@ function everyCpu() {
   );
 }
 
-// The emulated GPU is too small for attention with its product to be predicted to gain; it is what is to be tested.
+// The emulated GPU is so small that the fused kernel would not be chosen; this forces it, to test it.
 if (!gpu) process.env.ONEHEAD_CUDA_FUSION ??= 'always';
 
-/** What whole models are tested on. The emulation takes seconds for a token, so it gets some of the recordings only. */
+/**
+ * The devices with which whole models are tested. The emulation takes seconds for a token, so it gets only some
+ * recordings.
+ */
 export const modelDevices: { device: string; dtype: 'float32' | 'float16' | 'bfloat16'; most: number }[] = [
   ...(gpu ? [] : (['float32', 'bfloat16'] as const).map((dtype) => ({ device: 'cpu', dtype, most: 99 }))),
   ...(['float32', 'float16', 'bfloat16'] as const)
     .filter(() => hasCuda)
     .map((dtype) => ({ device: cudaKind, dtype, most: gpu ? 99 : 1 })),
 ];
-/** What tests that need one device of each kind run on. */
+/** The devices of tests that need one of each kind. */
 export const kinds: string[] = gpu ? [cudaKind] : ['cpu', ...(hasCuda ? [cudaKind] : [])];

@@ -1,4 +1,4 @@
-/** Keys and values of 8 bits on a GPU, over shapes of every kind: caches and attention beside the CPU's. */
+/** int8 keys and values on a GPU, with many shapes: caches and attention, compared with the CPU. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Device } from '../../lib/device/device.js';
 import type { AttentionOptions, Operations } from '../../lib/device/operations.js';
@@ -12,7 +12,7 @@ interface Cache {
   scales: { key: Tensor; value: Tensor };
 }
 
-// No kernel of attention depends on what the two differ in.
+// The attention kernels do not depend on the difference between the two GPUs.
 describe.each(gpus.slice(0, 1))('caches of 8 bits on $name', ({ open }) => {
   let [gpu, cpu] = [undefined as unknown as Device, undefined as unknown as Device];
   beforeAll(() => {
@@ -61,7 +61,7 @@ describe.each(gpus.slice(0, 1))('caches of 8 bits on $name', ({ open }) => {
     options?: (device: Device) => Partial<AttentionOptions>;
   }
 
-  /** The output, and what the caches hold then. */
+  /** The output, and the contents of the caches after it. */
   async function run(device: Device, type: Floating, given: Case) {
     const { batch, queries, keys, heads, keyValueHeads, size, sequences = batch, append, options } = given;
     const cache = cacheOf(device, [sequences, keys, keyValueHeads, size], true);
@@ -87,7 +87,7 @@ describe.each(gpus.slice(0, 1))('caches of 8 bits on $name', ({ open }) => {
     const ours = await run(gpu, given.type, given);
     const theirs = await run(cpu, 'float32', given);
     const named = JSON.stringify(given);
-    // The CPU's queries and weights have 16 bits there.
+    // There the CPU rounds queries and weights to 16 bits.
     const limit = { float32: 1e-4, float16: 2e-3, bfloat16: 1.5e-2 }[given.type];
     expect(difference(ours.y, theirs.y), named).toBeLessThan(limit);
     expect(ours.cache, named).toEqual(theirs.cache);

@@ -1,10 +1,10 @@
-/** Products with weights of 8 bits on a GPU, over shapes of every kind, beside double precision. */
+/** Products with int8 weights on a GPU, with many shapes, compared with double precision. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../lib/device/device.js';
 import { difference, type Floating, gpus, largest, quantizedRows } from './eight-bits.js';
 import { gelu, layerNorm, random, stored } from './reference.js';
 
-/** Rows as a product of whole numbers rounds them. */
+/** Rows quantized as for an int8 product. */
 function rounded(x: Float32Array, depth: number): Float32Array {
   const y = new Float32Array(x.length);
   for (let row = 0; row < x.length; row += depth) {
@@ -69,7 +69,7 @@ describe.each(gpus)('products with weights of 8 bits on $name', ({ open }) => {
     const y = await tensors.y.toFloat32Array();
     for (const tensor of Object.values(tensors)) tensor.dispose();
 
-    // What is multiplied: the norm of x, in 8 bits only where rows are many.
+    // The left operand of the product: the norm of x, which is quantized only for many rows.
     const left = normed ? Float32Array.from(layerNorm(x, depth, normWeight, normBias)) : x;
     const whole = quantized && rows > 64 && depth % 2 === 0;
     const multiplied = whole ? rounded(left, depth) : left;
@@ -82,7 +82,7 @@ describe.each(gpus)('products with weights of 8 bits on $name', ({ open }) => {
         expected[row * columns + column] = residual ? value + added[row * columns + column] : gelu(value);
       }
     }
-    // A number that lies between two whole ones may be rounded to either.
+    // A number close to the middle between two integers may be rounded to either.
     const exact = type === 'float32' && output === 'float32' && !(normed && quantized);
     const limit = whole ? 6e-3 : exact ? 1e-5 : type === 'bfloat16' || output === 'bfloat16' ? 1e-2 : 2e-3;
     const named = JSON.stringify({ rows, columns, depth, type, normed, quantized, output, residual });

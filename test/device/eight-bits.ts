@@ -1,10 +1,10 @@
-/** Numbers of 8 bits, and how far results are from what they should be. */
+/** int8 operands, and the error of results. */
 import { devices } from './devices.js';
 import { random } from './reference.js';
 
 export type Floating = 'float32' | 'float16' | 'bfloat16';
 
-/** Whole numbers and a factor a row. */
+/** Integers, and one scale for each row. */
 export function quantizedRows(rows: number, columns: number, seed: number) {
   const data = Int8Array.from(random(rows * columns, seed), (value) => Math.round(127 * value));
   const scales = random(rows, seed + 1).map((value) => 0.01 + 0.005 * value);
@@ -14,7 +14,7 @@ export function quantizedRows(rows: number, columns: number, seed: number) {
 export const largest = (values: ArrayLike<number>): number =>
   Array.from(values).reduce((a, b) => Math.max(a, Math.abs(b)), 0);
 
-/** The largest difference beside the largest number. */
+/** The largest difference, relative to the largest number. */
 export function difference(values: ArrayLike<number>, expected: ArrayLike<number>): number {
   let most = 0;
   for (let i = 0; i < expected.length; ++i) most = Math.max(most, Math.abs(values[i] - expected[i]) || 0);

@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
 import { OneheadError } from '../../lib/errors.js';
 
-/** The error that `body` throws or rejects with. */
+/** Returns the error that `body` throws or rejects with. */
 export async function failure(body: () => unknown): Promise<OneheadError> {
   try {
     await body();

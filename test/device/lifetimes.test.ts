@@ -1,10 +1,10 @@
-/** Devices that come and go while others record: all devices of one GPU share a context of its driver. */
+/** Devices are opened and closed while others record: all devices of one GPU share the driver's context. */
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import { Device } from '../../lib/device/device.js';
 import { cudaKind, hasCuda, kinds } from './devices.js';
 
-/** A product of more rows than our small kernels take, which goes to cuBLASLt where there is one. */
+/** A product with too many rows for our kernels of few rows; cuBLASLt computes it if it is available. */
 function product(device: Device, factor: number) {
   const [rows, depth, columns] = [65, 16, 8];
   const x = device.tensor('float32', [rows, depth], new Float32Array(rows * depth).fill(1));
@@ -36,7 +36,7 @@ describe.runIf(hasCuda)('devices of one GPU', () => {
         }
       });
       for (let i = 0; i < 1000; ++i) {
-        // Few with the library: it wants 32 MiB to work in, which emulated memory takes long to clear.
+        // Fewer with cuBLASLt: its workspace takes 32 MiB, and clearing emulated memory is slow.
         const device = new Device(kind, { cublasLt: i % 8 === 0 });
         const made = product(device, i % 7);
         await made.program.run({ times: 2 });

@@ -1,6 +1,5 @@
 /**
- * Weights on their way from a file into the type that is computed in: every number of 16 bits, on every instruction set
- * of this CPU.
+ * Conversion of weights from a file: all 16-bit numbers, with every instruction set of this CPU.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,7 +8,7 @@ import { expect, it } from 'vitest';
 import { Device, WeightsFile } from '../../lib/device/device.js';
 import { stored } from './reference.js';
 
-/** The number that the bits of a float16 are. */
+/** The number with these bits of a float16. */
 function half(bits: number): number {
   const [exponent, fraction] = [(bits >> 10) & 31, bits & 1023];
   const magnitude = exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25);
@@ -17,14 +16,14 @@ function half(bits: number): number {
 }
 const word = (bits: number) => new Float32Array(Uint32Array.of(bits).buffer)[0];
 const all = Array.from({ length: 65536 }, (_, bits) => bits);
-/** As the file has them, and what they are. Those that are not finite are refused, and left out. */
+/** The bits in the file, and the numbers. Infinities and NaN are left out, since they are refused. */
 const sources = {
   float16: { bits: Uint16Array.from(all.filter((bits) => ((bits >> 10) & 31) !== 31)), value: half },
   bfloat16: {
     bits: Uint16Array.from(all.filter((bits) => ((bits >> 7) & 255) !== 255)),
     value: (bits: number) => word(bits << 16),
   },
-  // In the middle between two numbers of bfloat16, and right beside it.
+  // Values halfway between two bfloat16 numbers, and next to that.
   float32: {
     bits: Uint32Array.from(
       all.filter((bits) => ((bits >> 7) & 255) < 254),

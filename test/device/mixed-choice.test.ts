@@ -1,4 +1,4 @@
-/** Greedy and drawn sequences and windows of beams of any width side by side: each chooses as it does alone. */
+/** Greedy and sampled sequences and beam searches of any width in one batch: each chooses the same tokens as alone. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../lib/device/device.js';
 import type { BeamState, DecodingState, Sampling } from '../../lib/device/operations.js';
@@ -13,12 +13,12 @@ const steps = 4;
 type Values = Int32Array | Float32Array | Uint8Array;
 interface Held {
   values: Values;
-  /** Of one row. */
+  /** The state of one row. */
   shape: readonly number[];
 }
 const sizeOf = ({ shape }: Held) => shape.reduce((product, size) => product * size, 1);
 
-/** A row alone, or the beams of a window. */
+/** A single row, or the beams of a window. */
 interface Member {
   row: number;
   beams: number;
@@ -34,7 +34,7 @@ describe.each(devices)('a mixed batch on $name', ({ open }) => {
   const typeOf = (values: Values) =>
     values instanceof Int32Array ? 'int32' : values instanceof Float32Array ? 'float32' : 'uint8';
 
-  /** A random state of the pool, by name; what no member owns is there to be left alone. */
+  /** A random state of the pool, by name. Rows of no member must not change. */
   function poolState(members: readonly Member[], seed: number): Record<string, Held> {
     const whole = (limit: number, salt: number, count = pool) =>
       Int32Array.from(random(count, seed * 31 + salt), (x) => Math.min(limit - 1, Math.floor(((x + 1) / 2) * limit)));
@@ -50,7 +50,7 @@ describe.each(devices)('a mixed batch on $name', ({ open }) => {
     const source = Int32Array.from({ length: pool * capacity }, (_, i) => Math.floor(i / capacity));
     const suppressed = Uint8Array.from(whole(12, 14, pool * vocabulary), (x) => (x < 4 ? x : 0));
     for (const { row, beams } of members) {
-      // The beams of a window go together.
+      // The beams of a window are consecutive.
       for (let k = 1; k < beams; ++k) {
         for (const values of [begin, length, timestamps, maximum, finished]) values[row + k] = values[row];
         suppressed.copyWithin((row + k) * vocabulary, row * vocabulary, (row + 1) * vocabulary);
@@ -96,7 +96,7 @@ describe.each(devices)('a mixed batch on $name', ({ open }) => {
   );
   const onlyHere = ['topCount', 'suppressed', 'temperature', 'seed', ...beamNames];
 
-  /** Tensors by name as the operations take them. */
+  /** Tensors by the names of the operations' arguments. */
   function parts(tensors: Record<string, Tensor>) {
     const pick = (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, tensors[name]]));
     const state = pick(Object.keys(tensors).filter((name) => !onlyHere.includes(name)));
@@ -108,7 +108,7 @@ describe.each(devices)('a mixed batch on $name', ({ open }) => {
     };
   }
 
-  /** The members' steps one by one, in today's form, written back into the state of the pool. */
+  /** Runs each member's step separately, without `rows`, and writes its state back to the pool. */
   async function alone(state: Record<string, Held>, members: readonly Member[], logits: Map<number, Float32Array>[]) {
     for (const { row, beams } of members) {
       const batch = Math.max(1, beams);
@@ -119,7 +119,7 @@ describe.each(devices)('a mixed batch on $name', ({ open }) => {
         if (name === 'topCount') continue;
         const width = sizeOf(held);
         const own = local(name, held.values.slice(row * width, (row + batch) * width), -1);
-        // A window has one of these, and its candidates in one list.
+        // State of which a window has one, such as its list of candidates.
         let shape = [batch, ...held.shape];
         if (['suppressed', 'wanted', 'doneCount'].includes(name)) shape = name === 'suppressed' ? [vocabulary] : [1];
         else if (name.startsWith('done')) shape = [1, batch * patience, ...held.shape.slice(1)];
@@ -147,7 +147,8 @@ describe.each(devices)('a mixed batch on $name', ({ open }) => {
   }
 
   it.each([1, 2, 3, 4, 5, 6])('chooses for each member as alone, and touches nothing else (%i)', async (seed) => {
-    // Windows of 3, 2 and 1 beams and of 5, and rows that go alone, in another order than the pool's, idle entries between.
+    // Windows of 3, 2, 1 and 5 beams, and single rows, in another order than in the pool, with idle entries between
+    // them.
     const members = [
       { row: 17, beams: 0 },
       { row: 4, beams: 3 },
@@ -175,7 +176,7 @@ describe.each(devices)('a mixed batch on $name', ({ open }) => {
     }
     const batch = rows.length;
     const state = poolState(members, seed);
-    // What was written before belongs to the ranked tokens that nobody wants, too.
+    // Ranked tokens that are not requested must not be overwritten either.
     const tensors: Record<string, Tensor> = {};
     for (const [name, { values, shape }] of Object.entries(state)) {
       tensors[name] = device.tensor(typeOf(values), [pool, ...shape], values.slice());
@@ -212,7 +213,7 @@ describe.each(devices)('a mixed batch on $name', ({ open }) => {
         const touched = state.topTokens.values[at] !== before[at];
         for (let i = 0; i < top && touched; ++i) {
           if (i < counts[row]) continue;
-          // Of those not wanted there are none; where none is wanted, the place is left as it was.
+          // Tokens beyond the requested number are -1; without a request, the memory is unchanged.
           state.topTokens.values[at + i] = counts[row] === 0 ? before[at + i] : -1;
           state.topLogProbability.values[at + i] = counts[row] === 0 ? 0 : Number.NEGATIVE_INFINITY;
         }

@@ -6,7 +6,7 @@ const vocabulary = 40;
 const rules = { endToken: 20, noTimestampsToken: 29, timestampBegin: 30 };
 
 interface Slot {
-  /** The prompt has two tokens; these follow. */
+  /** The tokens after a prompt of two. */
   written?: number[];
   logits: Record<number, number>;
   timestamps?: boolean;
@@ -22,7 +22,7 @@ describe.each(devices)('next token on $name', ({ open }) => {
   });
   afterAll(() => device.close());
 
-  /** What each slot chose, with the state after it. Logits not named are -5. */
+  /** The token chosen in each slot, and the state after it. Logits that are not given are -5. */
   async function choose(
     slots: Slot[],
     {

@@ -54,7 +54,7 @@ describe.each(kinds)('programs of the device %s', (kind) => {
     const floats = cpu.tensor('float32', [4, 8]);
     const temporary = await failure(() => cpu.record('made', (ops) => void ops.linear(floats, ops.copy(floats))));
     expect(temporary).toMatchObject({ code: 'NOT_SUPPORTED' });
-    // What only moves elements takes any type.
+    // Operations that only move elements support any type.
     using program = cpu.record('moved', (ops) => void ops.copy(x));
     expect(await program.run()).toBe(1);
   });
@@ -113,7 +113,7 @@ describe.each(kinds)('programs of the device %s', (kind) => {
   });
 
   it('see a flag that they set themselves', async () => {
-    // Two sequences that end at different lengths: the flags are those of the search itself.
+    // Two sequences that end at different lengths; the search sets the flags.
     const each = (values: number[]) => device.tensor('int32', [2], Int32Array.from(values));
     const finished = each([0, 0]);
     const length = each([1, 1]);
@@ -139,7 +139,7 @@ describe.each(kinds)('programs of the device %s', (kind) => {
     expect(done).toBeGreaterThanOrEqual(3);
     expect(done).toBeLessThanOrEqual(5); // a device may look late
     expect(Array.from(await length.toInt32Array())).toEqual([4, 1 + done]);
-    // One has ended already: another one is waited for, and nothing is done where no more than one is wanted.
+    // One flag is set already, so the run waits for another; a run for a single flag does nothing.
     const another = { flags: finished, when: 'another' } as const;
     expect(await program.run({ times: 50, until: { ...another, most: 1 } })).toBe(0);
     expect(await program.run({ times: 50, until: another })).toBeGreaterThanOrEqual(7 - done);
@@ -168,7 +168,7 @@ describe.each(kinds)('programs of the device %s', (kind) => {
       [1, [3, 4], [11]],
       [2, [5, 6], [12]],
     ]);
-    // One that is stopped before it began does its writes and reads all the same.
+    // A job that is stopped before it begins still does its writes and reads.
     await program.run({ times: 1 });
     const stopped = program.submit({ times: 1e9, writes: [[x, given]], reads: [[x]] });
     stopped.stop();

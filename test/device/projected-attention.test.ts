@@ -1,4 +1,4 @@
-/** Attention with its product in one operation: what the two operations give, one after the other. */
+/** Attention fused with its projection gives the results of the two operations. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Device } from '../../lib/device/device.js';
 import { type NativeRecorder, type NativeWrite, nativeOf } from '../../lib/device/native.js';
@@ -9,7 +9,7 @@ import { random, relativeError, stored } from './reference.js';
 
 const tolerances = { float32: 1e-5, float16: 1e-2, bfloat16: 1e-2 } as const;
 
-/** Heads, heads of keys and values, head size, width of x; batches. */
+/** Heads, key/value heads, head size, width of x; batches. */
 const shapes = (
   [
     [[1, 1, 64, 64], 1, 5],
@@ -47,7 +47,7 @@ describe.skipIf(!hasCuda)('attention with its product, on a device that has a ke
   async function run(body: (ops: Operations) => void): Promise<void> {
     using program = device.record('projected', body, { poison: true });
     const [first] = await program.trace();
-    // Kernels of their own are parts of the operation.
+    // Separate kernels are parts of the operation in traces.
     if (first.name === 'projectedAttention') expect(first.parts).toBeUndefined();
   }
   const given = (dtype: 'float32' | 'float16' | 'bfloat16', batch: number, outputs: number, width: number) => ({
@@ -110,7 +110,7 @@ describe.skipIf(!hasCuda)('attention with its product, on a device that has a ke
         }
         const [got, wanted] = await Promise.all(outputs.map(read));
         expectSame(got, wanted, tolerance);
-        // What is not appended is left as it was.
+        // Rows that are not appended are unchanged.
         expect(relativeError(got[1], wanted[1])).toBeLessThan(tolerance);
         if (batch > 3) {
           const idle = got[0].subarray(3 * heads * headSize, 4 * heads * headSize);
@@ -233,7 +233,7 @@ it('is two after one another on a device that has no kernel for both', async () 
   const norm = { weight: filled([32], 5), bias: filled([32], 6) };
   const outputs = [filled([2, 1, 16], 7), filled([2, 1, 16], 8)];
   await device.transfer(values, []);
-  // What records for a GPU makes one operation of it.
+  // Recording for a GPU makes one operation of the two.
   for (const [i, kind] of ['cuda', 'cpu'].entries()) {
     const recorder = device.createRecorder();
     const asked: NativeRecorder = {

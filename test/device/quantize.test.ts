@@ -1,4 +1,4 @@
-/** Weights and caches of 8 bits, on every instruction set of this CPU and on a GPU. */
+/** int8 weights and caches, with every instruction set of this CPU and on a GPU. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import { devices, kinds } from './devices.js';
 
 const [outputs, inputs] = [37, 70];
 
-/** A file of these numbers. */
+/** A file with these numbers. */
 async function fileOf(numbers: Float32Array | Int8Array): Promise<WeightsFile> {
   const folder = await mkdtemp(join(tmpdir(), 'onehead-quantize-'));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
@@ -46,7 +46,7 @@ describe.each(devices)('$name', ({ open }) => {
       expect(scales[row]).toBeCloseTo(largest / 127, 7);
       expect(Math.abs(value - data[i] * scales[row])).toBeLessThanOrEqual(0.5001 * scales[row]);
     });
-    // Of numbers from -1 to 1 the median magnitude is a half: 63 steps or so.
+    // For uniform numbers from -1 to 1 the median magnitude is 0.5, or about 63 steps.
     expect(error).toBeGreaterThan(0.0025);
     expect(error).toBeLessThan(0.0036);
     weights[inputs] = 1000;
@@ -68,7 +68,7 @@ describe.each(devices)('$name', ({ open }) => {
           let sum = 0;
           for (let k = 0; k < inputs; ++k) sum += given[row * inputs + k] * data[output * inputs + k] * scales[output];
           expect(widened[row * outputs + output]).toBeCloseTo(sum, 4);
-          // A row's rounding: at most half a 127th of its largest number each.
+          // The rounding error of a row: at most half a step of 1/127 of its largest number.
           expect(Math.abs(quantized[row * outputs + output] - sum)).toBeLessThan(0.05);
         }
       }

@@ -1,8 +1,8 @@
-/** The operations in double precision and in the plainest way, for comparison. */
+/** Plain references of operations in double precision. */
 
 export type Matrix = Float64Array;
 
-/** Seeded uniform numbers from -1 to 1. */
+/** Uniform numbers from -1 to 1, from a seed. */
 export function random(count: number, seed: number): Float32Array {
   let state = seed >>> 0;
   return Float32Array.from({ length: count }, () => {
@@ -11,19 +11,19 @@ export function random(count: number, seed: number): Float32Array {
   });
 }
 
-/** float32 rounded to bfloat16. */
+/** Rounds float32 to bfloat16. */
 export function toBfloat16(values: Float32Array): Float32Array {
   const words = new Uint32Array(values.slice().buffer);
   for (let i = 0; i < words.length; ++i) words[i] = (words[i] + 0x7fff + ((words[i] >>> 16) & 1)) & 0xffff0000;
   return new Float32Array(words.buffer);
 }
 
-/** float32 rounded to IEEE half precision. */
+/** Rounds float32 to float16. */
 export function toFloat16(values: Float32Array): Float32Array {
   return values.map((value) => {
     const magnitude = Math.abs(value);
     if (!(magnitude < 65520)) return Number.isNaN(value) ? value : Math.sign(value) * Number.POSITIVE_INFINITY;
-    // The distance between neighbours at this magnitude; below 2^-14 it stays the same.
+    // The spacing of float16 numbers of this magnitude; below 2^-14 it is constant.
     const unit = 2 ** (Math.max(Math.floor(Math.log2(magnitude || 2 ** -24)), -14) - 10);
     const scaled = value / unit;
     const below = Math.floor(scaled);
@@ -32,14 +32,14 @@ export function toFloat16(values: Float32Array): Float32Array {
   });
 }
 
-/** As a storage type keeps them. */
+/** Rounds values to a storage type. */
 export function stored(values: Float32Array, dtype: string): Float32Array {
   if (dtype === 'bfloat16') return toBfloat16(values);
   return dtype === 'float16' ? toFloat16(values) : values;
 }
 
 function erf(x: number): number {
-  // The series converges fast for small x; the continued fraction for the rest.
+  // The series converges fast for small x, the continued fraction for large x.
   const a = Math.abs(x);
   if (a < 2.5) {
     let sum = a;
@@ -75,7 +75,7 @@ export function layerNorm(
   return y;
 }
 
-/** x [rows, depth] times weight [columns, depth] transposed. */
+/** x [rows, depth] times the transpose of weight [columns, depth]. */
 export function product(x: ArrayLike<number>, weight: ArrayLike<number>, depth: number): Matrix {
   const rows = x.length / depth;
   const columns = weight.length / depth;
@@ -90,7 +90,7 @@ export function product(x: ArrayLike<number>, weight: ArrayLike<number>, depth: 
   return y;
 }
 
-/** x [rows, columns, width] to [columns, rows, width]. */
+/** Transposes x [rows, columns, width] to [columns, rows, width]. */
 export function swapOuter(x: Float32Array, rows: number, columns: number): Float32Array {
   const width = x.length / (rows * columns);
   const y = new Float32Array(x.length);
@@ -110,7 +110,7 @@ export interface AttentionSizes {
   headSize: number;
 }
 
-/** `limit(b, i)`: how many keys query i of sequence b sees. */
+/** `limit(b, i)` is the number of keys that query i of sequence b sees. */
 export function attention(
   q: ArrayLike<number>,
   k: ArrayLike<number>,
@@ -147,8 +147,8 @@ export function attention(
 }
 
 /**
- * Norm of the difference over the norm of the reference, or over `least` where that is larger; NaN becomes infinity, so that it fails every
- * comparison.
+ * The norm of the difference relative to the norm of the reference, or to `least` if that is larger. NaN becomes
+ * infinity, so that it fails every comparison.
  */
 export function relativeError(got: ArrayLike<number>, wanted: ArrayLike<number>, least = 0): number {
   if (got.length !== wanted.length) return Number.POSITIVE_INFINITY;
@@ -162,13 +162,16 @@ export function relativeError(got: ArrayLike<number>, wanted: ArrayLike<number>,
   return Number.isNaN(error) ? Number.POSITIVE_INFINITY : error;
 }
 
-/** Rows of 8 bits: each number as so many steps of its row's scale, the largest magnitude / 127; and what that stands for. */
+/**
+ * Quantizes rows to int8: each number as steps of its row's scale (largest magnitude / 127), and the dequantized
+ * numbers.
+ */
 export function quantizedRows(values: Float32Array, width: number) {
   const bytes = new Int8Array(values.length);
   const scales = new Float32Array(values.length / width);
   scales.forEach((_, row) => {
     const given = values.subarray(row * width, (row + 1) * width);
-    // A row with what is not finite has the scale NaN, so that nobody takes it for numbers.
+    // The scale of a row with NaN or infinity is NaN, so that the row is not used.
     const largest = given.every(Number.isFinite)
       ? given.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
       : Number.NaN;
@@ -181,7 +184,7 @@ export function quantizedRows(values: Float32Array, width: number) {
   return { bytes, scales, widened: Float32Array.from(bytes, (byte, i) => byte * scales[Math.floor(i / width)]) };
 }
 
-/** To the nearest whole number; of two, the even one. */
+/** Rounds to the nearest integer, ties to even. */
 export function roundEven(value: number): number {
   const below = Math.floor(value);
   const rest = value - below;

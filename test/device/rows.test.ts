@@ -1,4 +1,4 @@
-/** Operations that work on chosen rows of a pool: which rows may change from run to run, and what does not fit is refused. */
+/** Operations with chosen rows of a pool: the rows may change between runs, and invalid arguments are refused. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../lib/device/device.js';
 import type { Tensor } from '../../lib/device/tensor.js';

@@ -1,4 +1,4 @@
-/** Drawing, penalties and beams: what search adds to the choice of tokens. */
+/** Sampling, penalties and beam search. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../lib/device/device.js';
 import type { BeamState, DecodingState } from '../../lib/device/operations.js';
@@ -9,7 +9,7 @@ const vocabulary = 50;
 const endToken = 40;
 const capacity = 10;
 
-/** native/operations/decoding/noise.h, as every device must have it. */
+/** The noise of native/operations/decoding/noise.h, which must be the same on every device. */
 function noise(seed: number, place: number, token: number): number {
   const mix = (value: number): number => {
     let x = value >>> 0;
@@ -39,7 +39,7 @@ describe.each(devices)('search on $name', ({ open }) => {
   const floats = (values: readonly number[], shape = [values.length]) =>
     device.tensor('float32', shape, Float32Array.from(values));
 
-  /** The state of sequences whose prompt is one token, and what they wrote. */
+  /** The state of sequences with a prompt of one token, and their generated tokens. */
   function stateOf(written: readonly (readonly number[])[], maximum = 9): DecodingState {
     const batch = written.length;
     const tokens = new Int32Array(batch * capacity);
@@ -61,7 +61,7 @@ describe.each(devices)('search on $name', ({ open }) => {
   }
   const rules = () => ({ suppressed: device.tensor('uint8', [vocabulary]), endToken });
 
-  /** One step from these logits, [batch][vocabulary]. */
+  /** Runs one step with these logits, [batch][vocabulary]. */
   async function choose(
     logits: readonly (readonly number[])[],
     state: DecodingState,
@@ -149,7 +149,7 @@ describe.each(devices)('search on $name', ({ open }) => {
     expect(Array.from(ids.subarray(at(2, 0)))).toEqual(Array(3 * capacity).fill(0)); // it had ended
   });
 
-  /** Beams that hold these histories, with their sums. */
+  /** Beams with these histories and sums of log-probabilities. */
   function beamsOf(windows: number, cumulative: readonly number[], wanted: number): BeamState {
     const most = 4;
     const kept = [windows, most, capacity];
@@ -172,7 +172,7 @@ describe.each(devices)('search on $name', ({ open }) => {
   it('goes on with the best continuations of all beams, and keeps those that end', async () => {
     const low = Array(vocabulary).fill(-30);
     const row = (chosen: Record<number, number>) => Object.assign([...low], chosen) as number[];
-    // Two windows of two beams; the second window is at its first step, so its second beam is not in use.
+    // Two windows of two beams. The second window is at its first step, so its second beam is not in use yet.
     const logits = [
       row({ 3: Math.log(0.6), 4: Math.log(0.4) }),
       row({ [endToken]: Math.log(0.7), 5: Math.log(0.3) }),
@@ -195,7 +195,7 @@ describe.each(devices)('search on $name', ({ open }) => {
       [1, 6, 0, 0],
       [1, 7, 0, 0],
     ]);
-    // Position 2, just read, lies in each beam's own row; what came before, where its parent had it.
+    // Position 2 was just read and is in each beam's own row; earlier positions are where the parent has them.
     const source = await rows(beams.source);
     expect(source.map((one, b) => one.slice(0, b < 2 ? 3 : 1))).toEqual([[0, 0, 0], [0, 0, 0], [2], [2]]);
     const sums = await beams.cumulative.toFloat32Array();

@@ -3,11 +3,11 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { Device } from '../../lib/device/device.js';
 
-/** Numbers that look random, the same each time. */
+/** Pseudorandom numbers, the same in every run. */
 const numbers = (count: number, seed: number) =>
   Float32Array.from({ length: count }, (_, i) => Math.sin(i * 12.9898 + seed) * 0.5);
 
-/** A product of many rows (oneDNN's), one of few (ours), many times. */
+/** A product of many rows (by oneDNN) and one of few (our kernel), many times. */
 function work(device: Device) {
   const x = device.tensor('float32', [96, 128], numbers(96 * 128, 1));
   const short = device.tensor('float32', [3, 128], numbers(3 * 128, 4));
@@ -50,7 +50,7 @@ describe('the threads of CPU devices', () => {
     expect((user + system) / 1000).toBeLessThan(150);
   });
 
-  /** What a process of its own prints of its threads: computing, with `options`, as the package would. */
+  /** Starts a process that computes with `options`, and returns what it prints about its threads. */
   function inProcess(options: string, environment: NodeJS.ProcessEnv = {}, before: string[] = []) {
     const script = `
       import { readdirSync, readFileSync } from 'node:fs';

@@ -3,14 +3,14 @@ import { Pool } from '../../lib/engine/pool.js';
 import type { RequestOptions } from '../../lib/engine/request.js';
 import { SimulatedRuntime, type SimulatedSearch } from './simulated.js';
 
-/** An engine on a simulated clock, its pool, and requests to it. */
+/** A pool with an engine on a simulated clock, and requests to it. */
 export function simulated(options: ConstructorParameters<typeof SimulatedRuntime>[0] = {}, maximumRequests = 1000) {
   const runtime = new SimulatedRuntime(options);
   const engine = new Engine(runtime, { now: runtime.now });
   const pool = new Pool([engine], { maximumRequests, now: runtime.now });
-  /** When each window was done. */
+  /** The time at which each window was done. */
   const done: Record<string, number> = {};
-  /** A request of some windows, one after the other. */
+  /** A request with some windows, one after the other. */
   const ask = async (
     name: string,
     { count = 1, search = { steps: 10 }, positions = 1500, ...options }: Asked = {},

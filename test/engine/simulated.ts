@@ -1,4 +1,7 @@
-/** A runtime without a device: its work takes simulated time, is done in the order in which it is asked for, and is checked and kept. */
+/**
+ * A runtime without a device: its jobs take simulated time, end in the order of the calls, and are checked and
+ * recorded.
+ */
 import type { Runtime, Sequence, Slot, StepRun, Steps } from '../../lib/engine/runtime.js';
 
 export interface SimulatedWindow {
@@ -7,10 +10,10 @@ export interface SimulatedWindow {
 }
 
 export interface SimulatedSearch {
-  /** Steps until it ends; 0: at once. */
+  /** Steps until it ends; 0 if it ends at its start. */
   steps: number;
   rows?: number;
-  /** The host has a part in its start. */
+  /** Its start includes work on the host. */
   waits?: boolean;
 }
 
@@ -30,19 +33,19 @@ export class SimulatedRuntime implements Runtime<SimulatedWindow, SimulatedSearc
   readonly rows: number;
   readonly encodeBatch: number;
   readonly costs: Costs;
-  /** Milliseconds since it was made. */
+  /** Milliseconds since the runtime was created. */
   time = 0;
-  /** What was done, in order: 'encode a', 'start a', 'steps 3: a b', 'collect a', 'release a'. */
+  /** The executed jobs in order: 'encode a', 'start a', 'steps 3: a b', 'collect a', 'release a'. */
   readonly log: string[] = [];
-  /** Called after each step, with what the clock says: where a test sends requests as time goes on. */
+  /** Called after each step with the time, so that tests can send requests over time. */
   onTime: (time: number) => void = () => {};
-  /** Thrown by the next work, where set. */
+  /** If set, thrown by the next job. */
   failure: Error | null = null;
   /** The longest time between two steps of a row that is being decoded. */
   longestPause = 0;
-  /** How often work ended with none behind it, though there was somebody to decode. */
+  /** How often a job ended without another one in the queue, although rows were being decoded. */
   gaps = 0;
-  /** The most encodings that waited behind what was being done. */
+  /** The maximum number of encodings that waited behind the current job. */
   mostEncodes = 0;
   #last = 0;
   #waiting = 0;
@@ -50,7 +53,7 @@ export class SimulatedRuntime implements Runtime<SimulatedWindow, SimulatedSearc
   #work: Promise<unknown> = Promise.resolve();
   readonly #windows = new Map<number, SimulatedWindow>();
   readonly #done = new Map<Sequence<SimulatedSearch>, number>();
-  /** Those that have ended and are not collected. */
+  /** Rows that have ended and are not collected. */
   readonly #ended = new Set<Sequence<SimulatedSearch>>();
 
   constructor({
@@ -72,14 +75,14 @@ export class SimulatedRuntime implements Runtime<SimulatedWindow, SimulatedSearc
 
   now = (): number => this.time;
 
-  /** Lets the event loop turn, so that what was sent while time passed is there. */
+  /** Lets the event loop run, so that requests that were sent meanwhile arrive. */
   async #passes(milliseconds: number): Promise<void> {
     this.time += milliseconds;
     this.onTime(this.time);
     await new Promise((resolve) => setImmediate(resolve));
   }
 
-  /** Behind all that was asked for before. */
+  /** After all jobs that were queued before. */
   #next<T>(work: () => Promise<T>): Promise<T> {
     this.#waiting += 1;
     const done = this.#work.then(async () => {
@@ -189,7 +192,7 @@ export class SimulatedRuntime implements Runtime<SimulatedWindow, SimulatedSearc
     return found;
   }
 
-  /** At once, though the device may be at work on them: what it does there is nobody's. */
+  /** Released at once, even if the device is working on the rows: its results are then unused. */
   release(sequences: readonly Sequence<SimulatedSearch>[]): void {
     for (const sequence of sequences) {
       this.log.push(`release ${this.#name(sequence)}`);

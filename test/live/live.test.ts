@@ -30,7 +30,7 @@ const textOf = (events: readonly LiveEvent[]) =>
 const sentences =
   /^ We will return on Thursday\. Add honey and chicken to the shopping list\. Move left forty five (meters|feet)\.$/;
 
-/** Pushes a fifth of a second at a time, each when what came before was heard. */
+/** Pushes a fifth of a second at a time, after the audio before was processed. */
 async function speak(live: LiveTranscription, spoken: Float32Array = samples, piece = 3200): Promise<void> {
   for (let at = 0; at < spoken.length; at += piece) {
     live.push(spoken.subarray(at, at + piece));
@@ -39,7 +39,7 @@ async function speak(live: LiveTranscription, spoken: Float32Array = samples, pi
   await live.close();
 }
 
-/** What every stream keeps to. */
+/** Checks that hold for every stream. */
 function checkOrder(events: readonly LiveEvent[]): void {
   const texts = new Map<number, string>();
   const ended = new Set<number>();
@@ -52,7 +52,7 @@ function checkOrder(events: readonly LiveEvent[]): void {
       expect(event.text).toBe(texts.get(event.turn) ?? '');
       expect(event.words.map(({ word }) => word).join('')).toBe(event.text);
       event.words.forEach(({ start, end }, i) => {
-        // A turn's words were said in it, and in none of those that follow.
+        // A turn's words are within it, and not within later turns.
         expect(end).toBeLessThan(event.end + 0.5);
         expect(end).toBeGreaterThanOrEqual(start);
         expect(start).toBeGreaterThanOrEqual(event.words[i - 1]?.start ?? 0);
@@ -75,7 +75,7 @@ describe('a live stream', () => {
     expect(turns[1].start).toBeGreaterThan(turns[0].end);
     const types = events.map(({ type }) => type);
     expect(types[0]).toBe('speech-started');
-    // Text comes before the turn has ended, and before it is sure.
+    // Text arrives before the turn has ended, and before it is confirmed.
     expect(types.indexOf('partial')).toBeLessThan(types.indexOf('confirmed'));
     expect(types.indexOf('confirmed')).toBeLessThan(types.indexOf('speech-stopped'));
     expect(whisper.figures()).toMatchObject({ requests: 0, rows: { used: 0 }, positions: { used: 0 } });

@@ -11,7 +11,7 @@ import { type ProfileOptions, profile } from '../../lib/profiler/run.js';
 import { tablesOf, writeReport } from '../../lib/profiler/write-report.js';
 import { cudaKind } from '../device/devices.js';
 
-/** Small enough for a test; two samples are enough to see that they are taken. */
+/** Small enough for a test; two samples are enough to check that samples are taken. */
 const small: ProfileOptions = { threads: 2, repeats: 2, seconds: 0.01, dtype: 'float32' };
 const shapes: Record<(typeof experimentNames)[number], ProfileOptions> = {
   'attention-types': { batches: [1, 2], lengths: [5, 16], heads: 2, headSize: 16 },
@@ -46,7 +46,7 @@ describe.each(experimentNames)('%s', (name) => {
       expect(time?.median).toBeGreaterThanOrEqual(0);
     }
     expect(new Set(result.rows.map((row) => JSON.stringify(row.case))).size).toBe(result.rows.length);
-    // Whole transcriptions have no one program to trace.
+    // Whole transcriptions consist of many programs, so they have no trace.
     const programs = name === 'audio-context' ? 0 : cases(result, 'variant').length;
     expect(traced.length).toBeGreaterThanOrEqual(programs);
     expect(JSON.parse(JSON.stringify(result))).toEqual(result);
@@ -54,7 +54,7 @@ describe.each(experimentNames)('%s', (name) => {
     const { charts } = experiments[name];
     const tables = tablesOf(result);
     expect(tables[0].title).toMatch(/^Number of cases in which a variant was faster or slower than /);
-    // Every name that tables and plots use is explained on the page.
+    // The page explains every name in tables and plots.
     const explained = namesTable([result]).rows.map(([one]) => one);
     for (const one of cases(result, 'variant')) if (!/^\d+ s$/.test(String(one))) expect(explained).toContain(one);
     for (const one of [...cases(result, 'stage'), ...cases(result, 'operation')])
@@ -89,7 +89,7 @@ describe('audio-context', () => {
     await writeFile(join(folder, 'a.txt'), 'We will return on Thursday.');
     const { rows } = await run('audio-context', { margins: [2], audio: folder, model: `${models}micro-mqa` });
     expect(rows[0].case.model).toBe('micro-mqa');
-    // Thirteen words more than the text has.
+    // Thirteen more words than in the text.
     expect(rows[0].figures.wordErrorRate).toBeGreaterThan(2);
   });
 
@@ -157,7 +157,7 @@ describe('what the experiments compare', () => {
     const figure = (variant: string, name: string) =>
       rows.find((row) => row.case.variant === variant && row.case.stage === 'total' && row.case.decoderLayers === 3)!
         .figures[name];
-    // Four heads of 32 become one: keys and values lose 96 of 128 rows of 128, and 96 of the value's biases.
+    // Four heads of 32 become one: keys and values lose 96 of 128 rows of 128 elements, and values 96 of 128 biases.
     const saved = 2 * 96 * 128 + 96;
     const parameters = (variant: string) => figure('multi-head', 'parameters') - figure(variant, 'parameters');
     expect(parameters('multi-query encoder')).toBe(6 * saved);
@@ -193,7 +193,7 @@ describe('what the experiments compare', () => {
     expect(of('floating', 1).cacheBytes).toBeCloseTo(plain.cacheBytes / 2, 6);
     expect(of('int8 weights', 2)).toMatchObject({ weightBytes: both.weightBytes, cacheBytes: plain.cacheBytes });
     expect(of('int8 cache', 2)).toMatchObject({ weightBytes: plain.weightBytes, cacheBytes: both.cacheBytes });
-    // Heads of 32 in 2 bytes each, against 1 each and a factor of 4.
+    // Heads of 32 elements: 2 bytes each, compared with 1 byte each and a scale of 4 bytes.
     expect(both.cacheBytes / plain.cacheBytes).toBeCloseTo(36 / 64, 6);
     expect(both.predictedRatio).toBeLessThan(0.7);
     const saved = (batch: number) => [
@@ -274,7 +274,7 @@ describe('a run', () => {
   });
 
   it('says which case the device has no kernel for, and measures the others', async () => {
-    // The CPU computes in float32 and bfloat16 only.
+    // The CPU supports only float32 and bfloat16.
     const half = await run('attention-types', { dtype: 'float16', batches: [1], lengths: [4] });
     expect(half.complete).toBe(true);
     expect(half.rows.map(({ time, note }) => [time, note])).toEqual(
@@ -297,7 +297,7 @@ describe('result files', () => {
     const result = await run('generate');
     await writeResults(file, [result]);
     const [read] = await readResults(file);
-    // To the last digit, or a report from the file would round another way.
+    // All digits are kept; otherwise a report from the file could round differently.
     expect(read).toEqual(result);
     expect(await readdir(join(file, '..'))).toEqual(['r.json']);
     const csv = toCsv([result]);
@@ -337,7 +337,7 @@ describe('result files', () => {
     ]);
     expect(files).toContain(join(folder, 'report.html'));
     const html = await readFile(join(folder, 'report.html'), 'utf8');
-    // It opens offline: nothing is fetched, no script runs.
+    // It opens offline: nothing is fetched, and no script runs.
     expect(html).not.toMatch(/<script|<link|<img|@import|src=|href="http/);
     expect(html.match(/<svg /g)).toHaveLength(3);
     const ids = [...html.matchAll(/\bid="([^"]+)"/g)].map(([, id]) => id);

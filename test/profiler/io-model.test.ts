@@ -5,7 +5,7 @@ import { type AttentionPart, whisperConfig, withKeyValueHeads } from '../../lib/
 
 describe('an einsum', () => {
   it('reads its inputs, writes its output, and multiplies and adds over its distinct dimensions', () => {
-    // 2 sequences, 3 heads, 5 positions, head size 7: hand-counted.
+    // 2 sequences, 3 heads, 5 positions, head size 7; counted by hand.
     expect(ioModel.einsum('bhk,bhmk->bhm', { b: 2, h: 3, m: 5, k: 7 })).toEqual({
       einsum: 'bhk,bhmk->bhm',
       elementsRead: 2 * 3 * 7 + 2 * 3 * 5 * 7,
@@ -98,7 +98,7 @@ describe('batch computation of one attention layer', () => {
       'bhnv,hdv->bnd',
     ]);
     expect(multiQuery.operations[3].einsum).toBe('bhnk,bmk->bhnm');
-    // 1/d + 1/k + 1/(bn), with constants: far below 1.
+    // 1/d + 1/k + 1/(bn), with constant factors: far below 1.
     expect(multiHead.ratio).toBeLessThan(0.05);
     expect(multiQuery.ratio).toBeGreaterThan(multiHead.ratio);
     expect(multiHead.complexity.ratio).toBe('1/d + 1/k + 1/(bn)');
@@ -154,7 +154,7 @@ describe('the floor of a decode step on an H100', () => {
   it.each(Object.entries(published))('%s, within a microsecond', (name, row) => {
     const config = whisperConfig(name);
     row.split(' | ').forEach((cell, form) => {
-      // Six heads cannot be four groups; that row was counted with three.
+      // Six heads cannot form four groups; the source counted that row with three.
       const grouped = config.decoder.heads % 4 ? 3 : 4;
       const shape = ioModel.decoderShape(withKeyValueHeads(config, forms[form], form === 2 ? grouped : 1));
       cell.split('/').forEach((microseconds, i) => {

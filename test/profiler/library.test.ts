@@ -1,4 +1,4 @@
-/** The library's face: one attention call, and every example of its page as it stands there (test/documentation checks their types). */
+/** The library's functions, and every example of docs/profiler.md as it is (test/documentation checks their types). */
 import { execFile } from 'node:child_process';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -102,7 +102,7 @@ describe('a trace file', () => {
 describe('the examples of docs/profiler.md', async () => {
   const text = await readFile(join(root, 'docs/profiler.md'), 'utf8');
   const examples = [...text.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code);
-  // Inside the package, so that 'onehead/profiler' is this one.
+  // Inside the package, so that 'onehead/profiler' refers to it.
   const folder = join(root, 'build', 'examples');
   const file = (index: number) => join(folder, `example-${index}.mts`);
   beforeAll(async () => {

@@ -1,4 +1,7 @@
-/** What is measured computes what it should: every way of attention, and of cross-attention's keys and values, computes the same. */
+/**
+ * All measured variants compute the same results: every attention algorithm, and every way to provide cross-attention's
+ * keys and values.
+ */
 import { describe, expect, it } from 'vitest';
 import { Device } from '../../lib/device/device.js';
 import { DecoderOnly, loadDecoderOnly } from '../../lib/profiler/measuring/decoder-only.js';
@@ -6,7 +9,7 @@ import type { AttentionChoice } from '../../lib/profiler/measuring/measured-whis
 import { randomModel } from '../../lib/profiler/measuring/random-weights.js';
 import { whisperConfig, withKeyValueHeads } from '../../lib/profiler/measuring/shapes.js';
 
-/** Random weights write much the same token again and again; its log-probabilities tell more. */
+/** With random weights the same token is chosen again and again, so log-probabilities are compared. */
 function expectClose(found: readonly number[], expected: readonly number[]): void {
   expect(found).toHaveLength(expected.length);
   found.forEach((number, i) => {
@@ -36,7 +39,7 @@ describe('the decoder-only model', () => {
       const options = { batch: 2, dtype: 'float32', keyValueHeads, algorithm, prompt: 5 } as const;
       const model = new DecoderOnly(device, shape, weights, options);
       const first = await model.generate(prompts, 19);
-      // Again after other prompts: nothing is left over from before.
+      // Once more after other prompts, which must not have an effect.
       await model.generate([...prompts].reverse(), 3);
       expect(await model.generate(prompts, 19)).toEqual(first);
       written.push(first);

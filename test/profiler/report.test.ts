@@ -1,4 +1,4 @@
-/** What a report says of noise, threads and differences, on a result made up for it. */
+/** What a report shows about noise, threads and differences, with an artificial result. */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,7 +17,7 @@ const machine = {
 
 const time = (median: number, low = median * 0.98, high = median * 1.02, count = 10) => ({ median, low, high, count });
 
-/** whisper-mqa with four times: one as it was once measured on a busy machine. */
+/** whisper-mqa with four times; one is as noisy as a busy machine once made it. */
 function result(load?: number): ExperimentResult {
   const row = (variant: string, batch: number, what: ReturnType<typeof time>) => ({
     case: { model: 'tiny', decoderLayers: 4, batch, variant, stage: 'decode' },

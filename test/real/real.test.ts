@@ -1,4 +1,4 @@
-/** Real recordings on OpenAI's Whisper base: `npm run test:real`. */
+/** Real recordings with OpenAI's Whisper base: `npm run test:real`. */
 import { readFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -30,7 +30,10 @@ function errors(name: string, { text }: Transcription): ErrorCounts {
   return textErrors(normalized(reference!, language), normalized(text, language)).words;
 }
 
-/** Errors as they were counted in bfloat16. In another dtype a borderline word may differ: so one more in every ten is allowed, and one at least. */
+/**
+ * Word errors counted in bfloat16. In another dtype borderline words may differ, so one more error in ten is allowed,
+ * and at least one.
+ */
 const recordings: [string, number][] = [
   ['jfk.flac', 0],
   ['LJ001-0001.wav', 0],

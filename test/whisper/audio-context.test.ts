@@ -1,4 +1,4 @@
-/** Windows that are encoded as far as their sound goes: what they give, what they save, and what happens where that is too short. */
+/** Short windows: their results, what they save, and the fallback to whole windows. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TranscribeOptions } from '../../lib/whisper/transcription/options.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
@@ -18,7 +18,7 @@ describe('audioContext', () => {
   });
   afterAll(() => whisper?.dispose());
 
-  /** The result, with the audio positions that were encoded for it and the windows of which that was too little. */
+  /** The result, the number of encoded audio positions, and the windows that were encoded again. */
   async function transcribed(samples: Float32Array, options: TranscribeOptions) {
     const before = whisper.figures();
     const { timings, ...result } = await whisper.transcribe(samples, { batched: false, ...options });
@@ -58,7 +58,7 @@ describe('audioContext', () => {
     const fit = await transcribed(long, { audioContext: 'fit', audioContextMargin: 1 });
     expect(fit.result.text).toBe(full.result.text);
     expect(full.positions % 500).toBe(0);
-    // Every window but the last.
+    // Every window except the last.
     expect(fit.positions - 500 * Math.floor(fit.positions / 500)).toBeGreaterThan(0);
     expect(fit.positions).toBeLessThan(full.positions);
   });
@@ -85,7 +85,7 @@ describe('audioContext', () => {
 
   it('encodes the whole window where the text does not end', async () => {
     using random = await Whisper.load(`${referenceFolder}base`, { device: 'cpu', dtype: 'float32', threads: 2 });
-    // Nothing is improbable or repetitive here, and a model of random weights writes on and on.
+    // No text counts as improbable or repetitive here, since a model with random weights generates without end.
     const options = {
       language: 'en',
       temperature: 0,
@@ -107,7 +107,7 @@ describe('audioContext', () => {
     const second = sentence.subarray(0, 8000);
     const full = await random.detectLanguage(second);
     const fit = await random.detectLanguage(second, { audioContext: 'fit', audioContextMargin: 0 });
-    // A random model is sure of nothing, so the whole window is asked as well.
+    // A random model's language is uncertain, so it is detected in the whole window as well.
     expect(full.probability).toBeLessThan(0.5);
     expect(random.figures().encodedAgain).toBe(1);
     expect(random.figures().audioPositions).toBe(100 + 32 + 100);

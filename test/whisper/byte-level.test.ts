@@ -1,4 +1,4 @@
-/** The byte-level tokenizer beside @huggingface/tokenizers, and the reader of tokenizer.json beside JSON.parse. */
+/** The byte-level tokenizer compared with @huggingface/tokenizers, and the reader of tokenizer.json with JSON.parse. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -45,13 +45,13 @@ async function stock(name: 'english' | 'multilingual'): Promise<TokenizerFiles> 
   return tokenizerOf(await stockVocabulary(name), special, name);
 }
 
-/** Whole numbers below `most`, the same ones each time. */
+/** Whole numbers below `most`, the same in every run. */
 function randomCounts(seed: number): (most: number) => number {
   const random = randomNumbers(seed);
   return (most) => Math.floor(random() * most);
 }
 
-/** Characters of many kinds: letters, marks, numbers, spaces, signs, emoji, halves of pairs. */
+/** Characters of many kinds: letters, marks, numbers, spaces, symbols, emoji, lone surrogates. */
 const ranges = [
   [0x20, 0x7e],
   [0x61, 0x7a],
@@ -100,11 +100,11 @@ function randomText(random: (most: number) => number): string {
     const [first, last] = ranges[random(ranges.length)];
     for (let run = random(6); run >= 0; --run) text += String.fromCodePoint(first + random(last - first + 1));
   }
-  // The library takes JavaScript's spaces, which are not Unicode's.
+  // The library uses JavaScript's definition of spaces, which differs from Unicode's.
   return text.replace(/[\u0085\ufeff]/g, '');
 }
 
-/** Both tokenizers of the same files. */
+/** Both tokenizers, from the same files. */
 async function both(files: TokenizerFiles): Promise<[TextCodec, TextCodec]> {
   const own = ByteLevelTokenizer.of(files);
   expect(own).not.toBeNull();
@@ -173,7 +173,7 @@ describe.each(sources)('the tokenizer of %s', (_, read) => {
   });
 });
 
-/** Ids as Hugging Face's tokenizers 0.23 for Python gives them, where its library for JavaScript differs. */
+/** Ids from Hugging Face's tokenizers 0.23 for Python, where its JavaScript library differs. */
 describe('as the original does, not the library', () => {
   it('takes the spaces of Unicode: U+0085 is one, U+FEFF is none', async () => {
     const own = ByteLevelTokenizer.of((await readTokenizerFiles(micro))!)!;
@@ -182,7 +182,7 @@ describe('as the original does, not the library', () => {
     expect(own.decode(own.encode("\ufeffa \u0085's\ufeff"))).toBe("\ufeffa \u0085's\ufeff");
   });
 
-  /** micro with one of these added tokens after the others, each with these flags. */
+  /** micro with one of these added tokens after the others, with each combination of flags. */
   async function withAdded(added: Record<string, Record<string, boolean>>): Promise<ByteLevelTokenizer> {
     const json = parsed();
     const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: false };
@@ -273,7 +273,7 @@ describe('a tokenizer that does something else', () => {
 });
 
 describe('reading tokenizer.json', () => {
-  /** What a scan of pieces of this length finds; null if it gives up. */
+  /** The result of a scan in pieces of this length; null if it gives up. */
   function scanned(text: string, length: number): TokenizerFiles | null {
     const bytes = Buffer.from(text);
     try {

@@ -1,4 +1,4 @@
-/** What calls do with what cannot be done: before the work, in its middle, and when the model goes away. */
+/** Calls that cannot succeed: invalid ones, those that fail in the middle, and those whose model is disposed. */
 import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -13,14 +13,14 @@ import { heldout } from '../audio/support.js';
 const long = `${heldout}12_long_seen.flac`;
 const english = { language: 'en' } as const;
 
-/** A recording that breaks off with an error at a part of its bytes. */
+/** A recording whose stream fails after a part of its bytes. */
 async function* broken(part: number) {
   const bytes = await readFile(long);
   yield bytes.subarray(0, bytes.length * part);
   throw new Error('the line is dead');
 }
 
-/** A recording that goes on for ever without giving anything. */
+/** A recording whose stream stays open without any data. */
 async function* stalled() {
   yield (await readFile(long)).subarray(0, 100);
   await new Promise(() => {});
@@ -241,7 +241,7 @@ describe('dispose', () => {
     await new Promise((resolve) => setTimeout(resolve, 20));
     whisper.dispose();
     const results = Object.fromEntries(await Promise.all(running)) as Record<string, unknown>;
-    // What had ended before is no matter of this test.
+    // Calls that ended before the disposal do not matter here.
     const failed = Object.entries(results).filter(([, result]) => result instanceof Error);
     for (const [name, error] of failed) expect(error, name).toMatchObject(disposed);
     expect(failed.map(([name]) => name)).toEqual(expect.arrayContaining(['transcribe a stream', 'detectLanguage']));

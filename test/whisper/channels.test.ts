@@ -13,7 +13,10 @@ const english = { language: 'en' } as const;
 const quiet = (seconds: number) => new Float32Array(Math.round(seconds * rate));
 const seconds = ({ length }: Float32Array) => length / rate;
 
-/** A WAV stream of two channels that goes on for `length` seconds with these, again and again, and the seconds of it that were asked for. */
+/**
+ * A WAV stream of two channels that repeats these samples for `length` seconds, and the number of seconds that were
+ * read.
+ */
 function endless(length: number, [left, right]: Float32Array[]) {
   const state = { read: 0 };
   async function* bytes() {

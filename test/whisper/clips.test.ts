@@ -1,4 +1,4 @@
-/** Parts of a recording that alone are heard. */
+/** Transcribes only parts of a recording. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AudioSource } from '../../lib/audio/index.js';
 import { nextBreak } from '../../lib/audio/pieces.js';
@@ -12,7 +12,7 @@ import { joined, samplesOf } from '../audio/support.js';
 const rate = 16000;
 const hop = 160;
 
-/** A recording of which each sample tells its place, and how much of it was read. */
+/** A recording whose samples encode their positions, and how much of it was read. */
 function counting(seconds: number, chunk: number) {
   const read = { samples: 0, closed: false };
   const source: AudioSource = {
@@ -116,7 +116,7 @@ describe('clips of a recording', () => {
 });
 
 const silence = (seconds: number) => Float32Array.from({ length: seconds * rate }, (_, i) => 1e-4 * Math.sin(i * i));
-/** What the recordings say. */
+/** The texts of the recordings. */
 const [honey, other] = ['02_seen.flac', '01_seen.flac'];
 
 describe('clips with silence left out', () => {
@@ -140,7 +140,7 @@ describe('clips with silence left out', () => {
     const [at] = found.breaks;
     expect(at).toBeGreaterThan(rate);
     expect(at).toBeLessThan(length - rate);
-    // An end there is the first clip's, a beginning the second's.
+    // An end at the border belongs to the first clip, a start to the second.
     const back = (isEnd: boolean) => parts.toRecording(found.toRecording(at / rate, isEnd), isEnd);
     expect(back(true)).toBeLessThanOrEqual(cut);
     expect(back(false)).toBeGreaterThanOrEqual(cut + 0.5 - 1e-9);
@@ -151,7 +151,7 @@ describe('transcribing clips', () => {
   let whisper: Whisper;
   let batching: Whisper;
   let recording: Float32Array;
-  /** Seconds where the two sentences begin and end. */
+  /** The seconds in which the two sentences begin and end. */
   let first: { start: number; end: number };
   let second: { start: number; end: number };
   let texts: string[];
@@ -186,7 +186,7 @@ describe('transcribing clips', () => {
     expect(one.segments[0].start).toBeGreaterThanOrEqual(second.start);
     expect(one.segments[0].start).toBeLessThan(second.start + 1.2);
     expect(one.duration).toBeCloseTo(second.end, 1);
-    // Each begins a window of its own, though both together would fit in one.
+    // Each begins a separate window, although both would fit into one.
     const both = await model.transcribe(recording, { ...english, ...options, clips: [first, second] });
     expect(both.segments.map(({ text }) => text.trim()).join(' ')).toBe(texts.join(' '));
     expect(new Set(both.segments.map(({ seek }) => seek)).size).toBe(2);
@@ -219,7 +219,7 @@ describe('transcribing clips', () => {
     expect(text).toBe('');
     expect(warnings[0]).toContain('A clip begins at 900 s or later, but the recording ends at');
     for (const clips of [[], [{ start: 3, end: 2 }]]) {
-      // Before anything is read: there is no such file.
+      // Refused before anything is read, since there is no such file.
       await expect(whisper.transcribe('/no/such/file.wav', { ...english, clips })).rejects.toMatchObject({
         code: 'INVALID_ARGUMENT',
       });

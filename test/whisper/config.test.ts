@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { parseConfig, parseGenerationConfig, parsePreprocessorConfig } from '../../lib/whisper/checkpoint/config.js';
 import { languageAndTask } from '../../lib/whisper/decoding/prompt.js';
 
-/** openai/whisper-tiny's, as far as it is read. */
+/** openai/whisper-tiny's configuration, as far as onehead reads it. */
 const tiny = {
   model_type: 'whisper',
   d_model: 384,
@@ -180,7 +180,7 @@ describe('generation_config.json', () => {
     expect(parseGenerationConfig(whole, 'g.json', larger, new Map()).timestampEnd).toBe(51865);
   });
 
-  // What is written by default is what the checkpoint is for, as in transformers.
+  // The checkpoint's own language and task are the defaults, as in transformers.
   const german = {
     forced_decoder_ids: [
       [1, 50261],

@@ -1,4 +1,4 @@
-/** Search, prompts and fallback, beside what openai/whisper's own code decodes (tools/reference/openai.py). */
+/** Search, prompts and fallback, compared with openai/whisper's own code (tools/reference/openai.py). */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Tensor } from '../../lib/device/tensor.js';
@@ -32,7 +32,7 @@ const range = (begin: number, end: number) => Array.from({ length: end - begin }
 const few = { suppressTokens: range(10, 250) };
 const timestamps = 'segment' as const;
 
-/** Our words for the options of tools/reference/openai.py. */
+/** onehead's names for the options of tools/reference/openai.py. */
 const windowOptions: Record<string, GenerateOptions> = {
   greedy: {},
   'beams 2': { beamSize: 2 },
@@ -52,7 +52,7 @@ const windowOptions: Record<string, GenerateOptions> = {
   'few tokens, timestamps, beams 5': { ...few, beamSize: 5, timestamps },
 };
 
-/** Draws at a temperature so low take the likeliest token, whatever the noise. */
+/** At such a low temperature sampling gives the likeliest token, whatever the noise. */
 const cold = 1e-6;
 const recordingOptions: Record<string, TranscribeOptions> = {
   defaults: { temperature: [0, cold] },
@@ -64,15 +64,15 @@ const recordingOptions: Record<string, TranscribeOptions> = {
   'carried prompt': { prompt: 'Hello', carryPrompt: true, temperature: 0, conditionOnPreviousText: true },
 };
 
-/** openai/whisper's suppress_blank in these vocabularies, whose checkpoints name no tokens for it. */
+/** openai/whisper's suppress_blank for these vocabularies, since the checkpoints name no tokens for it. */
 function suppressBlank(model: WhisperModel): void {
   model.checkpoint.generation.beginSuppressTokens = [32, model.checkpoint.generation.endToken];
 }
 
-/** What openai/whisper suppresses besides the tokens that it is given. */
+/** Tokens that openai/whisper always suppresses. */
 function specialTokens({ checkpoint: { generation } }: WhisperModel): number[] {
   const { startToken, previousToken, noSpeechToken } = generation;
-  // <|translate|>, <|transcribe|> and <|startoflm|> stand before <|startofprev|>, in English-only vocabularies too.
+  // <|translate|>, <|transcribe|> and <|startoflm|> are before <|startofprev|>, also in English-only vocabularies.
   return [startToken, ...range(previousToken! - 3, previousToken! + 1), noSpeechToken!];
 }
 
@@ -100,7 +100,7 @@ describe.each(cases)('%s, as openai/whisper decodes it', (name) => {
       const got = await model.decode(encoded, options);
       expect(got.map(({ tokens }) => tokens)).toEqual(windows[kind].map(({ tokens }) => [...prefix, ...tokens]));
       got.forEach(({ averageLogProbability, noSpeechProbability }, row) => {
-        // Behind a prefix openai/whisper suppresses blanks once more.
+        // After a prefix, openai/whisper suppresses blanks once more.
         expect(averageLogProbability).toBeCloseTo(windows[kind][row].avg_logprob, prefix.length > 0 ? 2 : 3);
         expect(noSpeechProbability).toBeCloseTo(windows[kind][row].no_speech_prob, 4);
       });
@@ -129,7 +129,7 @@ describe.each(cases)('%s, as openai/whisper decodes it', (name) => {
       got.forEach(({ tokens, times }, row) => {
         expect(tokens).toEqual(windows[kind][row].tokens);
         expect(times).toHaveLength(tokens.length + 1);
-        // One step of 0.02 s, where two ways cost almost the same.
+        // One step of 0.02 s, where two paths have almost the same cost.
         windows[kind][row].times!.forEach((time, i) => {
           expect(Math.abs(times![i] - time)).toBeLessThan(0.0201);
         });
@@ -165,7 +165,7 @@ describe.each(cases)('%s, as openai/whisper decodes it', (name) => {
         expect(segment.temperature).toBe(temperature);
         expect(segment.avg_logprob).toBeCloseTo(avg_logprob, 3);
         expect(segment.compression_ratio).toBeCloseTo(compression_ratio, 3);
-        // The reference leaves times that the model wrote behind the recording's end.
+        // The reference keeps times after the end of the recording.
         expect(segment.end).toBeCloseTo(Math.min(end, duration), 2);
       });
     });

@@ -14,7 +14,7 @@ const models = [
   },
 ];
 
-/** Few rows and more take different kernels. The emulation takes its time for each window. */
+/** Few rows and many use different kernels. The emulation is slow, so it gets fewer windows. */
 const cases = models.flatMap((model, index) => [
   ...(gpu ? [] : [{ ...model, device: 'cpu', batch: 6 }]),
   ...(gpu ? [3, 6, 70] : hasCuda ? [index === 0 ? 3 : 6] : []).map((batch) => ({ ...model, device: cudaKind, batch })),
@@ -32,7 +32,7 @@ describe.each(cases)('$name on $device with $batch windows at once', ({ director
         await Promise.all(entries.map(({ file }) => samplesOf(file.replace('.wav', '.flac')))),
       );
       using both = await model.encode(features);
-      // The two windows in turn, in all slots.
+      // The two windows alternately, in all slots.
       using encoded = model.device.tensor('float32', [batch, ...both.shape.slice(1)]);
       const size = both.size / 2;
       for (let slot = 0; slot < batch; ++slot) {

@@ -1,4 +1,4 @@
-/** A draft is read in one pass, and what comes of it is what would have been written without it. */
+/** A draft is verified in one pass, and the result is the same as without it. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { check } from '../../lib/options/options.js';
 import { decodingOptions } from '../../lib/whisper/decoding/options.js';
@@ -9,7 +9,7 @@ import { fillPaddedWindow, windowSamples } from '../../lib/whisper/model/feature
 import { samplesOf } from '../audio/support.js';
 import { gpu, kinds } from '../device/devices.js';
 
-// The emulated GPU takes a second for a step: it gets fewer of them.
+// The emulated GPU takes a second for a step, so it gets fewer.
 const cases = kinds.map((device) => ({ device, quick: device === 'cpu' || gpu }));
 
 describe.each(cases)('drafts on $device', ({ device, quick }) => {
@@ -33,7 +33,7 @@ describe.each(cases)('drafts on $device', ({ device, quick }) => {
   };
 
   beforeAll(async () => {
-    // Times of tokens by themselves, without the words that they make.
+    // Times of single tokens, without words.
     model = await WhisperModel.load(undefined, { device, dtype: 'float32', windows: 2, wordTimes: 'attention' });
     samples = (await samplesOf('../../../models/micro/sample.flac')).subarray(0, (quick ? 4 : 2) * 16000);
     const decoding = check(decodingOptions, { temperature: 0, wordTimestamps: true });

@@ -1,4 +1,4 @@
-/** What people name in place of a Hugging Face Whisper checkpoint: one sentence says what it is and what to do. */
+/** Files that are not Whisper checkpoints: one sentence says what they are and what to do. */
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';

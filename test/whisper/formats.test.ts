@@ -1,4 +1,4 @@
-/** Checkpoints in the forms that people have them in, as the programs that write these wrote them (tools/reference/make_formats.py). */
+/** All forms of checkpoints, written by the programs that they come from (tools/reference/make_formats.py). */
 import { createHash } from 'node:crypto';
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -42,7 +42,7 @@ const inexact: [string, string[]][] = [
 const sound = Float32Array.from({ length: 32_000 }, (_, i) => 0.3 * Math.sin(i / 7) * Math.sin(i / 999));
 const prompt = [257, 258, 262, ...Array.from({ length: 20 }, (_, i) => 40 + i)];
 
-/** The logits of a prompt: every weight has its part in them. */
+/** The logits of a prompt, which depend on every weight. */
 async function logitsOf(path: string, device = 'cpu'): Promise<Float32Array> {
   const model = await WhisperModel.load(path, { device, dtype: 'float32', ...(device === 'cpu' && { threads: 1 }) });
   try {
@@ -111,7 +111,7 @@ describe('numbers of fewer bits', () => {
           tensor,
         );
       }
-      // Products that CTranslate2 keeps as one are several here.
+      // Products that CTranslate2 stores as one are several here.
       const whole = Object.entries(digests).filter(([tensor]) => !/attention\/linear_[01]\//.test(tensor));
       expect(whole.length).toBeGreaterThan(5);
       for (const [tensor, digest] of whole) expect(found.has(digest), `${name} ${tensor}`).toBe(true);
@@ -126,7 +126,7 @@ describe('numbers of fewer bits', () => {
       const file = join(scratch, encoding);
       const bytes = Buffer.from(blocks, 'base64');
       const data = Buffer.from(numbers, 'base64');
-      // Many times over, so that they are read in several pieces.
+      // Repeated so often that they are read in several pieces.
       const times = 600;
       writeFileSync(file, Buffer.concat(Array(times).fill(bytes)));
       using weights = new WeightsFile(file);

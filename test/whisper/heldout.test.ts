@@ -1,4 +1,7 @@
-/** The bundled models on recordings that they were not trained on: as transformers hears them, and as well as their cards say. */
+/**
+ * The bundled models on recordings that they were not trained on: the same tokens as transformers, and the error rates
+ * of their cards.
+ */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
@@ -14,7 +17,7 @@ interface Utterance {
   text: string;
 }
 
-/** What transformers gives; `margin` is the smallest distance of the two best logits on the way. */
+/** transformers' result; `margin` is the smallest difference between the two best logits of a step. */
 interface Expected {
   ids: number[];
   margin: number;
@@ -27,7 +30,7 @@ const batch = 9;
 
 const words = (text: string) => text.toLowerCase().match(/[a-z']+/g) ?? [];
 
-/** Words inserted, left out and replaced. */
+/** The number of inserted, deleted and substituted words. */
 function wordErrors(wanted: string[], got: string[]): number {
   let row = got.map((_, i) => i + 1);
   wanted.forEach((word, i) => {
@@ -49,7 +52,7 @@ it('counts word errors', () => {
   expect(errors('', 'lamp')).toBe(1);
 });
 
-// The wrong words that the cards tell of, with the voices of the training and with others.
+// Word errors in the model cards, for voices that were used in training and for others.
 describe.each([
   { name: 'micro', expected: parsed<Expected[]>('voices-expected.json'), known: 0, unknown: 4 },
   { name: 'micro-mqa', expected: parsed<Expected[]>('voices-expected-mqa.json'), known: 0, unknown: 5 },
@@ -76,7 +79,7 @@ describe.each([
     afterAll(() => model?.dispose());
 
     it('gives the tokens of transformers', () => {
-      // Where the two best logits are nearer than the error of the arithmetic, either token is right.
+      // If the two best logits differ by less than the rounding error, either token is correct.
       const error = dtype === 'float32' ? 0.005 : 0.2;
       const clear = expected.flatMap(({ margin }, i) => (margin > error ? [i] : []));
       expect(clear.length).toBeGreaterThan(utterances.length * 0.6);

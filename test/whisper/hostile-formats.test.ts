@@ -1,4 +1,4 @@
-/** Damaged and hostile files of weights: one sentence each, no crash, no large allocation, nothing run. */
+/** Damaged and malicious weight files: one sentence each, no crash, no large allocation, no code executed. */
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -12,7 +12,7 @@ const root = mkdtempSync(join(tmpdir(), 'onehead-hostile-'));
 afterAll(() => rmSync(root, { recursive: true }));
 
 let count = 0;
-/** A fixture's folder with one of its files changed; the path of what is loaded. */
+/** A copy of a fixture's folder with one file changed. Returns the path to load. */
 function changed(name: string, change: (bytes: Buffer) => Buffer): string {
   const folder = join(root, String(++count));
   const file = join(folder, name);
@@ -36,7 +36,7 @@ async function refusal(path: string): Promise<OneheadError> {
   return error;
 }
 
-/** A stored zip file, as torch.save's; `method` and data can be other than they should. */
+/** A zip file without compression, as torch.save writes it; `method` and data may be invalid. */
 function zip(
   entries: Record<string, Buffer>,
   { method = 0, claimed }: { method?: number; claimed?: number } = {},
@@ -225,7 +225,7 @@ describe('a ggml file that', () => {
   });
 });
 
-/** The bytes, with a number or text written into them. */
+/** The bytes with a number or text written into them. */
 const put = (value: number | string, at: (bytes: Buffer) => number, size = 4) => {
   return (bytes: Buffer): Buffer => {
     if (typeof value === 'string') bytes.write(value, at(bytes));
@@ -235,7 +235,7 @@ const put = (value: number | string, at: (bytes: Buffer) => number, size = 4) =>
 };
 
 describe('a model.bin that', () => {
-  /** Of the first variable: its name's length stands at byte 26. */
+  /** For the first variable, whose name's length is at byte 26. */
   const at = 4 + 2 + 12 + 4 + 4;
   it.each<[string, (bytes: Buffer) => Buffer, string]>([
     ['is of a later version', put(7, () => 0), 'its version to be from 4 to 6 but found 7'],
@@ -272,7 +272,7 @@ it('a .pt with a vocabulary of its own wants a tokenizer beside it', async () =>
   );
 });
 
-/** Numbers that are the same each time. */
+/** Pseudorandom numbers, the same in every run. */
 function generator(seed: number): (below: number) => number {
   let state = seed;
   return (below) => {
@@ -296,7 +296,7 @@ describe.each([
     const memory = process.memoryUsage().rss;
     for (let turn = 0; turn < 300; ++turn) {
       let bytes = Buffer.from(original);
-      // What says something stands at the end of a zip file, and between the tensors of the others.
+      // The index of a zip file is at its end; in other files descriptions are between the tensors.
       const from = Math.floor(bytes.length * (1 - tail));
       for (let change = random(4); change >= 0; --change) {
         const at = from + random(bytes.length - from);

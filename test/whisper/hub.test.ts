@@ -12,14 +12,14 @@ const micro = new URL('../../models/micro/', import.meta.url).pathname;
 const commit = '0123456789abcdef0123456789abcdef01234567';
 const files = readdirSync(micro).filter((name) => /\.(json|safetensors)$/.test(name));
 
-/** Speaks as much of the hub's protocol as its client asks for. */
+/** Implements the part of the hub's protocol that the client uses. */
 class Hub {
   requests: string[] = [];
   authorization: string | undefined;
   files = files;
-  /** Answers instead of the files: a status, or a connection that is cut after so many bytes. */
-  /** Where its files are. */
+  /** The folder of its files. */
   folder = micro;
+  /** Instead of files: this status, or a connection that closes after this many bytes. */
   status = 200;
   cutAfter = Number.POSITIVE_INFINITY;
   readonly #server: Server;
@@ -160,7 +160,7 @@ describe('a hub name', () => {
     await resolveModel('acme/micro');
     expect(hub.requests).toEqual([]);
 
-    // Without the hub the tokenizer alone matters.
+    // Without the hub, only the tokenizer is required.
     hub.stop();
     rmSync(join(folder, 'generation_config.json'));
     expect(await resolveModel('acme/micro')).toBe(folder);

@@ -1,4 +1,7 @@
-/** A transcription that was broken off and begun again gives what one that ran through gives, and decodes only what was missing. */
+/**
+ * A transcription that is interrupted and resumed gives the result of an uninterrupted one, and decodes only the
+ * missing windows.
+ */
 import { readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Journal } from '../../lib/whisper/decoding/journal.js';
@@ -34,7 +37,7 @@ afterAll(() => whisper.dispose());
 
 const essence = ({ text, segments, duration, language }: Transcription) => ({ text, segments, duration, language });
 
-/** The recording, on a second channel half as long again behind. */
+/** The recording, and its first half on a second channel, half of the duration later. */
 function stereo() {
   const other = new Float32Array(long.length);
   other.set(long.subarray(0, long.length / 2), long.length / 2);
@@ -63,7 +66,7 @@ describe('a journal', () => {
     expect(essence(again)).toEqual(essence(whole));
     expect(journal.found).toBe(before);
     expect(journal.all.size).toBeGreaterThan(before);
-    // All is known now: nothing is decoded any more.
+    // All windows are known, so nothing is decoded.
     const { windows } = whisper.figures();
     expect(essence(await whisper.transcribe(audio(), { ...options, journal }))).toEqual(essence(whole));
     expect(whisper.figures().windows).toBe(windows);

@@ -1,4 +1,4 @@
-/** Recordings in more than one language: what is decided of a window, and how the planners go on. */
+/** Recordings in several languages: the decision for a window, and how planners continue. */
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { SearchOptions } from '../../lib/engine/tasks.js';
 import { check } from '../../lib/options/options.js';
@@ -48,19 +48,22 @@ describe('a window', () => {
   });
 
   const time = (seconds: number) => checkpoint.generation.timestampBegin + Math.round(seconds / 0.02);
-  /** From 0 to 1 s, and from 1 to 2. */
+  /** From 0 to 1 s, and from 1 to 2 s. */
   const text = (first: number, second: number) => [time(0), first, time(1), time(1), second, time(2)];
 
   interface Script {
-    /** What is written in a language. */
+    /** The text for each language. */
     texts: Record<string, number[]>;
-    /** Log-probability of each token of a language's text; the better where nothing is said. */
+    /** Log-probability of each token in a language; languages that are not given have a better one. */
     likely?: Record<string, number>;
-    /** The language of the first second, and of the second one. */
+    /** The languages that are spoken in the first and the second second. */
     heard: [string, string];
   }
 
-  /** An engine that writes as it is told; the languages that it wrote, and how often it was asked for one. */
+  /**
+   * An engine that returns these texts. It records the languages in which it decoded, and the parts whose language was
+   * requested.
+   */
   function scripted({ texts, likely = {}, heard }: Script) {
     const { languages, generation } = { ...checkpoint.generation, generation: checkpoint.generation };
     const written: string[] = [];
@@ -138,7 +141,7 @@ describe('a window', () => {
       change: { at: 1, language: 'zh', tokens: 3 },
     });
     expect(written).toEqual(['en 0']);
-    // Each part by its own audio positions.
+    // Each part with its own audio positions.
     expect(asked).toEqual([
       { begin: 0, positions: 50 },
       { begin: 50, positions: 50 },
@@ -189,7 +192,7 @@ describe('a recording', () => {
   });
   afterAll(() => whisper?.dispose());
 
-  /** What windows of 2 s give, by the second at which they begin; and the languages that were expected there. */
+  /** The results of windows of 2 s, by their start in seconds, and the languages that were expected there. */
   async function transcribed(given: Record<number, Partial<WindowResult>>, batched: boolean) {
     const { timestampBegin } = whisper.model.checkpoint.generation;
     const expected: Record<number, string | null> = {};
@@ -217,7 +220,7 @@ describe('a recording', () => {
       const warned: string[] = [];
       const onWarning = (sentence: string) => warned.push(sentence);
       const samples = new Float32Array(6 * 16000).map((_, i) => 0.1 * Math.sin(i / 9));
-      // Windows that are cut at silences are cut at the ends of clips.
+      // Windows that are cut at silences are also cut at the ends of clips.
       const clips = batched ? [0, 2, 4].map((start) => ({ start, end: start + 2 })) : undefined;
       const options = { batched, clips, vad: false, onWarning } as const;
       const result = await whisper.transcribe(samples, options);

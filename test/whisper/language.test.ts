@@ -5,7 +5,7 @@ import { readTensors, referenceFolder, storedWindows } from './stored.js';
 
 const expected = JSON.parse(readFileSync(`${referenceFolder}base/expected.json`, 'utf8')) as { languages: string[] };
 const windows = storedWindows(readTensors(`${referenceFolder}base/expected.safetensors`));
-/** The two windows of the reference, each of two seconds, one after the other. */
+/** The two windows of the reference, of two seconds each, one after the other. */
 const both = Float32Array.from([...windows[0], ...windows[1]]);
 
 describe('language', () => {
@@ -20,7 +20,7 @@ describe('language', () => {
     batching.dispose();
   });
   const unsure = { languageDetectionThreshold: 1 };
-  /** A random model is sure of nothing, and skips what it takes for silence. */
+  /** A random model is uncertain about everything, and skips windows that it considers silent. */
   const options = {
     ...unsure,
     noSpeechThreshold: 'none',

@@ -1,4 +1,4 @@
-/** Windows of fewer audio positions than the model has: what they give, and that more of them fit. */
+/** Windows with fewer audio positions than the model supports: their results, and that more of them fit into memory. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Device } from '../../lib/device/device.js';
 import { EngineRequest } from '../../lib/engine/request.js';
@@ -16,7 +16,7 @@ import { samplesOf } from '../audio/support.js';
 
 const lengths = [160, 256, 384];
 
-/** A model that has only so many positions: what a shorter window must give is what it gives of a full one. */
+/** A model with only this many positions: a shorter window must give what this model gives for a full one. */
 async function shortened(positions: number): Promise<WhisperModel> {
   const checkpoint = await readCheckpoint(bundledModel());
   const { config, preprocessor, tensors } = checkpoint;
@@ -42,7 +42,7 @@ describe('windows of their own lengths', () => {
   });
   afterAll(() => model?.dispose());
 
-  /** The beginning of the recording as a window of so many positions. */
+  /** The beginning of the recording, as a window of this many positions. */
   function window(positions: number) {
     const samples = new Float32Array(windowSamples(model.checkpoint.preprocessor, positions));
     samples.set(speech.subarray(0, samples.length - 200), 200);
@@ -76,7 +76,7 @@ describe('windows of their own lengths', () => {
       });
       expect(found[2 * i + 1].tokens).toEqual(found[1].tokens);
     });
-    // The programs of other lengths are recorded when they are first wanted, and take no memory of the device.
+    // Programs for other lengths are recorded on first use, and take no device memory.
     expect(model.device.memory().allocations).toBe(allocations);
   });
 
@@ -87,7 +87,7 @@ describe('windows of their own lengths', () => {
     const opened = await ModelDevice.open(device, checkpoint, { dtype: 'float32' }, { windows: 2, rows: 8 }, words);
     try {
       const request = new EngineRequest({ priority: 'interactive', deadline: Number.POSITIVE_INFINITY, served: 0 });
-      // Two full windows of 500 positions are six of these.
+      // Two full windows of 500 positions have the memory of six of these.
       const held = await Promise.all(Array.from({ length: 6 }, () => opened.engine.encode(request, window(160))));
       expect(opened.engine.figures().positions).toEqual({ used: 6 * 160, total: 2 * 500 });
       for (const one of held) one.close();

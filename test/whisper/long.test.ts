@@ -1,4 +1,4 @@
-/** Long recordings: one window after the other, many at once, and as they are heard. */
+/** Long recordings: window after window, several windows at once, and as streams. */
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
@@ -15,7 +15,7 @@ import { heldout as folder, joined, samplesOf, wavOf } from '../audio/support.js
 const { files } = JSON.parse(readFileSync(`${folder}expected.json`, 'utf8')) as {
   files: { file: string; timestamps: { text: string } }[];
 };
-/** Of a recording of the bundled model, what it says. */
+/** The text of a recording of the bundled model. */
 const textOf = (name: string): string => files.find(({ file }) => file.startsWith(name))!.timestamps.text.trim();
 const long = `${folder}12_long_seen.flac`;
 const english = { language: 'en' } as const;
@@ -79,7 +79,7 @@ describe('long recordings', () => {
       streamed: await streamed(long),
     };
     for (const [name, segments] of Object.entries(others)) {
-      // Windows that begin elsewhere may hear a word in ten otherwise; none is lost or said twice.
+      // Windows with other starts may change one word in ten; none is lost or repeated.
       const errors = textErrors(normalizeEnglish(sequential.text), normalizeEnglish(words(segments)));
       expect(errorRate(errors.words), name).toBeLessThan(0.1);
       expect(segments.map(({ id }) => id)).toEqual(segments.map((_, i) => i));
@@ -121,7 +121,7 @@ describe('long recordings', () => {
     const bytes = await readFile(long);
     let ended = false;
     async function* slow() {
-      // Three quarters at once, the rest once the first segment is there.
+      // Three quarters at once, the rest after the first segment has arrived.
       yield bytes.subarray(0, bytes.length * 0.75);
       while (!heard) await setTimeout(5);
       yield bytes.subarray(bytes.length * 0.75);

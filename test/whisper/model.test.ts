@@ -43,7 +43,7 @@ describe.each(models)('$name gives the tokens of transformers', ({ directory, ex
         using features = await model.features(await samplesOf(entry.file));
         using encoded = await model.encode(features);
         const [plain] = await model.decode(encoded, { language: 'en' });
-        // Another precision may differ where the two best tokens are this close.
+        // Another precision may choose another token if the two best are this close.
         if (dtype === 'float32' || entry.no_timestamps!.margin > 0.2) {
           expect(plain.tokens).toEqual(entry.no_timestamps!.ids);
           const [timed] = await model.generate(encoded, { language: 'en', timestamps: 'segment' });
@@ -67,8 +67,8 @@ describe('transcription', () => {
     const { segments, text } = await whisper.transcribe(folder + file, { language: 'en' });
     expect(text.trim()).toBe(timestamps.text.trim());
     expect(segments.map((segment) => segment.text)).toEqual(timestamps.segments.map((segment) => segment.text));
-    // The last window of a long recording is followed by silence here, as in openai/whisper, and by zeroed features in transformers:
-    // a time may move by two steps. And where a window holds one segment, long-form transformers lets it begin with the window.
+    // After the end of a long recording, onehead pads the last window with silence, transformers with zero features, so
+    // times may differ by two steps. If a window has one segment, long-form transformers starts it with the window.
     segments.forEach(({ start, end, seek }, index) => {
       const wanted = timestamps.segments[index];
       if (wanted.start === seek / 100 && seek > 0) expect(start).toBeGreaterThan(wanted.start);
@@ -211,7 +211,7 @@ describe('the model', () => {
     using features = await model.features(await samplesOf('00_seen.flac'));
     const given = await model.encode(features);
     const expected = await model.generate(given, { language: 'en' });
-    // Disposed while it is decoded, and before.
+    // Disposed during decoding, and before.
     const found = model.generate(given, { language: 'en' });
     while (model.figures().requests === 0) await new Promise((resolve) => setImmediate(resolve));
     given.dispose();

@@ -113,7 +113,7 @@ describe('options', () => {
     expect(set(await mask([]), 3)).toEqual([]);
     expect(set(await mask([], true), 2)).toEqual([...generation.beginSuppressTokens].sort((a, b) => a - b));
     expect(set(await mask(['numerals']), 1)).toEqual(bytes('$%0123456789'));
-    // Every byte is a token here: of ' -' the first is the space, of a note its first byte.
+    // Here every byte is a token: the first of ' -' is the space, that of a musical note its first byte.
     const symbols = set(await mask(['symbols']), 1);
     expect(symbols).toEqual(
       expect.arrayContaining(bytes(' "#()*[]{|}~♪').filter((byte) => byte < 128 || byte === 0xe2)),

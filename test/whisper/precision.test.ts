@@ -1,4 +1,4 @@
-/** Types of a model's parts: what is chosen, refused, and lost. */
+/** Types of a model's parts: which are chosen, which are refused, and their loss of accuracy. */
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -171,7 +171,7 @@ describe('8 bits', () => {
     expect(tensors.get('model.encoder.conv1.weight')!.dtype).toBe('float16');
     const loaded = await logits(micro, { dtype: 'int8' });
     expect(await logits(to, { dtype: 'int8' })).toEqual(loaded);
-    // Such a file is computed in 8 bits unless told otherwise, and serves every other type.
+    // By default such a file is computed in 8 bits; it also supports every other type.
     expect(await logits(to, {})).toEqual(loaded);
     expect(distance(await logits(to, { dtype: 'float32' }), await logits(micro, { dtype: 'float32' }))).toBeLessThan(
       0.04,

@@ -1,11 +1,11 @@
-/** Speech that no segment covers: it is decoded again from where it begins, and told of where it gives no text. */
+/** Speech that no segment covers is decoded again from its start, and reported if it gives no text. */
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { WindowResult } from '../../lib/whisper/decoding/windows.js';
 import type { TranscribeOptions } from '../../lib/whisper/transcription/options.js';
 import { repeats } from '../../lib/whisper/transcription/recovery.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
 
-/** Whatever is loud is speech. */
+/** A detector for which everything loud is speech. */
 vi.mock('../../lib/vad/detector.js', () => ({
   openDetector: async () => ({
     frame: 480,
@@ -32,12 +32,12 @@ describe('speech that no segment covers', () => {
   });
   afterAll(() => whisper?.dispose());
 
-  /** Seconds of speech, in a recording of 20 s. */
+  /** Seconds of speech in a recording of 20 s. */
   type Speech = [number, number][];
-  /** What is written of it: from, to, and the text. */
+  /** The segments: start, end and text. */
   type Text = [number, number, string][];
 
-  /** Windows' texts by the second at which they begin; those that are not named have none. */
+  /** The texts of windows by their start in seconds; all others have none. */
   async function transcribed(
     speech: Speech,
     windows: Record<number, Text | (Partial<WindowResult> & { text: Text })>,
@@ -120,7 +120,7 @@ describe('speech that no segment covers', () => {
   });
 
   it('is told of where its text is not sure', async () => {
-    // The window that begins with it holds nothing else.
+    // The window that begins there contains nothing else.
     const speech: Speech = [
       [0, 12],
       [14, 17],
@@ -151,7 +151,7 @@ describe('speech that no segment covers', () => {
     );
     expect(segments.map(([, , text]) => text)).toEqual(['Move left.', 'Go on.', 'Turn right.']);
     expect(segments[1].slice(0, 2)).toEqual([3.51, 6.01]);
-    // No more than it, and a little around.
+    // Only this part, with a margin.
     expect(begun).toHaveLength(2);
     expect(begun[1][1]).toBeCloseTo(3.1, 1);
     expect(warnings).toEqual([]);

@@ -21,7 +21,7 @@ interface Expected {
   forced_tokens: number[];
 }
 
-/** Every `step`th element of dimension `axis` of a tensor of three dimensions. */
+/** Every `step`th element along dimension `axis` of a tensor with three dimensions. */
 async function every(tensor: Tensor, axis: number, step: number): Promise<Float32Array> {
   const values = await tensor.toFloat32Array();
   const [, rows, columns] = tensor.shape;
@@ -68,7 +68,8 @@ describe.each(readdirSync(root).filter((name) => !name.includes('.')))('%s, as t
       });
     });
 
-    // Random weights bring the two best tokens closer than half precision resolves, so tokens are compared in float32.
+    // With random weights the two best tokens are closer than half precision resolves, so tokens are compared in
+    // float32.
     if (dtype === 'float32') {
       it.each([
         { mode: 'plain' as const, options: { maxNewTokens: 40 } },

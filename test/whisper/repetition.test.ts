@@ -1,4 +1,4 @@
-/** Texts that repeat themselves: they are ended early, unless they are kept. */
+/** Repetitive texts are ended early, unless they would be the result. */
 import { describe, expect, it } from 'vitest';
 import type { EncodedWindow, SearchOptions } from '../../lib/engine/tasks.js';
 import { isPlausible } from '../../lib/whisper/decoding/audio-context.js';
@@ -16,7 +16,7 @@ const textOf = (tokens: readonly number[]) => tokens.map((token) => ` word${toke
 const endless = Array.from({ length: 440 }, (_, i) => i % 3);
 const plain = Array.from({ length: 30 }, (_, i) => i);
 
-/** A window whose searches write what `write` says, and the tokens that each of them wrote. */
+/** A window whose searches generate what `write` returns, and the number of tokens of each. */
 function windowOf(write: (search: Search) => { tokens: number[]; logProbability: number }) {
   const written: { temperature: number; tokens: number }[] = [];
   const search = async (given: Search, { onTokens, watchFrom = 0 }: SearchOptions = {}): Promise<SearchResult> => {

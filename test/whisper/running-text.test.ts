@@ -1,4 +1,4 @@
-/** Text that is given out while it is found: its pieces are the result, whatever is searched again. */
+/** Text that is published during decoding: all pieces together are the result, even if windows are decoded again. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TranscribeOptions } from '../../lib/whisper/transcription/options.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
@@ -53,7 +53,7 @@ describe('running text', () => {
     expect(order.at(-1)).toBe('window');
   });
 
-  // Thresholds that nothing passes in the end, though its beginning did.
+  // Thresholds that each text fails at its end, although it passes them at its beginning.
   it.each([
     ['repeats itself', { compressionRatioThreshold: 0.95 }],
     ['is cut off in the middle', { maxNewTokens: 9 }],

@@ -17,7 +17,7 @@ function folder(files: Record<string, string | Buffer>): string {
   return directory;
 }
 
-/** A file with this header, said to be `length` bytes long, and `bytes` of data. */
+/** A file with this header, a stated header length of `length`, and `bytes` of data. */
 function file(header: unknown, bytes: number, length?: bigint): Buffer {
   const text = Buffer.from(typeof header === 'string' ? header : JSON.stringify(header));
   const prefix = Buffer.alloc(8);

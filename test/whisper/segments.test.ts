@@ -78,7 +78,7 @@ it('compression tells repetition', () => {
   expect(compressionRatio('one two three four five six seven')).toBeLessThan(1.2);
   expect(compressionRatio('again and '.repeat(40))).toBeGreaterThan(2.4);
   expect(compressionRatio('')).toBe(0);
-  // As zlib itself, whatever was compressed before.
+  // The same as zlib itself, regardless of earlier texts.
   for (const text of [
     'a',
     'the doctor and the teacher '.repeat(50),

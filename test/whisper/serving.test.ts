@@ -1,6 +1,6 @@
 /**
- * Many transcriptions at once share one model, and each result is that of its own lone run: whoever runs beside it, in whatever order they
- * come, whoever gives up. ONEHEAD_ROUNDS says how many rounds are run on each device, ONEHEAD_SEED where the random numbers begin.
+ * Many transcriptions share one model at once. Each result is the same as alone, whatever else runs, in any order, and
+ * with cancellations. ONEHEAD_ROUNDS is the number of rounds on each device, ONEHEAD_SEED the seed of random numbers.
  */
 import { readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -13,18 +13,18 @@ import { gpu, hasCuda } from '../device/devices.js';
 import { randomNumbers } from '../random.js';
 
 const rounds = Number(process.env.ONEHEAD_ROUNDS ?? 2);
-/** On devices that take longer. */
+/** For slow devices. */
 const fewRounds = Number(process.env.ONEHEAD_ROUNDS ?? 1);
 const firstSeed = Number(process.env.ONEHEAD_SEED ?? 1);
 
-/** What is asked in many ways: greedy, drawn, beams, words, candidates, rules. */
+/** Options of many kinds: greedy search, sampling, beams, words, several candidates, rules. */
 const variants: TranscribeOptions[] = [
   {},
   { wordTimestamps: true },
   { timestamps: 'none' },
   { beamSize: 5 },
   { beamSize: 2, wordTimestamps: true, patience: 2 },
-  // Text that is never good enough falls back through draws, five at a time.
+  // Text that always fails the thresholds, so all temperatures are sampled, five samples each.
   { temperature: [0, 0.7], logProbabilityThreshold: -0.001, compressionRatioThreshold: null, seed: 7 },
   { temperature: 1, bestOf: 3, seed: 3, wordTimestamps: true, noSpeechThreshold: null },
   { topLogProbabilities: 3 },
@@ -36,7 +36,7 @@ const variants: TranscribeOptions[] = [
   { conditionOnPreviousText: true },
 ];
 
-/** A model of several windows would cut recordings at silences, the reference's would not. */
+/** By default a model with several windows cuts recordings at silences, and the reference's model does not. */
 const usual: TranscribeOptions = { language: 'en', batched: false };
 
 interface Case {
@@ -46,7 +46,7 @@ interface Case {
   alone?: Transcription;
 }
 
-/** What must be the same: everything but probabilities, which other kernels may round otherwise. */
+/** The parts of results that must be equal: all except probabilities, which other kernels may round differently. */
 function essence({ text, segments, duration }: Transcription) {
   return {
     text,
@@ -78,7 +78,7 @@ const places: { name: string; load: LoadOptions; files: number; rounds: number }
     files: 99,
     rounds: fewRounds,
   },
-  // The emulation takes its time.
+  // The emulation is slow.
   ...(hasCuda
     ? [
         {
@@ -107,13 +107,13 @@ describe.each(places)('many at once on $name', ({ load, files, rounds: times }) 
       cases.push({ name: `${file} ${JSON.stringify(options)}`, samples, options });
     }
     const short = (await samplesOf('00_seen.flac')).subarray(0, 24000);
-    // Few tokens of every kind, for devices that take their time.
+    // Few tokens of every kind, for slow devices.
     const few = files === 0 ? variants.filter((_, i) => [0, 1, 3, 6, 8].includes(i)) : variants;
     for (const variant of few) {
       const options = files === 0 ? { ...variant, maxNewTokens: 4 } : variant;
       cases.push({ name: `short ${JSON.stringify(options)}`, samples: short, options });
     }
-    // Each alone, on a model of its own that holds one window: the reference is not served by what is tested here.
+    // Each alone, on a separate model with one window, so that the reference does not depend on the tested code.
     const device = Array.isArray(load.device) ? load.device[0] : load.device;
     using alone = await Whisper.load(undefined, { ...common, device, windows: 1, rows: 5 });
     for (const one of cases) one.alone = await alone.transcribe(one.samples, { ...usual, ...one.options });
@@ -145,7 +145,7 @@ describe.each(places)('many at once on $name', ({ load, files, rounds: times }) 
           }
         }),
       );
-      // What was given up leaves its rows at the next step, a moment after its call has ended.
+      // Cancelled calls free their rows at the next step, shortly after they were rejected.
       const left = () => {
         const { requests, positions, rows, waiting } = whisper.model.figures();
         return [requests, positions.used, rows.used, waiting.windows, waiting.searches];
@@ -191,7 +191,7 @@ describe('a model that is full', () => {
 });
 
 describe('a device that fails', () => {
-  /** Each of these calls, and one that comes later, is rejected with the device's error, and nothing is left. */
+  /** Each of these calls, and a later one, is rejected with the device's error, and no rows or slots remain in use. */
   async function failing(whisper: Whisper, calls: Promise<unknown>[], code: string): Promise<void> {
     const results = await Promise.allSettled(calls);
     for (const result of results) expect(result).toMatchObject({ status: 'rejected', reason: { code } });
@@ -205,7 +205,7 @@ describe('a device that fails', () => {
     using whisper = await Whisper.load(undefined, { threads: 1, windows: 2, rows: 2 });
     const samples = await samplesOf('12_long_seen.flac');
     const calls = Array.from({ length: 5 }, () => whisper.transcribe(samples, { language: 'en' }));
-    // While they are decoded.
+    // While they are being decoded.
     while (whisper.figures().steps === 0) await new Promise((resolve) => setTimeout(resolve, 1));
     whisper.model.device.close();
     await failing(whisper, calls, 'DISPOSED');

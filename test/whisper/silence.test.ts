@@ -1,4 +1,4 @@
-/** Nothing where nobody speaks, and nothing lost where somebody does. */
+/** No text where nobody speaks, and no lost text where somebody does. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { check } from '../../lib/options/options.js';
 import { Voice } from '../../lib/vad/voice.js';

@@ -1,4 +1,4 @@
-/** Sound that begins later than its container: times are the file's. */
+/** Audio that begins later than its file: times are those of the file. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type AudioSource, openAudio } from '../../lib/audio/index.js';
 import { check } from '../../lib/options/options.js';
@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => model.dispose());
 
-/** The bundled recording, as if it began `startTime` seconds late. */
+/** The bundled recording, with a start time of `startTime` seconds. */
 async function late(startTime: number): Promise<AudioSource> {
   const source = await openAudio(new URL('../../models/micro/sample.flac', import.meta.url));
   return {
@@ -52,7 +52,7 @@ it('streams and clips', async () => {
   const [{ segments }, streamed] = [await transcribe(await opened(model, {}), await late(0)), [] as Segment[]];
   for await (const segment of stream(await opened(model, {}), await late(5))) streamed.push(segment);
   expect(places(streamed)).toEqual(places(segments, 5));
-  // The clip is one of the file: five seconds later in it is the same sound.
+  // The clip's times are the file's: the same audio is five seconds later.
   const clip = await transcribe(await opened(model, { clips: [{ start: 0, end: 2.4 }] }), await late(0));
   const later = await transcribe(await opened(model, { clips: [{ start: 5, end: 7.4 }] }), await late(5));
   expect([later.text, places(later.segments)]).toEqual([clip.text, places(clip.segments, 5)]);

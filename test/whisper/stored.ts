@@ -1,4 +1,4 @@
-/** What transformers and openai/whisper computed with the random checkpoints, as tools/reference stored it. */
+/** Results of transformers and openai/whisper for the random checkpoints, as stored by tools/reference. */
 import { readFileSync } from 'node:fs';
 
 export const referenceFolder = new URL('../fixtures/reference/', import.meta.url).pathname;
@@ -12,7 +12,7 @@ interface Header {
   [name: string]: { dtype: string; shape: number[]; data_offsets: [number, number] };
 }
 
-/** A small safetensors file whole. */
+/** Reads a small safetensors file. */
 export function readTensors(file: string): Record<string, Stored> {
   const bytes = readFileSync(file);
   const start = 8 + Number(bytes.readBigUInt64LE());
@@ -33,7 +33,7 @@ export function readTensors(file: string): Record<string, Stored> {
   return Object.fromEntries(tensors);
 }
 
-/** The two windows of two seconds that a reference was computed from. */
+/** The two windows of two seconds from which a reference was computed. */
 export function storedWindows({ samples }: Record<string, Stored>): Float32Array[] {
   return [0, 1].map((row) =>
     Float32Array.from(samples.values.subarray(row * 32000, (row + 1) * 32000), (value) => value / 32768),

@@ -1,4 +1,4 @@
-/** The tokenizer, from tokenizer.json or from what fine-tuning scripts save in its place. */
+/** The tokenizer, from tokenizer.json or from the files that fine-tuning scripts save instead. */
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -24,7 +24,7 @@ const stored = JSON.parse(readFileSync(join(micro, 'tokenizer.json'), 'utf8')) a
 const json = (name: string) => JSON.parse(readFileSync(join(micro, name), 'utf8')) as Record<string, unknown>;
 
 let folders = 0;
-/** micro with other files; null leaves one out. */
+/** A copy of micro with other files; null omits one. */
 function changed(files: Record<string, unknown>): string {
   const directory = join(root, String(++folders));
   cpSync(micro, directory, { recursive: true });
@@ -39,7 +39,10 @@ function changed(files: Record<string, unknown>): string {
 const { '<|endoftext|>': end, ...text } = stored.model.vocab;
 const merges = `#version: 0.2\r\n${stored.model.merges.map((pair) => pair.join(' ')).join('\r\n')}\r\n`;
 const special = stored.added_tokens.filter((token) => token.special).map(({ content }) => content);
-/** As transformers saves a slow tokenizer: in 4.0 to 4.33, and since, where tokenizer_config.json names the added tokens too. */
+/**
+ * The files of transformers' slow tokenizers: of 4.0 to 4.33, and of later versions, which also list added tokens in
+ * tokenizer_config.json.
+ */
 const saved = {
   'with added_tokens.json': {
     'tokenizer.json': null,

@@ -9,7 +9,7 @@ import { stream, transcribe } from '../../lib/whisper/transcription/transcribe.j
 import { Whisper } from '../../lib/whisper/whisper.js';
 import { samplesOf } from '../audio/support.js';
 
-/** A recording that warns while it is read. */
+/** A recording with warnings. */
 async function recording(): Promise<AudioSource> {
   const samples = await samplesOf('02_seen.flac');
   const warnings = new Warnings();

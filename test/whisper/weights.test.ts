@@ -1,4 +1,4 @@
-/** Weights that cannot be used: they end in an error that names the file and the tensor, never in an empty text or a dead process. */
+/** Unusable weights give an error that names file and tensor, never an empty text or a crash. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';

@@ -1,10 +1,12 @@
-/** Where windows begin and end: never within a word where a pause is near, and no segment ends behind the recording. */
+/**
+ * Starts and ends of windows: never within a word if there is a pause nearby, and no segment ends after the recording.
+ */
 import { describe, expect, it } from 'vitest';
 import type { WhisperTokenizer } from '../../lib/whisper/checkpoint/tokenizer.js';
 import { type Draft, SegmentBuilder } from '../../lib/whisper/transcription/segment-builder.js';
 import { beginInPause, cutOff } from '../../lib/whisper/transcription/window-begin.js';
 
-/** Frames of 20 ms, '#' loud and '.' quiet. */
+/** Frames of 20 ms: '#' is loud, '.' is quiet. */
 const frames = (text: string) => Float64Array.from(text, (one) => (one === '#' ? 0.9 : 0.1));
 const begin = (text: string, place: number) => beginInPause(frames(text), place, 50);
 
@@ -46,7 +48,7 @@ it('a segment ends with what was heard, whatever time the model wrote', () => {
   >[0]['preprocessor'];
   const about = { preprocessor, tokenizer, options: {}, languages: false, keepsEmpty: false, language: () => 'en' };
   const builder = new SegmentBuilder(about as ConstructorParameters<typeof SegmentBuilder>[0]);
-  // Ten seconds were left out before what is decoded.
+  // Ten seconds were skipped before the decoded part.
   builder.toRecording = (seconds) => seconds + 10;
   const draft = (start: number, end: number, text: string) =>
     ({ start, end, text, words: [{ word: text, start, end, probability: 1 }] }) as Draft;

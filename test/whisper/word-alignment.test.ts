@@ -1,4 +1,4 @@
-/** Words between pauses, found in attention that was made up. */
+/** Alignment of words and pauses, with artificial attention. */
 import { describe, expect, it } from 'vitest';
 import { loudness } from '../../lib/whisper/decoding/loudness.js';
 import { alignWords, type Span } from '../../lib/whisper/decoding/word-alignment.js';
@@ -8,7 +8,7 @@ import { random } from '../device/reference.js';
 
 const frames = 200;
 
-/** Attention of tokens that look at their own frames, and a little at all others. */
+/** Attention weights of tokens that attend mostly to their own frames. */
 function attention(tokens: readonly Span[], noise = 0.001) {
   const weights = new Float32Array(tokens.length * frames).fill(noise);
   tokens.forEach(({ start, end }, row) => {
@@ -38,7 +38,7 @@ describe('words in attention', () => {
   it('are found with the pauses between them', () => {
     const rows = said.map((_, i) => ({ start: i, end: i + 1 }));
     near(alignWords(attention(said), rows, loud(said)), said);
-    // Tokens look ahead into the pause before them: it is quiet there.
+    // Tokens attend ahead into the pause before them, which is quiet.
     const early = [said[0], said[1], { start: 60, end: 130 }];
     near(alignWords(attention(early), rows, loud(said)), said);
   });
@@ -58,7 +58,7 @@ describe('words in attention', () => {
     ];
     const rows = words.map((_, i) => ({ start: i, end: i + 1 }));
     const given = attention(words);
-    // A little more of what is left of attention there is the next word's than others'.
+    // There the next word has slightly more of the remaining attention than other words.
     for (let frame = 108; frame < 145; ++frame) given.weights[2 * frames + frame] += 0.0005;
     near(alignWords(given, rows, loud([...words, { start: 108, end: 145 }])), words, 6);
   });

@@ -1,4 +1,4 @@
-/** Words of tokens with times, beside what openai/whisper's own code makes of the same (tools/reference/openai.py). */
+/** Words of tokens with times, compared with the results of openai/whisper's own code (tools/reference/openai.py). */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readCheckpoint } from '../../lib/whisper/checkpoint/checkpoint.js';

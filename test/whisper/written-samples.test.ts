@@ -1,4 +1,4 @@
-/** The encoder's samples: only what is new is written, and nothing of an earlier window is heard in a later one. */
+/** The encoder's samples: only changed ones are written, and no window contains samples of an earlier one. */
 import { describe, expect, it } from 'vitest';
 import { WrittenSamples } from '../../lib/whisper/model/written-samples.js';
 import { randomNumbers } from '../random.js';

@@ -1,4 +1,4 @@
-/** Decoding on worker threads: the same samples as on this thread, and threads that end. */
+/** Decoding on worker threads gives the same samples as on this thread, and threads end. */
 import { createReadStream, readdirSync, readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
