@@ -7,7 +7,7 @@ import { root } from '../cli/command.js';
 const width = 120;
 
 const pages = [
-  ...['README.md', 'CONTRIBUTING.md', 'SECURITY.md'],
+  ...['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'tools/reference/README.md', 'tools/train-micro/README.md'],
   // docs/options.md is a generated table.
   ...readdirSync(join(root, 'docs')).flatMap((name) => (/^(?!options).*\.md$/.test(name) ? [`docs/${name}`] : [])),
 ];

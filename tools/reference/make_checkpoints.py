@@ -24,7 +24,7 @@ LANGUAGES = ["en", "zh", "de"]
 
 
 def special_tokens(multilingual: bool, window_seconds: int) -> dict[str, int]:
-    """Whisper's special tokens in Whisper's order, behind the text tokens."""
+    """Whisper's special tokens in Whisper's order, after the text tokens."""
     names = ["<|endoftext|>", "<|startoftranscript|>"]
     names += [f"<|{language}|>" for language in LANGUAGES] if multilingual else []
     names += ["<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"]
@@ -33,7 +33,7 @@ def special_tokens(multilingual: bool, window_seconds: int) -> dict[str, int]:
 
 
 def byte_characters() -> list[str]:
-    """GPT-2's printable stand-ins for the 256 bytes."""
+    """GPT-2's printable characters for the 256 bytes."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     characters = {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(others)}
@@ -58,16 +58,16 @@ def tokenizer_json(special: dict[str, int]) -> dict:
 
 
 def sound(count: int, seed: int) -> torch.Tensor:
-    """Tones that glide and pulse over a little noise: features with structure everywhere."""
+    """Tones with changing pitch and loudness, and a little noise, so that no part of the features is constant."""
     generator = torch.Generator().manual_seed(seed)
     time = torch.arange(count) / 16000
     glide = torch.sin(2 * math.pi * (200 + 90 * seed) * time * (1 + 0.3 * time)) * (torch.sin(2 * math.pi * 3 * time) > 0)
-    # 16-bit values, so that they are stored small and read exactly.
+    # Rounded to 16 bits, so that they are small when stored and exact when read.
     return ((0.3 * glide + 0.02 * torch.randn(count, generator=generator)).clamp(-1, 1) * 32767).round() / 32768
 
 
 def share_heads(state: dict[str, torch.Tensor], config: WhisperConfig, groups: int) -> dict[str, torch.Tensor]:
-    """Keeps the first key/value head of each group, in the layout of our config's *_key_value_heads fields."""
+    """Keeps the first key/value head of each group, as onehead's *_key_value_heads fields in config.json define."""
     shared = {}
     for name, tensor in state.items():
         if ".k_proj." in name or ".v_proj." in name:
@@ -78,7 +78,7 @@ def share_heads(state: dict[str, torch.Tensor], config: WhisperConfig, groups: i
 
 
 def repeat_heads(shared: dict[str, torch.Tensor], config: WhisperConfig, groups: int) -> dict[str, torch.Tensor]:
-    """The same network with every head's own copy, as stock transformers wants it."""
+    """The same network with a copy of the shared key/value head for each query head, for stock transformers."""
     repeated = {}
     for name, tensor in shared.items():
         if ".k_proj." in name or ".v_proj." in name:
@@ -90,9 +90,9 @@ def repeat_heads(shared: dict[str, torch.Tensor], config: WhisperConfig, groups:
 
 @torch.no_grad()
 def reference(model, extractor, special, multilingual, window):
-    """What our engine is compared with."""
+    """The results with which onehead is compared."""
     samples = torch.stack([sound(2 * 16000, 1), sound(2 * 16000, 2)])
-    samples[1, 16000:] = 0  # the second is shorter than its window
+    samples[1, 16000:] = 0  # the second one is shorter than its window
     features = extractor([row.numpy() for row in samples], sampling_rate=16000, return_tensors="pt").input_features
     encoded = model.model.encoder(features).last_hidden_state
     start = special["<|startoftranscript|>"]
@@ -140,7 +140,7 @@ def reference(model, extractor, special, multilingual, window):
         results["languages"] = [LANGUAGES[index] for index in detected]
     results["no_speech_probability"] = [round(float(value), 6) for value in silence]
     results["forced_tokens"] = forced[0].tolist()
-    # Every 8th frame and 4th position: errors do not keep to those between.
+    # Every 8th frame and 4th position are enough, since errors spread to neighbours.
     tensors = dict(samples=(samples * 32768).to(torch.int16), features=features[:, :, ::8], encoded=encoded[:, ::4], logits=logits[:, :, ::2])
     return results, tensors
 
@@ -173,7 +173,7 @@ def make(name, output: Path, *, mels=80, width=64, heads=(4, 4), layers=(2, 2), 
     model = WhisperForConditionalGeneration(config).eval()
     with torch.no_grad():
         for parameter_name, parameter in model.named_parameters():
-            # Larger than the usual start, so that what is written depends on what is heard and on where it stands.
+            # Larger than the usual initialization, so that the output depends on the audio and on the positions.
             if parameter_name.endswith("decoder.embed_positions.weight"):
                 parameter.normal_(0, 1)
             elif "embed_tokens" in parameter_name or "proj_out" in parameter_name:

@@ -76,7 +76,7 @@ def ggml_numbers(file: Path) -> dict[str, str]:
 
 
 def ct2_numbers(file: Path) -> dict[str, str]:
-    """Digests of a CTranslate2 model's whole numbers, divided by their scales."""
+    """Digests of a CTranslate2 model's integers, divided by their scales."""
     stream = file.open("rb")
 
     def take(form):
@@ -109,7 +109,7 @@ def blocks() -> dict[str, dict[str, str]]:
         kind = gguf.GGMLQuantizationType[name.upper()]
         elements, size = gguf.GGML_QUANT_SIZES[kind]
         raw = random.integers(0, 256, (512 // elements, size), dtype=np.uint8)
-        # The scales of a block are float16, which random bytes may make infinite.
+        # The scales of a block are float16, and random bytes could make them infinite.
         for place in {"q4_1": (0, 2), "q5_1": (0, 2), "q2_k": (80, 82), "q3_k": (108,), "q4_k": (0, 2), "q5_k": (0, 2), "q6_k": (208,)}.get(name, (0,)):
             raw[:, place: place + 2] = random.normal(0, 0.1, len(raw)).astype("<f2").view(np.uint8).reshape(-1, 2)
         numbers = gguf.quants.dequantize(raw, kind)
@@ -156,7 +156,7 @@ def main():
 
     numbers = {}
     with tempfile.TemporaryDirectory() as folder:
-        # Both converters want the slow tokenizer's files or a class of tokenizer.
+        # Both converters need the slow tokenizer's files or a tokenizer class.
         copy = shutil.copytree(source, Path(folder) / "source")
         special = special_tokens(True, 2)
         (copy / "vocab.json").write_text(json.dumps({character: byte for byte, character in enumerate(byte_characters())}))
@@ -166,7 +166,7 @@ def main():
             into = output / f"ctranslate2-{kind}"
             converter = ctranslate2.converters.TransformersConverter(str(copy), copy_files=["tokenizer.json"])
             converter.convert(str(into), quantization=kind, force=True)
-            if kind in ("int8", "int16"):  # these have the vocabulary alone
+            if kind in ("int8", "int16"):  # these have only a vocabulary
                 (into / "tokenizer.json").unlink()
             if digests := ct2_numbers(into / "model.bin"):
                 numbers[into.name] = digests

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from make_checkpoints import LANGUAGES, byte_characters, repeat_heads, sound
 
-# Not all: a model that writes a segment's end of 0 sends openai/whisper round in a circle.
+# Not all: if a model generates a segment that ends at 0, openai/whisper loops forever.
 RECORDED = ["base", "untied"]
 CASES = ["base", "uneven", "english", "shared-1", "untied"]
 
@@ -31,7 +31,7 @@ def stub(name: str, **members):
 
 
 class Encoding:
-    """What whisper.tokenizer wants of tiktoken, from tokenizer.json: bytes and special tokens."""
+    """The interface that whisper.tokenizer expects from tiktoken, with the bytes and special tokens of tokenizer.json."""
 
     def __init__(self, folder: Path):
         tokenizer = json.loads((folder / "tokenizer.json").read_text())
@@ -48,13 +48,14 @@ class Encoding:
         return [self.ids[byte] for byte in text.encode()]
 
     def decode(self, tokens, **_):
-        # Random models write <|de|> or <|nospeech|> in the middle of a text; real ones don't, and it is no text.
+        # Random models generate <|de|> or <|nospeech|> in the middle of a text; real ones do not, and these are not
+        # text.
         data = b"".join(bytes([self.bytes[token]]) for token in tokens if token in self.bytes)
         return data.decode(errors="replace")
 
 
 def load(folder: Path):
-    """The checkpoint in openai/whisper's own model."""
+    """The checkpoint in openai/whisper's model."""
     from whisper.model import ModelDimensions, Whisper
     from transformers import WhisperConfig
 
@@ -87,13 +88,13 @@ def load(folder: Path):
     model.load_state_dict(renamed)
     if output is not None and not config.tie_word_embeddings:
         embedding = model.decoder.token_embedding
-        # The output product reads `.weight` outside of the embedding's own forward.
+        # The logits' product reads `.weight` directly, not through the embedding's forward.
         model.decoder.token_embedding = Untied(embedding.weight.data, output)
     return model.eval()
 
 
 class Untied(torch.nn.Module):
-    """An embedding whose `weight`, which the output product takes, is another matrix."""
+    """An embedding whose `weight`, which the logits' product uses, is another matrix."""
 
     def __init__(self, table, weight):
         super().__init__()
@@ -140,7 +141,7 @@ def recording():
 
 
 def token_times(model, mel, prompt, tokens, limit):
-    """Seconds at which each token begins, and the last one ends: find_alignment over the positions that decoding itself passes."""
+    """The start of each token and the end of the last one, in seconds: find_alignment over the positions of decoding."""
     from whisper.model import disable_sdpa
     from whisper.timing import dtw, median_filter
 
@@ -152,7 +153,7 @@ def token_times(model, mel, prompt, tokens, limit):
     for hook in hooks:
         hook.remove()
     weights = torch.stack([scores[layer][head] for layer, head in model.alignment_heads.indices().T]).softmax(-1)
-    # A text that was cut off at the limit has a last token that was never read.
+    # The last token of a text that reached the length limit was never an input.
     weights = weights[:, len(prompt) - 1: len(prompt) + len(tokens) - (len(tokens) == limit)]
     std, mean = torch.std_mean(weights, dim=-2, keepdim=True, unbiased=False)
     text, time = dtw(-median_filter((weights - mean) / std, 7).mean(0))
@@ -182,13 +183,13 @@ def windows(model, folder):
 
 
 def recordings(model):
-    """Segments of seven seconds: three windows and a half where each is used up, more where timestamps cut them."""
+    """Segments of seven seconds: three and a half windows if each is used completely, more if timestamps shorten them."""
     whole = sys.modules["whisper.transcribe"]  # the package's attribute of this name is the function
     seconds = model.dims.n_audio_ctx // 50
     whole.N_FRAMES, whole.N_SAMPLES = 100 * seconds, 16000 * seconds
 
     def with_silence(mel, length):
-        """The features as they are behind the segment's end, which openai/whisper cuts off and fills with zeros."""
+        """The features after the end of the segment, which openai/whisper replaces by zeros."""
         rows = mel.stride(0)
         return torch.as_strided(mel, (mel.shape[0], length), (rows, 1), mel.storage_offset()).contiguous()
 
@@ -218,7 +219,7 @@ TEXTS = [
 
 
 def words(tokenizer_of):
-    """Texts split into words, and segments with words whose times are given: no model takes part."""
+    """Texts split into words, and segments with words at given times, without a model."""
     import whisper.timing as timing
 
     split = []

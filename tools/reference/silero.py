@@ -52,7 +52,7 @@ def probabilities(samples: numpy.ndarray) -> list[float]:
 
 
 def noise(count: int) -> numpy.ndarray:
-    """White noise from integers, so that every language makes the same."""
+    """White noise from integers, so that it is the same in every language."""
     state, samples = 1, numpy.empty(count, numpy.float32)
     for i in range(count):
         state = (1664525 * state + 1013904223) % 2**32

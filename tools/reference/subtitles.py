@@ -21,7 +21,7 @@ TEXTS = ["So it begins, and nobody knows where.", "It ends.", "After a long sile
 
 
 def transcription():
-    """Words of a tenth of a second a letter, with short pauses; a long one before the last segment."""
+    """Words with a tenth of a second for each letter, and short pauses; a long one before the last segment."""
     segments, time = [], 0.5
     for index, text in enumerate(TEXTS):
         time += 4.0 if index == 2 else 0.0

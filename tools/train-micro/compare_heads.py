@@ -61,7 +61,7 @@ def measure(checkpoint: Path, arguments) -> dict:
 
 
 def course(variant: str, arguments) -> list[dict]:
-    """Word error rates of a variant against all windows and seconds that it was trained with since its heads were averaged."""
+    """Word error rates of a variant, by the windows and seconds of its training since its heads were averaged."""
     points: list[dict] = []
     for folder in folders(arguments):
         before = points[-1] if points else dict(windows=0, seconds=0.0)

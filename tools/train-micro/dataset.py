@@ -20,14 +20,14 @@ from sentences import normalized
 SILENCE = -10.0  # log10 of the power
 LN10 = 2.302585
 FIRST_TIMESTAMP = 50  # steps of 20 ms: a window's first timestamp is 1.00 s at most, as in Whisper's decoding
-IGNORED = -100  # cross-entropy's mark of a position without a label
+IGNORED = -100  # cross-entropy ignores positions with this label
 SHORT, PACKED, FULL = "short", "packed", "full"
-# The share of each kind of window. Short ones are cheap, and enough to learn at first to hear words at all.
+# The share of each kind of window. Short ones are cheap, and sufficient for recognizing words at all.
 MIX = {SHORT: 0.24, PACKED: 0.68, FULL: 0.08}
 EARLY_MIX, EARLY = {SHORT: 0.70, PACKED: 0.20, FULL: 0.10}, 0.1  # for this share of a training from random weights
-# Where a decoder learns from its own texts: silence after an utterance is what makes it begin that one again.
+# For training on the decoder's own texts: silence after an utterance is what makes it repeat that utterance.
 WHOLE_MIX = {SHORT: 0.15, PACKED: 0.40, FULL: 0.45}
-# From this share of the training on, what is heard is altered less often: by this factor.
+# From this share of the training on, augmentation is rarer by this factor.
 CALM_FROM, CALM = 0.45, 0.4
 
 
@@ -54,14 +54,15 @@ class Tokens:
 
 @dataclass
 class Spoken:
-    """An utterance in a window, in frames; one that the window cuts off has no end and no text."""
+    """An utterance in a window, in frames. If the window cuts it off, it has neither end nor text."""
     start: int
     end: int | None = None
     text: str | None = None
 
 
 class Corpus:
-    """All utterances of a data folder, shortest first, and the stretches without words. Memory-mapped: ranks share them."""
+    """All utterances of a data folder, shortest first, and the recordings without words. Memory-mapped, so that ranks
+    share them."""
 
     def __init__(self, folder: Path):
         self.mels, self.entries = [], []
@@ -101,7 +102,7 @@ class Batches(torch.utils.data.Dataset):
         return self.count
 
     def __getitem__(self, number: int):
-        # All parts of a step are of one kind: they cost about the same time.
+        # All parts of a step are of one kind, so that they cost about the same.
         step, part = divmod(number, self.parts)
         mix = EARLY_MIX if number < self.early else WHOLE_MIX if number >= self.whole else MIX
         kind = random.Random(f"{self.seed} {step}").choices(list(mix), mix.values())[0]
@@ -112,7 +113,7 @@ class Batches(torch.utils.data.Dataset):
     def make(self, kind: str, rng: random.Random, altered: float):
         corpus, number = self.corpus, len(self.corpus.entries)
         low, high = 0, number
-        if kind == SHORT:  # utterances of about one length, in the shortest window that holds them
+        if kind == SHORT:  # utterances of similar length, in the shortest window that fits them
             centre = rng.randrange(number)
             low, high = max(0, centre - 400), min(number, centre + 400)
             width = int((corpus.lengths[high - 1] + 30) * 1.08) + rng.randint(4, 50)
@@ -136,7 +137,7 @@ class Batches(torch.utils.data.Dataset):
         return mel.transpose(1, 2).contiguous(), torch.tensor(offsets), tokens, labels, [letters for _, _, letters in rows]
 
     def compose(self, kind: str, rng: random.Random, canvas: torch.Tensor, stretch: float, low: int, high: int) -> list[Spoken]:
-        """Puts utterances (or none) onto the silent canvas [frames, 80]."""
+        """Adds utterances (or none) to the silent canvas [frames, 80]."""
         width, found = len(canvas), []
         if rng.random() >= (0.12 if kind == FULL else 0.05):
             found = self.place(kind, rng, canvas, int(width * stretch), low, high)
@@ -152,7 +153,7 @@ class Batches(torch.utils.data.Dataset):
             chosen = [rng.randrange(len(corpus.entries))]
         else:
             chosen = [rng.randrange(corpus.short if rng.random() < 0.45 else len(corpus.entries)) for _ in range(rng.randint(2, 5))]
-        # Mostly they begin early, as they do where a long recording is cut at the end of an utterance.
+        # Most begin early, as in a long recording that is cut at the end of an utterance.
         begin = rng.random()
         if begin < 0.3:
             at = 0
@@ -181,7 +182,8 @@ class Batches(torch.utils.data.Dataset):
 
     def augment(self, mel: torch.Tensor, spoken: list[list[Spoken]], stretch: torch.Tensor, altered: float,
                 rng: random.Random) -> torch.Tensor:
-        """[batch, frames, 80]: warped in time and frequency, in noise, at any loudness, with masks; scaled as Whisper does."""
+        """[batch, frames, 80]: warped in time and frequency, with noise, random loudness and masks; scaled as in
+        Whisper."""
         size, width, mels = mel.shape
         scale, shift = torch.empty(size).uniform_(0.9, 1.12), torch.empty(size).uniform_(-1.5, 1.5)
         plain = torch.rand(size) >= 0.6 * altered
@@ -218,7 +220,8 @@ class Batches(torch.utils.data.Dataset):
 
     @staticmethod
     def colour(mel: torch.Tensor, altered: float) -> None:
-        """Another voice, microphone or room: a random tilt and smooth bumps over the frequencies of 60 % of mel [batch, frames, 80]."""
+        """Simulates another voice, microphone or room: a random tilt and smooth bumps over frequency, for 60% of mel
+        [batch, frames, 80]."""
         size, _, mels = mel.shape
         curve = torch.empty(size, 1).uniform_(-0.5, 0.5) * torch.linspace(-1, 1, mels)
         curve += F.interpolate(0.15 * torch.randn(size, 1, 7), size=mels, mode="linear", align_corners=True)[:, 0]
@@ -238,7 +241,7 @@ class Batches(torch.utils.data.Dataset):
         return [most if kind == PACKED else 0 if rng.random() < 0.3 else rng.randint(0, most) for _ in range(size)]
 
     def earlier(self, offset: int, rng: random.Random) -> list[tuple[int, int, str]]:
-        """Up to four segments that the decoder is told came before this window's first position: start, end, text."""
+        """Up to four segments that come before this window's first position, as a prompt: start, end, text."""
         found, at = [], rng.randint(0, 25)
         while len(found) < 4:
             length, _, _, text = self.corpus.entries[rng.randrange(self.corpus.short)]
@@ -282,7 +285,7 @@ class Batches(torch.utils.data.Dataset):
             told = sum((t.encode(text) for _, _, text in before), [])
             written = sum((t.encode(one.text) for one in spoken), [])
         whole = [*previous, *head, *told, *written, t.end]
-        # Label i is token i + 1. The prompt and what the decoder is told are not learned; the head is.
+        # Label i is token i + 1. The prompt and the given segments have no labels; the head has.
         labels = [IGNORED] * len(previous) + whole[len(previous) + 1 :]
         if not spoken:
             labels[len(previous)] = t.no_speech

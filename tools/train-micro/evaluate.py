@@ -27,7 +27,7 @@ EDGE = 0.12  # s; the pause, and the 20 ms of silence that synthesize.py leaves
 
 
 def edits(wanted, got) -> int:
-    """Insertions, deletions and replacements between two sequences."""
+    """Insertions, deletions and substitutions between two sequences."""
     row = list(range(len(got) + 1))
     for i, a in enumerate(wanted, 1):
         last, row[0] = row[0], i
@@ -37,7 +37,7 @@ def edits(wanted, got) -> int:
 
 
 def error_rates(wanted: list[str], got: list[str]) -> tuple[float, float]:
-    """Of words and of characters, in percent."""
+    """Error rates of words and of characters, in percent."""
     pairs = [(normalized(a), normalized(b)) for a, b in zip(wanted, got, strict=True)]
     words = sum(edits(a.split(), b.split()) for a, b in pairs) / max(1, sum(len(a.split()) for a, _ in pairs))
     characters = sum(edits(a, b) for a, b in pairs) / max(1, sum(len(a) for a, _ in pairs))
@@ -59,7 +59,7 @@ class HeldOut:
 
 
 def transcribe(transcriber: Transcriber, held_out: HeldOut, quick: bool) -> None:
-    """One utterance in each window: gives every entry the text that was `heard`, and unless `quick` the one with `timed` segments."""
+    """One utterance in each window: sets each entry's text, `heard`, and unless `quick` its segments, `timed`."""
     entries = sorted((entry for entries in held_out.sets.values() for entry in entries), key=lambda entry: entry["length"])
     recordings = [np.concatenate([PAUSE, held_out.audio(entry), PAUSE])[:WINDOW] for entry in entries]
     for entry, tokens in zip(entries, transcriber.windows(recordings)):
@@ -82,7 +82,7 @@ def summary(entries: list[dict]) -> dict:
                   exact=round(100 * float(np.mean([entry["text"] == entry["heard"].strip() for entry in entries])), 1))
     if "timed" in entries[0]:
         errors = np.array([entry["time_errors"] for entry in entries if entry["time_errors"]])
-        # An utterance without both times counts as one whose times are wrong.
+        # An utterance without both times counts as one with wrong times.
         result |= dict(timed_words=error_rates(texts, [entry["timed"] for entry in entries])[0],
                        start_95=round(float(np.percentile(errors[:, 0], 95)), 3), end_95=round(float(np.percentile(errors[:, 1], 95)), 3),
                        both_within_100ms=round(100 * float((errors.max(1) <= 0.1 + 1e-6).sum()) / len(entries), 1))
@@ -128,7 +128,7 @@ def long_form(transcriber: Transcriber, held_out: HeldOut, entries: list[dict], 
 
 
 def without_words(transcriber: Transcriber) -> dict:
-    """Silence, noise, hum and tones, and 64 random ones that training did not have: how many gave no text."""
+    """Silence, noise, hum and tones, and 64 random sounds that were not in training: the number of those without text."""
     rng = np.random.default_rng(0)
     time_axis = np.arange(WINDOW) / SAMPLE_RATE
 

@@ -48,7 +48,7 @@ def shape_of(fields: dict) -> Shape:
 
 
 def read_network(path: Path) -> Whisper:
-    """Of a checkpoint, or of a folder in Hugging Face format; a folder has no CTC head, so that starts anew."""
+    """Loads a checkpoint, or a folder in Hugging Face format. A folder has no CTC head, so a new one is initialized."""
     if not path.is_dir():
         return load(path)[0]
     network = Whisper(shape_of(json.loads((path / "config.json").read_text())))

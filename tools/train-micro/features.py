@@ -12,13 +12,14 @@ HANN = torch.hann_window(400)
 
 
 def log_mel(samples: np.ndarray) -> np.ndarray:
-    """[frames, 80], base-10 logarithm of the power, before Whisper's clamp to the loudest 80 dB: that follows augmentation."""
+    """[frames, 80]: base-10 logarithm of the power, without Whisper's limit of 80 dB below the maximum, which is
+    applied after augmentation."""
     signal = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))
     spectrum = torch.stft(signal, 400, HOP, window=HANN, center=True, pad_mode="reflect", return_complex=True)[:, :-1]
     return (FILTERS @ spectrum.abs() ** 2).clamp_min(1e-10).log10().T.numpy()
 
 
 def normalize(mel: torch.Tensor) -> torch.Tensor:
-    """Whisper's clamp and scaling of one window or of a batch [..., frames, 80]."""
+    """Applies Whisper's limit and scaling to one window or to a batch [..., frames, 80]."""
     mel = torch.maximum(mel, mel.amax((-2, -1), keepdim=True) - 8)
     return (mel + 4) / 4

@@ -18,7 +18,7 @@ from network import Layer, Whisper, save
 
 
 def deepen(layers: torch.nn.ModuleList, fresh: torch.nn.ModuleList) -> None:
-    """Fills `fresh` from `layers`, which may be fewer: copies stand evenly spread behind their originals."""
+    """Fills `fresh` from `layers`, which may be fewer: copies are evenly distributed after their originals."""
     previous = None
     for index, layer in enumerate(fresh):
         source = index * len(layers) // len(fresh)

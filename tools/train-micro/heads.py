@@ -1,4 +1,5 @@
-"""Shared key/value heads: made from separate ones by averaging, and repeated for software that knows only separate ones."""
+"""Shared key/value heads: averages separate heads, and repeats shared ones for software that supports only separate
+ones."""
 
 import torch
 
@@ -6,7 +7,7 @@ from network import Shape
 
 
 def kv_heads_of(name: str, shape: Shape) -> int | None:
-    """Key/value heads of the tensor with this name in the state dict; None where it has none."""
+    """The number of key/value heads of the tensor with this name in the state dict; None for other tensors."""
     if ".k_proj." not in name and ".v_proj." not in name:
         return None
     if ".encoder.layers" in name:
@@ -15,7 +16,7 @@ def kv_heads_of(name: str, shape: Shape) -> int | None:
 
 
 def pooled(weights: dict[str, torch.Tensor], before: Shape, after: Shape) -> dict[str, torch.Tensor]:
-    """Each of the fewer heads becomes the mean of the neighbours that it replaces."""
+    """Each of the fewer heads becomes the mean of the neighbouring heads that it replaces."""
     result = {}
     for name, tensor in weights.items():
         old, new = kv_heads_of(name, before), kv_heads_of(name, after)
@@ -26,7 +27,7 @@ def pooled(weights: dict[str, torch.Tensor], before: Shape, after: Shape) -> dic
 
 
 def repeated(weights: dict[str, torch.Tensor], shape: Shape) -> dict[str, torch.Tensor]:
-    """One key/value head for each query head; the network computes the same."""
+    """Repeats heads to one key/value head for each query head; the network computes the same."""
     result = {}
     for name, tensor in weights.items():
         heads = kv_heads_of(name, shape)

@@ -26,12 +26,12 @@ QUALITY = 0.9  # soundfile's compression, 0 to 1
 
 
 def as_json(entries: list[dict]) -> str:
-    """An array, one entry a line."""
+    """An array with one entry on each line."""
     return "[\n" + ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries) + "\n]"
 
 
 def recordings(data: Path, folder: Path) -> None:
-    """The first sentences of the held-out ones by every voice: not chosen by what the model makes of them."""
+    """The first held-out sentences of every voice, regardless of how well the model recognizes them."""
     held_out = HeldOut(data)
     parts, entries, at = [], [], 0
     for name, of_voice in held_out.sets.items():
@@ -50,7 +50,7 @@ def recordings(data: Path, folder: Path) -> None:
 
 @torch.no_grad()
 def margin(transcriber: Transcriber, features: torch.Tensor, tokens: list[int], prompt: list[int]) -> float:
-    """How far the best logit was before the second at least, up to the end of text."""
+    """The smallest difference between the two best logits, up to the end of text."""
     logits = transcriber.model(features, decoder_input_ids=torch.tensor([prompt + tokens])).logits[0, len(prompt) - 1 :]
     best = logits.topk(2, -1).values
     return round(float((best[:, 0] - best[:, 1]).min()), 3)
@@ -119,7 +119,7 @@ def main() -> None:
     hear.add_argument("folder", type=Path)
     hear.add_argument("--suffix", default="")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)  # these networks are small: more threads wait for each other
+    torch.set_num_threads(1)  # these networks are small, so several threads would mostly wait for each other
     if arguments.command == "recordings":
         recordings(arguments.data, arguments.folder)
     else:

@@ -15,10 +15,10 @@ from transformers import GenerationConfig, WhisperFeatureExtractor, WhisperProce
 
 from sentences import sentence
 
-MERGES = 2500  # makes nine tenths of the words one token each
+MERGES = 2500  # nine tenths of the words become one token each
 SENTENCES = 60000
 TIMESTAMPS = 501  # 0.00 to 10.00 s
-# <|nospeech|> stands just before <|notimestamps|>, as in Whisper: transformers looks for it there.
+# <|nospeech|> comes just before <|notimestamps|>, as in Whisper, since transformers looks for it there.
 SPECIAL = [f"<|{name}|>" for name in "endoftext startoftranscript en translate transcribe startoflm startofprev nospeech notimestamps".split()]
 
 
@@ -38,7 +38,7 @@ def make(folder: Path, seed: int) -> None:
     vocabulary, merges = learn(folder, seed)
     first = len(vocabulary)
     timestamps = [f"<|{index * 0.02:.2f}|>" for index in range(TIMESTAMPS)]
-    # transformers wants the special tokens in the vocabulary when it makes the tokenizer.
+    # transformers needs the special tokens in the vocabulary when it creates the tokenizer.
     vocabulary |= {name: first + index for index, name in enumerate(SPECIAL + timestamps)}
     tokenizer = WhisperTokenizer(vocab=vocabulary, merges=merges)
     tokenizer.add_tokens([AddedToken(name, special=True, normalized=False) for name in SPECIAL[1:]], special_tokens=True)
@@ -52,7 +52,7 @@ def make(folder: Path, seed: int) -> None:
     extractor = WhisperFeatureExtractor(feature_size=80, sampling_rate=16000, hop_length=160, chunk_length=10, n_fft=400)
     for part in (WhisperProcessor(extractor, tokenizer), extractor, tokenizer):
         part.save_pretrained(folder)
-    # The special tokens but for the end of text are stored once, as added tokens.
+    # The special tokens except the end of text are stored only as added tokens.
     stored = json.loads((folder / "tokenizer.json").read_text())
     stored["model"]["vocab"] = {name: index for name, index in stored["model"]["vocab"].items() if index <= first}
     (folder / "tokenizer.json").write_text(json.dumps(stored, ensure_ascii=False))

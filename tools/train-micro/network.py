@@ -45,7 +45,7 @@ class Attention(nn.Module):
         return projected.unflatten(-1, (-1, self.size)).transpose(1, 2)  # [batch, heads, positions, size]
 
     def keys_values(self, memory):
-        """Of memory [batch, sources, width], one for each query head."""
+        """Keys and values of memory [batch, sources, width], one for each query head."""
         k, v = (self.split(layer(memory)) for layer in (self.k_proj, self.v_proj))
         if self.kv_heads != self.heads:
             k, v = (t.repeat_interleave(self.heads // self.kv_heads, 1) for t in (k, v))
@@ -54,7 +54,7 @@ class Attention(nn.Module):
     def attend(self, x, k, v, causal=False):
         q = self.split(self.q_proj(x))
         if x.dtype == torch.bfloat16 and x.device.type == "cpu":
-            # torch's own attention on a CPU is slowest in bfloat16, and slower than this in float32 too.
+            # On a CPU torch's own attention is slowest in bfloat16, and slower than this in float32 too.
             scores = (q * self.size**-0.5) @ k.transpose(-1, -2)
             if causal:
                 scores = scores.masked_fill(scores.new_ones(scores.shape[-2:], dtype=torch.bool).triu(1), -torch.inf)
@@ -64,12 +64,12 @@ class Attention(nn.Module):
         return self.out_proj(out.transpose(1, 2).flatten(2))
 
     def forward(self, x, memory=None, causal=False):
-        """x [batch, targets, width] attends to itself or to memory [batch, sources, width]."""
+        """x [batch, targets, width] attends to itself, or to memory [batch, sources, width]."""
         return self.attend(x, *self.keys_values(x if memory is None else memory), causal)
 
 
 class Layer(nn.Module):
-    """Self-attention, in the decoder cross-attention, and a feed-forward part, each added to what it got."""
+    """Self-attention, cross-attention in the decoder, and a feed-forward layer, each with a residual connection."""
 
     def __init__(self, width: int, heads: int, kv_heads: int, cross_kv_heads: int | None = None):
         super().__init__()
@@ -92,7 +92,7 @@ class Layer(nn.Module):
         return self.feed_forward(x)
 
     def step(self, x, earlier, heard):
-        """The decoder's next position x [batch, 1, width] after the keys and values of `earlier` ones, which it is added to."""
+        """One decode step: x [batch, 1, width] is the next position. Its keys and values are appended to `earlier`."""
         normed = self.self_attn_layer_norm(x)
         earlier[:] = [torch.cat(pair, 2) for pair in zip(earlier, self.self_attn.keys_values(normed))]
         x = x + self.self_attn.attend(normed, *earlier)
@@ -117,7 +117,7 @@ class Encoder(nn.Module):
         self.layer_norm = nn.LayerNorm(shape.width)
 
     def forward(self, mel, offsets):
-        """mel [batch, 80, frames]; offsets [batch]: the position that each window's first frame has."""
+        """mel [batch, 80, frames]; offsets [batch]: the position of each window's first frame."""
         x = F.gelu(self.conv2(F.gelu(self.conv1(mel)))).transpose(1, 2)
         x = x + self.embed_positions.weight[offsets[:, None] + torch.arange(x.shape[1], device=x.device)]
         for layer in self.layers:
@@ -145,7 +145,7 @@ class Decoder(nn.Module):
 
     @torch.no_grad()
     def write(self, prompt, encoded, length: int, end: int) -> torch.Tensor:
-        """Tokens [batch, length]: prompt [batch, n] and what is drawn after it; after the token `end` nothing but that."""
+        """Tokens [batch, length]: prompt [batch, n] and the sampled continuation; after the token `end` only `end`."""
         heard = [layer.encoder_attn.keys_values(encoded) for layer in self.layers]
         earlier = [[t[:, :, :0] for t in pair] for pair in heard]
         tokens = torch.full((len(prompt), length), end, device=prompt.device)
@@ -164,7 +164,8 @@ class Decoder(nn.Module):
 
 
 class Whisper(nn.Module):
-    """`model.*` is Whisper; the CTC head reads letters off the encoder, which teaches it to listen, and is dropped at export."""
+    """`model.*` is Whisper. The CTC head predicts letters from the encoder, which trains the encoder; it is dropped at
+    export."""
 
     def __init__(self, shape: Shape):
         super().__init__()
@@ -186,7 +187,7 @@ def save(path, network: Whisper, **more) -> None:
 
 
 def load(path) -> tuple[Whisper, dict]:
-    """The network of a checkpoint, and all else that was stored with it."""
+    """The network of a checkpoint, and everything else that was stored with it."""
     stored = torch.load(path, map_location="cpu", weights_only=True)
     network = Whisper(Shape(**stored.pop("shape")))
     network.load_state_dict(stored.pop("weights"))

@@ -1,4 +1,5 @@
-"""Sounds without words: hum, tones, music, sweeps, noise and clicks. They teach silence, and lie behind speech in training."""
+"""Sounds without words: hum, tones, music, sweeps, noise and clicks, for windows without speech and as background of
+speech."""
 
 import numpy as np
 
@@ -6,7 +7,7 @@ from features import SAMPLE_RATE
 
 
 def coloured_noise(rng: np.random.Generator, count: int, exponent: float) -> np.ndarray:
-    """Noise whose power falls as frequency to the minus `exponent`, at an RMS of 1."""
+    """Noise with a power of frequency^-exponent, at an RMS of 1."""
     spectrum = np.fft.rfft(rng.standard_normal(count))
     spectrum *= np.maximum(np.arange(len(spectrum)), 20.0) ** (-exponent / 2)
     noise = np.fft.irfft(spectrum, count)
@@ -80,7 +81,7 @@ KINDS = [hum, hum, tone, music, music, noise, siren, clicks, white_noise]
 
 
 def wordless(rng: np.random.Generator, seconds: float = 10) -> np.ndarray:
-    """A random sound without words, at a random loudness."""
+    """A random sound without words, with a random loudness."""
     time = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     sound = KINDS[rng.integers(len(KINDS))](rng, time)
     sound = sound / max(1e-9, np.abs(sound).max()) * 10 ** rng.uniform(-3.3, -0.05)

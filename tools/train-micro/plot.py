@@ -25,7 +25,7 @@ NAMES = {"multi-head": "multi-head control", "multi-query-decoder": "multi-query
 def curve(*paths: Path, axes) -> None:
     lines, before = [], 0
     for path in paths:
-        # After an interruption steps come again: the later ones count.
+        # After an interruption some steps occur twice; the later ones count.
         stage = {line["step"]: line for line in map(json.loads, path.read_text().splitlines())}
         lines += [line | dict(windows=before + line["windows"]) for line in stage.values()]
         before = lines[-1]["windows"]

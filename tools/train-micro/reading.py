@@ -9,7 +9,7 @@ import torch
 from dataset import IGNORED, Tokens
 from network import Whisper
 
-OWN_WORDS, TEMPERATURE = 0.4, 1.5  # the share of a window's text, and what the logits are divided by
+OWN_WORDS, TEMPERATURE = 0.4, 1.5  # the share of a window's text, and the temperature
 OWN_TEXTS = 0.5  # the share of windows
 HEAD = 4  # tokens before a text without timestamps
 
@@ -38,7 +38,7 @@ def own_texts(special: Tokens, network: Whisper, encoded, tokens, labels):
     On-policy distillation (Agarwal et al., 2024). Within sentences only the teacher can say how such a text goes on. After a sentence it is
     known: with the next one's first token or, when all were said, the end.
     """
-    # Where a prompt comes first, or something is told, label HEAD - 1 is not the text's.
+    # With a prompt or given segments, label HEAD - 1 does not belong to the text.
     rows = (tokens[:, HEAD - 1] == special.no_timestamps) & (labels[:, HEAD - 1] != IGNORED)
     rows &= torch.rand(len(tokens), device=tokens.device) < OWN_TEXTS
     learned = labels != IGNORED
@@ -48,10 +48,10 @@ def own_texts(special: Tokens, network: Whisper, encoded, tokens, labels):
     finals = torch.tensor(special.sentence_ends, device=tokens.device)
     known = torch.full_like(own, IGNORED)
     for row, (right, following, written) in enumerate(zip(tokens[rows], labels[rows], own)):
-        after = following[torch.isin(right, finals)].tolist()  # each sentence that is heard
+        after = following[torch.isin(right, finals)].tolist()  # each spoken sentence
         for number, position in enumerate(torch.isin(written, finals).nonzero()[:, 0].tolist()):
             known[row, position] = after[number] if number < len(after) else special.end
-    # What it writes when all was said is not worth learning from.
+    # Text after the end of speech is not worth learning from.
     said = (known == special.end).cumsum(1) > 0
     inside = (own != special.end) & ~said & (known == IGNORED) & (torch.arange(own.shape[1], device=tokens.device) >= HEAD - 1)
     tokens, labels = tokens.clone(), labels.clone()

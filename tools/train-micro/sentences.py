@@ -24,7 +24,7 @@ def below_hundred(number: int) -> str:
 
 
 def spelled(number: int) -> str:
-    """The number in British words: "two thousand and five", "three hundred and twelve"."""
+    """The number in British English: "two thousand and five", "three hundred and twelve"."""
     if number < 100:
         return below_hundred(number)
     if number < 1000:
@@ -55,11 +55,11 @@ def count(least: int, most: int, step: int = 1):
     return lambda rng: below_hundred(rng.randrange(least, most + 1, step))
 
 
-# X-ray and november are left out: the one is spelled with a hyphen, the other is a month.
+# X-ray and november are left out: one is spelled with a hyphen, the other is a month.
 NATO = ("alpha bravo charlie delta echo foxtrot golf hotel india juliet kilo lima mike oscar papa quebec romeo sierra tango uniform "
         "victor whiskey yankee zulu").split()
 
-# Rules that are functions of the random generator; grammar.txt has the others.
+# Rules implemented as functions of the random generator; grammar.txt has the others.
 FUNCTIONS = dict(
     digits=several(DIGITS, 1, 9),
     few_digits=several(DIGITS, 1, 3),
@@ -75,7 +75,7 @@ FUNCTIONS = dict(
 
 
 def read_grammar(path: Path) -> tuple[dict[str, list[str]], dict[str, int]]:
-    """Alternatives of each rule, and the topics' shares."""
+    """The alternatives of each rule, and the shares of topics."""
     rules: dict[str, list[str]] = {}
     topics: dict[str, int] = {}
     for line in path.read_text().splitlines():
@@ -99,9 +99,10 @@ HERE = Path(__file__).parent
 HELD_OUT_TEXTS = HERE / "held-out.txt"
 EXCLUDED_TEXTS = HERE / "excluded.txt"
 RULES, TOPICS = read_grammar(HERE / "grammar.txt")
-# The share of sentences that are words in random order, so that the decoder cannot guess what it did not hear; and of the held-out ones.
+# The share of sentences with words in random order, which the decoder cannot guess; in training, and in the held-out
+# set.
 SALAD_SHARE, HELD_OUT_SALAD_SHARE = 0.30, 0.20
-# Without their context these sound like other words.
+# Without context these sound like other words.
 NOT_IN_SALAD = set("""a an and ate beans been buy by cents could for hear here his hours I I'm in is it it's its knows live lives no nose of
     or our read sent than the their then there to too won wood would""".split())
 
@@ -119,7 +120,7 @@ def expand(template: str, rng: random.Random) -> str:
 
 
 def words() -> list[str]:
-    """All words that the grammar can write."""
+    """All words that the grammar can generate."""
     templates = [template for rule in RULES.values() for template in rule]
     templates += DIGITS + TEENS + TENS + ORDINALS + ["thirtieth", "hundred", "thousand", "and", "an", *NATO]
     found = {word for t in templates for word in re.split(r"[\s{}|]+", re.sub(r"<\w+>", " ", t)) if word}
@@ -140,12 +141,13 @@ def sentence(rng: random.Random, salad_share: float = SALAD_SHARE) -> str:
 
 
 def normalized(text: str) -> str:
-    """Lower-case words alone: what word error rates compare."""
+    """Words in lower case, as compared for word error rates."""
     return " ".join(re.sub(r"[^a-z' ]+", "", text.lower()).split())
 
 
 def draw_held_out(count: int, seed: int) -> list[str]:
-    """Different sentences, none of which is in excluded.txt. What the grammar writes often ("Thank you.") is left to the training."""
+    """Distinct sentences that are not in excluded.txt. Frequent sentences of the grammar ("Thank you.") are left to the
+    training."""
     rng = random.Random(seed)
     taken = {normalized(line) for line in EXCLUDED_TEXTS.read_text().splitlines()}
     taken |= {normalized(sentence(rng, HELD_OUT_SALAD_SHARE)) for _ in range(5000)}

@@ -24,7 +24,7 @@ from noises import wordless
 from sentences import EXCLUDED_TEXTS, HELD_OUT_TEXTS, normalized, sentence
 from voices import ESPEAK_HELD_OUT, FLITE, FLITE_HELD_OUT, NATURAL, Speakers, Voice, describe, training_voice
 
-LONGEST = 9.4 * SAMPLE_RATE  # a window of 10 s has to hold it with some silence around
+LONGEST = 9.4 * SAMPLE_RATE  # a window of 10 s must fit it with some silence around
 ENGINES = ("festival", "flite", "pico", "espeak")
 KNOWN, UNSEEN, HELD_OUT_NATURAL = "espeak-ng known", "espeak-ng unseen", "flite awb"
 
@@ -44,7 +44,7 @@ def held_out_jobs(texts: list[str], rng: random.Random) -> list[dict]:
 
 
 def plan(arguments) -> tuple[list[dict], list[dict]]:
-    """Held-out and training jobs, the same ones for the same seed."""
+    """Held-out and training jobs, the same for each seed."""
     texts = HELD_OUT_TEXTS.read_text().splitlines()
     excluded = {normalized(line) for line in [*texts, *EXCLUDED_TEXTS.read_text().splitlines()]}
     held_out = held_out_jobs(texts, random.Random(f"{arguments.seed} held out"))
@@ -61,7 +61,7 @@ def plan(arguments) -> tuple[list[dict], list[dict]]:
 
 
 def batches(jobs: list[dict], size: int = 200) -> list[list[dict]]:
-    """Jobs of one engine each."""
+    """Jobs that use a single engine each."""
     found = []
     for engine in ENGINES:
         of_engine = [job for job in jobs if job["voice"].engine == engine]
@@ -70,7 +70,7 @@ def batches(jobs: list[dict], size: int = 200) -> list[list[dict]]:
 
 
 def work(jobs: list[dict], name: str, arguments, keep_audio: bool) -> None:
-    """Speaks one worker's jobs and writes them."""
+    """Synthesizes one worker's jobs, and writes the results."""
     if not jobs:
         return
     torch.set_num_threads(1)

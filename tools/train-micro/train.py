@@ -27,17 +27,17 @@ from export import read_network
 from network import Shape, Whisper, load, save
 from reading import own_texts, own_words, right_texts
 
-FINAL_RATE = 0.02  # of the highest
-MATRIX_RATE = 3  # times the other weights' rate
+FINAL_RATE = 0.02  # relative to the highest rate
+MATRIX_RATE = 3  # relative to the other weights' rate
 
 
 def encoder_loss(letter_logits: torch.Tensor, letters) -> torch.Tensor:
-    """CTC over the rows whose whole text is known."""
+    """CTC loss of the rows whose whole text is known."""
     rows = [row for row, known in enumerate(letters) if known is not None]
     if not rows:
         return letter_logits.new_zeros((), dtype=torch.float32)
     known = [letters[row] for row in rows]
-    # On a GPU too: cuDNN's CTC takes no targets of length 0, and this one is small.
+    # torch's own CTC on a GPU too: cuDNN's does not support targets of length 0, and this loss is small.
     log_probs = letter_logits[rows].float().log_softmax(-1).transpose(0, 1)
     return F.ctc_loss(log_probs, torch.tensor(sum(known, []), dtype=torch.long, device=letter_logits.device),
                       torch.full((len(rows),), log_probs.shape[0]), torch.tensor([len(one) for one in known]), zero_infinity=True)
@@ -67,7 +67,7 @@ def losses(network: Whisper, teacher: Whisper | None, frozen: bool, read, mel, o
 
 
 def rate_at(step: int, arguments) -> float:
-    """Warm-up, then half a cosine down to a fiftieth."""
+    """Warm-up, then half a cosine down to a fiftieth of the highest rate."""
     warm = min(1.0, (step + 1) / arguments.warmup)
     cosine = 0.5 * (1 + math.cos(math.pi * step / arguments.steps))
     final = arguments.final_rate
@@ -84,7 +84,7 @@ def make_optimizers(network: Whisper) -> list[torch.optim.Optimizer]:
 
 
 class Trainer:
-    """One rank: gathers gradients of the parts of a step that it was given, then takes the step together with the others."""
+    """One rank: sums the gradients of its parts of a step, then takes the step together with the others."""
 
     def __init__(self, rank: int, arguments, tokens: Tokens):
         self.rank, self.arguments, self.special = rank, arguments, tokens
@@ -132,14 +132,14 @@ class Trainer:
             self.sums.setdefault(kind if name == "text" else name, []).append(loss.item())
 
     def reading(self):
-        """What the decoder reads at this step."""
+        """The decoder's input at this step."""
         done = self.step / self.arguments.steps
         if done >= self.arguments.own_texts_from:
             return partial(own_texts, self.special)
         return partial(own_words, self.special) if done >= self.arguments.own_words_from else right_texts
 
     def average(self) -> None:
-        """Makes the sums of gradients the mean over all parts of the step."""
+        """Divides the sums of gradients by the number of parts of the step."""
         flat = torch.cat([*(master.grad.flatten() for master in self.masters), self.masters[0].new_tensor([self.windows_here])])
         if self.arguments.ranks > 1:
             distributed.all_reduce(flat)
@@ -150,7 +150,7 @@ class Trainer:
             master.grad.copy_(grad.view_as(master))
 
     def finish(self) -> None:
-        """Takes the step; afterwards gradients are zero."""
+        """Takes the step, and sets the gradients to zero."""
         self.average()
         norm = torch.nn.utils.clip_grad_norm_(self.masters, 1.0, foreach=True)
         rate = rate_at(self.step, self.arguments)
@@ -181,7 +181,7 @@ class Trainer:
 
 
 def claims(counter, first: int, end: int):
-    """Numbers of parts that no other rank has: one that is faster gets more of them, so that none waits long."""
+    """Numbers of parts that no other rank has. Faster ranks get more, so that none waits long."""
     while True:
         with counter.get_lock():
             number = first + counter.value

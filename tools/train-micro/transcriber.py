@@ -1,4 +1,5 @@
-"""Stock transformers around a model: a folder in Hugging Face format, with shared key/value heads or without, or a checkpoint."""
+"""Stock transformers with a model: a folder in Hugging Face format, with or without shared key/value heads, or a
+checkpoint."""
 
 import json
 from pathlib import Path
@@ -15,7 +16,7 @@ WINDOW = 10 * SAMPLE_RATE
 
 
 class Transcriber:
-    """Greedy decoding in float32 of the stored float16 weights."""
+    """Greedy decoding in float32 with the stored float16 weights."""
 
     def __init__(self, model: Path, tokenizer: Path | None = None):
         tokenizer = tokenizer or model
@@ -39,7 +40,8 @@ class Transcriber:
     @torch.no_grad()
     def windows(self, recordings: list[np.ndarray], timestamps: bool = False, batch: int = 16) -> list[list[int]]:
         """Tokens of each recording of at most 10 s, without prompt and end."""
-        # A network that was only averaged writes timestamps unasked, and transformers would go through its window by them, step by step.
+        # A network whose heads were just averaged generates timestamps unasked, and transformers would seek by them in
+        # tiny steps.
         first = self.model.generation_config.no_timestamps_token_id + 1
         suppressed = None if timestamps else list(range(first, self.model.config.vocab_size))
         tokens = []
@@ -60,7 +62,7 @@ class Transcriber:
         return self.tokenizer.decode(tokens, skip_special_tokens=True)
 
     def segments(self, tokens: list[int]) -> list[dict]:
-        """start and end in seconds (an end is None where the window cut the segment off), text."""
+        """Start and end in seconds (the end is None if the window cut the segment off), and text."""
         offsets = self.tokenizer.decode(tokens, skip_special_tokens=True, output_offsets=True)["offsets"]
         return [dict(start=round(one["timestamp"][0], 2), end=None if one["timestamp"][1] is None else round(one["timestamp"][1], 2),
                      text=one["text"]) for one in offsets]

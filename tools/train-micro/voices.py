@@ -28,7 +28,7 @@ class Voice:
     resample: float = 1.0  # above 1: played faster, which raises pitch and formants
 
 
-# A voice that has several entries is taken more often.
+# Voices with several entries are chosen more often.
 ESPEAK_ACCENTS = ["en-us"] * 3 + ["en", "en-gb-x-rp", "en-029", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-us-nyc"]
 ESPEAK_VARIANTS = (
     [""] * 4 + [f"+m{i}" for i in range(1, 9)] + ["+f1", "+f1", "+f2", "+f2", "+f3", "+f3", "+f5", "+f5"]
@@ -41,7 +41,7 @@ FLITE = {"slt": 175, "rms": 98, "kal16": 105}  # mean fundamental frequency in H
 FLITE_HELD_OUT = ["awb"]
 PICO = ["en-US", "en-GB"]
 FESTIVAL = ["cmu_us_slt_arctic_hts", "ked_diphone", "kal_diphone"]
-# Training voices as evaluation names them.
+# The names of training voices in evaluations.
 NATURAL = {f"flite {name}": ("flite", name) for name in [*FLITE, *FLITE_HELD_OUT]} | {
     "festival slt_hts": ("festival", "cmu_us_slt_arctic_hts"),
     "festival ked": ("festival", "ked_diphone"),
@@ -50,7 +50,8 @@ NATURAL = {f"flite {name}": ("flite", name) for name in [*FLITE, *FLITE_HELD_OUT
 
 
 def training_voice(engine: str, rng: random.Random) -> Voice:
-    """A voice of the engine, at a random speed and pitch; half of the natural ones and a fifth of espeak's resampled."""
+    """A voice of the engine with random speed and pitch. Half of the natural ones, and a fifth of espeak's, are
+    resampled."""
     resample = rng.uniform(0.87, 1.15) if rng.random() < (0.2 if engine == "espeak" else 0.5) else 1.0
     if engine == "espeak":
         name = rng.choice(ESPEAK_ACCENTS) + rng.choice(ESPEAK_VARIANTS)
@@ -122,7 +123,7 @@ COMMANDS = {"flite": flite, "pico": pico}
 
 
 def festival(items: list[tuple[str, Voice]], folder: Path) -> list[np.ndarray | None]:
-    """One process for many sentences, for it takes long to start; None where it failed."""
+    """One process for many sentences, since it starts slowly; None if it failed."""
     script = folder / "festival.scm"
     script.write_text("\n".join(
         f"(voice_{voice.name}) (Parameter.set 'Duration_Stretch {voice.stretch:.2f}) "
@@ -138,7 +139,7 @@ def festival(items: list[tuple[str, Voice]], folder: Path) -> list[np.ndarray | 
 
 
 def trimmed(samples: np.ndarray) -> np.ndarray | None:
-    """Without the silence at both ends but for 20 ms, at one loudness; None when nothing is heard."""
+    """Removes silence at both ends except 20 ms, and normalizes loudness; None if the audio is silent."""
     blocks = len(samples) // HOP
     energy = (samples[: blocks * HOP].reshape(blocks, HOP) ** 2).mean(1)
     if blocks == 0:
@@ -152,7 +153,7 @@ def trimmed(samples: np.ndarray) -> np.ndarray | None:
 
 
 class Speakers:
-    """All engines behind one function; a context manager because of its temporary folder."""
+    """All engines behind one function; a context manager, since it has a temporary folder."""
 
     def __enter__(self):
         self.folder = tempfile.TemporaryDirectory()
@@ -171,7 +172,8 @@ class Speakers:
         return COMMANDS[voice.engine](text, voice, self.path)
 
     def speak(self, items: list[tuple[str, Voice]]) -> list[np.ndarray | None]:
-        """Samples of each text, trimmed; None where the engine failed. Fastest when all of one call have one engine."""
+        """The trimmed samples of each text; None if the engine failed. Fastest if all jobs of a call use the same
+        engine."""
         if all(voice.engine == "festival" for _, voice in items):
             spoken = festival(items, self.path)
         else:
