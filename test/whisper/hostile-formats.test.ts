@@ -24,10 +24,12 @@ function changed(name: string, change: (bytes: Buffer) => Buffer): string {
 }
 
 async function refusal(path: string): Promise<OneheadError> {
-  const error = await readCheckpoint(path).then(
-    ({ tokenizer }) => tokenizer().then(() => null),
-    (caught) => caught,
-  );
+  const error = await readCheckpoint(path)
+    .then(({ tokenizer }) => tokenizer())
+    .then(
+      () => null,
+      (caught) => caught,
+    );
   if (error === null) throw new Error(`${path} was not refused`);
   expect(error.name).toBe('OneheadError');
   expect(['MODEL_INVALID', 'MODEL_NOT_FOUND']).toContain(error.code);
@@ -327,5 +329,35 @@ describe.each([
     }
     expect(outcomes.refused).toBeGreaterThan(50);
     expect(process.memoryUsage().rss - memory).toBeLessThan(500 * 2 ** 20);
+  });
+});
+
+describe('a folder in place of a file', () => {
+  const micro = new URL('../../models/micro', import.meta.url).pathname;
+
+  it.each([
+    'config.json',
+    'generation_config.json',
+    'preprocessor_config.json',
+    'tokenizer.json',
+    'tokenizer_config.json',
+    'model.safetensors',
+    'merges.txt',
+    'shard.safetensors',
+    'shard.bin',
+  ])('named %s', async (name) => {
+    const folder = join(root, String(++count));
+    cpSync(micro, folder, { recursive: true });
+    rmSync(join(folder, name), { force: true });
+    mkdirSync(join(folder, name));
+    if (name === 'merges.txt') rmSync(join(folder, 'tokenizer.json'));
+    if (name.startsWith('shard')) {
+      rmSync(join(folder, 'model.safetensors'));
+      const index = name === 'shard.bin' ? 'pytorch_model.bin.index.json' : 'model.safetensors.index.json';
+      writeFileSync(join(folder, index), JSON.stringify({ weight_map: { a: name } }));
+    }
+    const { code, message } = await refusal(folder);
+    expect(code).toBe('MODEL_INVALID');
+    expect(message).toBe(`Cannot read ${join(folder, name)}: it is a folder; check the file, or download it again.`);
   });
 });

@@ -96,7 +96,11 @@ describe('a broken or hostile file', () => {
       { 'model.safetensors.index.json': '{"weight_map":{"a":"../x"}}' },
       'not the name of a file beside it',
     ],
-    ['with a missing shard', { 'model.safetensors.index.json': '{"weight_map":{"a":"x"}}' }, 'Cannot open'],
+    [
+      'with a missing shard',
+      { 'model.safetensors.index.json': '{"weight_map":{"a":"x"}}' },
+      '/x: there is no such file',
+    ],
   ])('an index %s', async (_, files, message) => {
     await expect(openSafetensors(folder(files))).rejects.toThrow(message);
   });

@@ -1,16 +1,20 @@
 import { readFile } from 'node:fs/promises';
 import { OneheadError } from '../../errors.js';
+import { reading } from '../files/bytes.js';
 import { foreignContent, signatureBytes } from './foreign.js';
 
-/** Reads a JSON file. Returns null if it does not exist. Throws OneheadError MODEL_INVALID if it is not valid JSON. */
+/**
+ * Reads a JSON file. Returns null if it does not exist. Throws OneheadError MODEL_INVALID if it cannot be read or is not
+ * valid JSON.
+ */
 export async function readJson(file: string): Promise<unknown> {
-  let text: string;
-  try {
-    text = await readFile(file, 'utf8');
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw new OneheadError('MODEL_INVALID', `Cannot read ${file}: ${(cause as Error).message}.`, { cause });
-  }
+  const text = await reading(file, () =>
+    readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return null;
+      throw error;
+    }),
+  );
+  if (text === null) return null;
   try {
     return JSON.parse(text);
   } catch {

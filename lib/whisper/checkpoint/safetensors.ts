@@ -2,7 +2,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { OneheadError, shown } from '../../errors.js';
-import { quoted } from '../files/bytes.js';
+import { quoted, reading } from '../files/bytes.js';
 import { isPlain, type TensorIndex } from '../files/tensors.js';
 import { foreignFile } from './foreign.js';
 import { readJson } from './json.js';
@@ -43,13 +43,18 @@ export async function readExactly(handle: FileHandle, into: Buffer, offset: numb
   }
 }
 
-/** Reads the tensor index of one file. Throws OneheadError MODEL_INVALID if its header is invalid for this file. */
-export async function readHeader(file: string): Promise<TensorIndex> {
+/**
+ * Reads the tensor index of one file. Throws OneheadError MODEL_INVALID if the file cannot be read, or if its header is
+ * invalid for it.
+ */
+export function readHeader(file: string): Promise<TensorIndex> {
+  return reading(file, () => readIndex(file));
+}
+
+async function readIndex(file: string): Promise<TensorIndex> {
   let header: Buffer;
   let dataBytes: number;
-  const handle = await open(file).catch((cause) => {
-    throw new OneheadError('MODEL_INVALID', `Cannot open ${file}: ${(cause as Error).message}.`, { cause });
-  });
+  const handle = await open(file);
   try {
     const foreign = await foreignFile(file);
     if (foreign) throw new OneheadError('MODEL_INVALID', `${file} is ${foreign}.`);

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OneheadError } from '../../errors.js';
+import { reading } from '../files/bytes.js';
 import type { SpecialTokens } from './config.js';
 import { readJson } from './json.js';
 import { type TokenTable, tokenTable } from './token-table.js';
@@ -175,10 +176,13 @@ async function fromVocabulary(directory: string, config: Json): Promise<Omit<Tok
   if (!Object.values(vocabulary).every((id) => Number.isSafeInteger(id)))
     throw invalid(file, 'does not map texts to ids');
   const mergesFile = join(directory, 'merges.txt');
-  const text = await readFile(mergesFile, 'utf8').catch((cause: NodeJS.ErrnoException) => {
-    const problem = cause.code === 'ENOENT' ? `${directory} holds vocab.json but no merges.txt` : cause.message;
-    throw new OneheadError('MODEL_INVALID', `${problem}; copy the tokenizer of the model again.`, { cause });
-  });
+  const text = await reading(mergesFile, () =>
+    readFile(mergesFile, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+      if (cause.code !== 'ENOENT') throw cause;
+      const problem = `${directory} holds vocab.json but no merges.txt; copy the tokenizer of the model again.`;
+      throw new OneheadError('MODEL_INVALID', problem, { cause });
+    }),
+  );
   return bytePairFiles({
     file,
     addedTokens: await addedTokens(directory, config, vocabulary),

@@ -2,7 +2,28 @@
  * Reads binary files of weights. Sizes that a file states are checked against its length before memory is allocated.
  */
 import { type FileHandle, open } from 'node:fs/promises';
-import { OneheadError, shown } from '../../errors.js';
+import { OneheadError, reasonOf, shown } from '../../errors.js';
+
+const reasons = new Map([
+  ['ENOENT', 'there is no such file'],
+  ['EISDIR', 'it is a folder'],
+  ['EACCES', 'this user may not read it'],
+  ['EPERM', 'this user may not read it'],
+]);
+
+/** Runs `read`. Throws OneheadError MODEL_INVALID instead of a system error: the file cannot be opened or read. */
+export async function reading<Result>(path: string, read: () => Promise<Result>): Promise<Result> {
+  try {
+    return await read();
+  } catch (cause) {
+    const { syscall, code } = cause as NodeJS.ErrnoException;
+    if (!syscall) throw cause;
+    const reason = reasons.get(String(code)) ?? reasonOf(cause);
+    throw new OneheadError('MODEL_INVALID', `Cannot read ${path}: ${reason}; check the file, or download it again.`, {
+      cause,
+    });
+  }
+}
 
 /** An open file, and the name of its format in messages. */
 export class BinaryFile {
@@ -19,16 +40,16 @@ export class BinaryFile {
     this.#handle = handle;
   }
 
-  /** Runs `read` on the opened file and closes it. Throws OneheadError MODEL_INVALID if it cannot be opened. */
-  static async with<Result>(path: string, kind: string, read: (file: BinaryFile) => Promise<Result>): Promise<Result> {
-    const handle = await open(path).catch((cause: Error) => {
-      throw new OneheadError('MODEL_INVALID', `Cannot open ${path}: ${cause.message}.`, { cause });
+  /** Runs `read` on the opened file and closes it. Throws OneheadError MODEL_INVALID if it cannot be opened or read. */
+  static with<Result>(path: string, kind: string, read: (file: BinaryFile) => Promise<Result>): Promise<Result> {
+    return reading(path, async () => {
+      const handle = await open(path);
+      try {
+        return await read(new BinaryFile(path, kind, handle, (await handle.stat()).size));
+      } finally {
+        await handle.close();
+      }
     });
-    try {
-      return await read(new BinaryFile(path, kind, handle, (await handle.stat()).size));
-    } finally {
-      await handle.close();
-    }
   }
 
   /** Throws OneheadError MODEL_INVALID. `problem` completes "... is not a valid ggml file: ...". */
