@@ -21,8 +21,8 @@ function refusal(query: Tensor, key: Tensor, options: AttentionOptions): Onehead
   throw new Error('expected an error');
 }
 
-describe('a dispatch that fails', () => {
-  it('says what was asked, every reason, and the algorithms that would do', () => {
+describe('an unsupported case', () => {
+  it('gives the case, every reason, and the algorithms that support it', () => {
     const [query, key] = [device.tensor('float32', [5, 2, 96]), device.tensor('float32', [9, 2, 48])];
     expect(refusal(query, key, { heads: 4, keyValueHeads: 2, algorithm: 'multi-query' })).toMatchObject({
       code: 'NOT_SUPPORTED',
@@ -35,7 +35,7 @@ describe('a dispatch that fails', () => {
     });
   });
 
-  it('names the algorithm that auto had chosen, and no other where none would do', () => {
+  it('names the algorithm that auto chose, and no alternatives if there are none', () => {
     const [query, key] = [device.tensor('float16', [1, 1, 640]), device.tensor('float16', [1, 7, 640])];
     expect(refusal(query, key, { heads: 2 }).message).toBe(
       "attention: 'split-kv' on 'cpu' cannot compute this case (float16, queries 1, keys 7, heads 2, key/value heads 2, head size 320). " +
@@ -56,7 +56,7 @@ describe('a dispatch that fails', () => {
     expect(message).toMatch(/'multi-head' does not support rows or ranges of a pool/);
   });
 
-  it('takes the next algorithm of auto where the preferred one does not do', async () => {
+  it('makes auto choose the next algorithm if the preferred one does not support it', async () => {
     const keys = device.tensor('float32', [1, 7, 16]);
     using program = device.record('reordered', (ops) => {
       const start = device.tensor('int32', [1], Int32Array.of(2));
@@ -67,7 +67,7 @@ describe('a dispatch that fails', () => {
     expect(await program.run()).toBe(1);
   });
 
-  it('leaves the program as it was, so that another algorithm may take over', async () => {
+  it('leaves the program unchanged, so that another algorithm can be recorded', async () => {
     const [query, key] = [device.tensor('float32', [1, 1, 16]), device.tensor('float32', [1, 3, 16])];
     using program = device.record('fallback', (ops) => {
       expect(() => ops.attention(query, key, key, { heads: 2, algorithm: 'multi-query-1' })).toThrow('multi-head');
@@ -77,7 +77,7 @@ describe('a dispatch that fails', () => {
   });
 });
 
-describe('arguments that do not fit together', () => {
+describe('invalid arguments', () => {
   const wrong = 'fast' as AttentionAlgorithm;
   it.each<[string, number[], number[], 'float32' | 'int32', AttentionOptions, object]>([
     ['heads', [1, 1, 16], [1, 3, 16], 'float32', { heads: 3 }, { code: 'INVALID_SHAPE', argument: 'query' }],
@@ -117,7 +117,7 @@ describe('arguments that do not fit together', () => {
     expect(refusal(device.tensor(dtype, query), device.tensor(dtype, key), options)).toMatchObject(error);
   });
 
-  it('are named: tensors that are none', () => {
+  it('are named: values that are not tensors', () => {
     const key = device.tensor('float32', [1, 3, 16]);
     expect(refusal(undefined as unknown as Tensor, key, { heads: 4 })).toMatchObject({ argument: 'query' });
     expect(refusal(key, undefined as unknown as Tensor, { heads: 4 })).toMatchObject({ argument: 'key' });

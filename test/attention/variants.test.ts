@@ -52,7 +52,7 @@ describe('attention variants', () => {
     }
   });
 
-  it('all take multi-query decoding, in each type that the device computes in', () => {
+  it('all support multi-query decoding, in each type of the device', () => {
     for (const name of names) {
       expect(notSupportedReasons(name, decodeStep)).toEqual([]);
       expect(notSupportedReasons(name, { ...decodeStep, dtype: 'bfloat16' })).toEqual([]);
@@ -62,7 +62,7 @@ describe('attention variants', () => {
     }
   });
 
-  it('say which give out scores, read a cache by index, work on rows of a pool, and take keys of 8 bits', () => {
+  it('declare whether they return scores, and support block tables, rows of a pool and int8 keys', () => {
     const able = (given: Partial<AttentionCase>) =>
       names.filter((name) => notSupportedReasons(name, { ...decodeStep, ...given }).length === 0);
     expect(able({ scores: true })).toEqual(['multi-head', 'memory-efficient', 'split-kv']);
@@ -140,7 +140,7 @@ describe('attention variants', () => {
     expect(notSupportedReasons(algorithm, { ...decodeStep, ...change })).toEqual(reasons);
   });
 
-  it('are what the CPU computes and refuses', async () => {
+  it('match what the CPU supports', async () => {
     const device = new (native().Device)('cpu', { threads: 1 });
     const disagreements: unknown[] = [];
     const between = <T>(key: string, values: T[]) => values.map((value) => ({ [key]: value }));

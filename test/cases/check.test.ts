@@ -6,7 +6,7 @@ import { type Expected, type Make, type OperationCase, operationCase, within } f
 import { faults } from './check.js';
 import { families } from './index.js';
 
-it.each(Object.entries(families))('%s: each case has a name of its own', (_, { checked, timed }) => {
+it.each(Object.entries(families))('%s: all names of cases are distinct', (_, { checked, timed }) => {
   const names = [...checked, ...timed(1), ...timed(8)].map(({ operation, name }) => `${operation}: ${name}`);
   expect(names.filter((name, i) => names.indexOf(name) !== i)).toEqual([]);
 });
@@ -29,13 +29,13 @@ describe('a case', () => {
     });
   const tolerance = within(1e-3, 1e-3);
 
-  it('passes where all holds', async () => {
+  it('passes if all results are correct', async () => {
     expect(await faults(device, copy({ values: [2, 4, 6] }), 'float32')).toEqual([]);
     expect(await faults(device, copy({ values: [2, 4, 6.001], tolerance }), 'float32')).toEqual([]);
     expect(await faults(device, copy({ values: [2, 4, 6.1], most: 0.2 }), 'float32')).toEqual([]);
   });
 
-  it('fails where a number is another one, is none, or should be', async () => {
+  it('fails if a number differs, or is NaN on one side only', async () => {
     const found = async (expected: Expected) => (await faults(device, copy(expected), 'float32')).join();
     expect(await found({ values: [2, 4, 7] })).toBe('y holds 6 instead of 7 at element 2');
     expect(await found({ values: [2, 4, Number.NaN] })).toBe('y holds 6 instead of NaN at element 2');
@@ -47,13 +47,13 @@ describe('a case', () => {
     expect((await faults(device, nothing, 'float32')).join()).toContain('y is off by Infinity'); // it is still NaN
   });
 
-  it('fails where memory was written that nothing is said of', async () => {
+  it('fails if other memory was written', async () => {
     expect((await faults(device, copy(undefined), 'float32')).join()).toBe(
       'y was not to be touched, and holds 2 instead of NaN at element 0',
     );
   });
 
-  it('throws what the device refuses', async () => {
+  it('throws the device’s errors', async () => {
     const refused = copy({ values: [] }, (ops, { x, y }) => void ops.linear(x as Tensor, y as Tensor));
     await expect(faults(device, refused, 'float32')).rejects.toMatchObject({ code: 'INVALID_SHAPE' });
   });

@@ -14,7 +14,7 @@ describe.each(devices)('sums of weights on $name', ({ open }) => {
   afterAll(() => device.close());
   const integers = (values: number[]) => device.tensor('int32', [values.length], Int32Array.from(values));
 
-  it('refuse scores of other rows or keys', () => {
+  it('refuse scores with other numbers of rows or keys', () => {
     const [sum, one] = [device.tensor('float32', [2, 4, 20]), integers([0])];
     const state = { from: one, to: one, position: one, keys: one };
     for (const shape of [

@@ -10,7 +10,7 @@ describe.each(devices)('alignment on $name', ({ open }) => {
   });
   afterAll(() => device.close());
 
-  it('has nothing to say of no positions, and survives scores that are not numbers', async () => {
+  it('returns nothing for no positions, and handles NaN scores', async () => {
     const scores = device.tensor('float32', [1, 4, 1, 20], new Float32Array(80).fill(Number.NaN));
     const one = (value: number) => device.tensor('int32', [1], Int32Array.of(value));
     for (const [end, frames] of [

@@ -31,7 +31,7 @@ describe.each(devices)('arguments of operations on $name', ({ open }) => {
     expect((error as Error).message).toContain(kind);
   });
 
-  it('refuse a tensor that only has a meaning beside another', () => {
+  it('refuse a tensor that is only valid together with another', () => {
     const error = refused((ops, device) => {
       const x = device.tensor('float32', [1, 4, 32], new Float32Array(128));
       const heads = device.tensor('int32', [2], new Int32Array(2));

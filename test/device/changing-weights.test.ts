@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { devices } from './devices.js';
 import { random } from './reference.js';
 
-it.each(devices)('are what the next run multiplies with on $name', async ({ open }) => {
+it.each(devices)('changed weights are used by the next run on $name', async ({ open }) => {
   using device = open();
   const [length, channels, outputs, kernel] = [4, 2, 3, 1];
   const x = device.tensor('float32', [1, length, channels], random(length * channels, 1));

@@ -14,17 +14,17 @@ function failure(body: () => unknown): OneheadError {
 }
 
 describe.runIf(hasCuda)('a CUDA device', () => {
-  it.each(['cuda:x', 'cuda:', 'cuda:-1', 'cuda0'])('is not called %s', (kind) => {
+  it.each(['cuda:x', 'cuda:', 'cuda:-1', 'cuda0'])('is not named %s', (kind) => {
     expect(failure(() => new Device(kind))).toMatchObject({ code: 'DEVICE_UNAVAILABLE' });
   });
 
-  it('that is not there is refused by number', () => {
+  it('is refused by number if it does not exist', () => {
     const error = failure(() => new Device(`${cudaKind}:99`));
     expect(error.code).toBe('DEVICE_UNAVAILABLE');
     expect(error.message).toContain(`There is no device '${cudaKind}:99': the driver reports`);
   });
 
-  it.skipIf(gpu || Device.information().cuda.available)('says why there is none, and what to do', () => {
+  it.skipIf(gpu || Device.information().cuda.available)('explains why there is none, and what to do', () => {
     const { code, message } = failure(() => new Device('cuda'));
     expect(code).toBe('DEVICE_UNAVAILABLE');
     expect(message).toMatch(/CUDA.*use 'cpu'/);
@@ -33,7 +33,7 @@ describe.runIf(hasCuda)('a CUDA device', () => {
   it.each([
     [24, 'supports head sizes from 16 to 128 in multiples of 16, not 24'],
     [256, 'from 16 to 128'],
-  ])('refuses heads of size %i', (headSize, message) => {
+  ])('refuses head size %i', (headSize, message) => {
     using device = new Device(cudaKind);
     const [query, key, value] = [0, 1, 2].map(() => device.tensor('float16', [1, 4, headSize]));
     const error = failure(() => device.record('odd', (ops) => void ops.attention(query, key, value, { heads: 1 })));
@@ -41,7 +41,7 @@ describe.runIf(hasCuda)('a CUDA device', () => {
     expect(error.message).toContain(message);
   });
 
-  it('computes what two devices are asked for at once, each its own', async () => {
+  it('computes on two devices at once', async () => {
     const devices = [new Device(cudaKind), new Device(cudaKind)];
     const sums = devices.map(async (device, number) => {
       const x = device.tensor('float32', [1, 64], new Float32Array(64).fill(number + 1));
@@ -73,7 +73,7 @@ function inProcess(env: Record<string, string>, body: string) {
 }
 
 describe.runIf(hasCuda && !gpu)('a GPU that runs out of memory', () => {
-  it('says how much was asked for, gives back what it had, and goes on', () => {
+  it('states the requested memory, frees what it had allocated, and continues to work', () => {
     const result = inProcess(
       { ONEHEAD_EMULATED_MEMORY: String(1 << 20) },
       `
@@ -101,7 +101,7 @@ describe.runIf(hasCuda && !gpu)('a GPU that runs out of memory', () => {
     expect(result.inUse).toBe(4000);
   });
 
-  it('refuses a model that does not fit, with what to do', () => {
+  it('refuses a model that does not fit, and says what to do', () => {
     const result = inProcess(
       { ONEHEAD_EMULATED_MEMORY: String(1 << 20) },
       `
@@ -113,7 +113,7 @@ describe.runIf(hasCuda && !gpu)('a GPU that runs out of memory', () => {
     expect(result.message).toContain('use a smaller model');
   });
 
-  it('keeps what programs work in when a larger one does not fit', () => {
+  it('keeps the arena of earlier programs if a larger one does not fit', () => {
     const result = inProcess(
       { ONEHEAD_EMULATED_MEMORY: String(1 << 20) },
       `
@@ -139,7 +139,7 @@ describe.runIf(hasCuda && !gpu)('a GPU that runs out of memory', () => {
 });
 
 describe.runIf(hasCuda && !gpu)('a GPU that others in the process use too', () => {
-  it('runs programs launch by launch where each capture of a graph is disturbed, and refuses to trace them', () => {
+  it('launches kernels one by one if every capture of a graph is invalidated, and refuses to trace them', () => {
     const result = inProcess(
       { ONEHEAD_EMULATED_FAULT: 'disturbed captures' },
       `
@@ -157,7 +157,7 @@ describe.runIf(hasCuda && !gpu)('a GPU that others in the process use too', () =
     expect(result.traced.message).toContain("recording program 'count': every capture of its graph was invalidated");
   });
 
-  it('gives back what a closed device had, though its tensors are still there', () => {
+  it('frees the memory of a closed device, although its tensors still exist', () => {
     const result = inProcess(
       { ONEHEAD_EMULATED_MEMORY: String(1 << 20) },
       `
@@ -180,7 +180,7 @@ describe.runIf(hasCuda && !gpu)('a GPU that cannot be used', () => {
     ['old driver', 'driver is too old for this addon; CUDA 13 requires driver 580 or newer'],
     ['no device', 'the driver reports no GPU'],
     ['other architecture', 'has no kernels for its architecture; it needs compute capability 8.0'],
-  ])('because of %s says so and what to do, and the CPU still works', (fault, message) => {
+  ])('because of %s is explained, with what to do, and the CPU still works', (fault, message) => {
     const result = inProcess(
       { ONEHEAD_EMULATED_FAULT: fault },
       `
@@ -196,7 +196,7 @@ describe.runIf(hasCuda && !gpu)('a GPU that cannot be used', () => {
     expect(result.message).toMatch(/run `onehead doctor` for details, or use 'cpu'\.$/);
   });
 
-  it('because a kernel failed rejects what runs and what follows, and can be closed', () => {
+  it('because of a failed kernel rejects running and later calls, and can be closed', () => {
     const result = inProcess(
       {},
       `

@@ -24,7 +24,7 @@ const shapes = [
   { heads: 1, size: 48, inner: 64, start: 64, audio: 300, first: 0, seen: 0 },
 ];
 
-describe.skipIf(!hasCuda)('a decoder layer, on a device that has a kernel for all of it', () => {
+describe.skipIf(!hasCuda)('a decoder layer as one kernel', () => {
   const devices: Device[] = [];
   beforeAll(() => {
     const before = process.env.ONEHEAD_CUDA_FUSION;
@@ -123,32 +123,32 @@ describe.skipIf(!hasCuda)('a decoder layer, on a device that has a kernel for al
   }
 
   describe.each(['float32', 'float16', 'bfloat16'] as const)('in %s', (dtype) => {
-    it.each(shapes)('$heads heads of $size, $start positions before, $seen of the audio', async (shape) => {
+    it.each(shapes)('$heads heads of $size, $start earlier positions, $seen audio positions', async (shape) => {
       expect(await both(dtype, shape)).toBe(true);
     });
   });
 
-  it('again and again', async () => {
+  it('several times in a row', async () => {
     expect(await both('float16', shapes[0], { replays: 4 })).toBe(true);
   });
 
-  it('of an idle entry writes nothing to the pool', async () => {
+  it('writes nothing to the pool for an idle entry', async () => {
     const idle = (layer: Layer) => {
       layer.rows = layer.integers([-1]);
     };
     expect(await both('float16', shapes[0], { change: idle })).toBe(true);
   });
 
-  it('at the end of the cache appends nothing', async () => {
+  it('appends nothing at the end of the cache', async () => {
     expect(await both('float16', { ...shapes[0], start: 200 })).toBe(true);
   });
 
-  it('goes apart where something in between is read', async () => {
+  it('is not fused if an intermediate result is read', async () => {
     const read = (ops: Operations, x: Tensor, layer: Layer) => void ops.copy(x, { output: layer.output });
     expect(await both('float16', shapes[0], { after: read })).toBe(false);
   });
 
-  it('goes apart for several rows, and where a weight changes', async () => {
+  it('is not fused for several rows, or if a weight changes', async () => {
     expect(await both('float16', shapes[0], { batch: 2 })).toBe(false);
     const write = (ops: Operations, { parameters: { feedForward }, filled }: Layer) =>
       void ops.copy(filled('float32', [128]), { output: feedForward.down.bias });

@@ -17,7 +17,7 @@ describe.each(kinds)('the device %s', (kind) => {
   afterAll(() => device.close());
 
   describe('tensors', () => {
-    it('are zeros, or what they were given, in each type', async () => {
+    it('have zeros, or their initial values, in each type', async () => {
       expect(Array.from(await device.tensor('float32', [2, 2]).toFloat32Array())).toEqual([0, 0, 0, 0]);
       const halves = device.tensor('float16', [3], Float32Array.from([1, -0.5, 65504]));
       expect(Array.from(await halves.toFloat32Array())).toEqual([1, -0.5, 65504]);
@@ -27,7 +27,7 @@ describe.each(kinds)('the device %s', (kind) => {
       expect(Array.from(await numbers.toInt32Array())).toEqual([-7, 2 ** 31 - 1]);
     });
 
-    it('are written in part, and the array may change at once', async () => {
+    it('are written in part, and the array may be changed afterwards', async () => {
       const tensor = device.tensor('float32', [4]);
       const data = Float32Array.from([5, 6]);
       const written = tensor.write(data, 1);
@@ -91,7 +91,7 @@ describe.each(kinds)('the device %s', (kind) => {
       expect((await refused({ reads: [[numbers, 0, 1]] })).code).toBe('DISPOSED');
     });
 
-    it('refuse use after disposal, wrong ranges and wrong types, each in a sentence', async () => {
+    it('refuse use after disposal, invalid ranges and types, each in a sentence', async () => {
       const gone = device.tensor('float32', [2]);
       gone.dispose();
       expect((await failure(() => gone.toFloat32Array())).code).toBe('DISPOSED');
@@ -109,13 +109,13 @@ describe.each(kinds)('the device %s', (kind) => {
   });
 
   describe('devices', () => {
-    it('refuse names, threads and kernels that there are not', async () => {
+    it('refuse unknown names, thread counts and kernels', async () => {
       expect((await failure(() => new Device('tpu'))).code).toBe('DEVICE_UNAVAILABLE');
       expect((await failure(() => new Device('cpu', { threads: 0 }))).code).toBe('INVALID_ARGUMENT');
       expect((await failure(() => new Device('cpu', { kernels: 'sse9' }))).code).toBe('INVALID_ARGUMENT');
     });
 
-    it('reject what waits when they are closed, and everything after', async () => {
+    it('reject waiting and later calls when they are closed', async () => {
       const closing = new Device(kind, { threads: 1 });
       const x = closing.tensor('float32', [1, 512]);
       const weight = closing.tensor('float32', [512, 512]);
@@ -128,7 +128,7 @@ describe.each(kinds)('the device %s', (kind) => {
       expect((await failure(() => closing.tensor('float32', [1]))).code).toBe('DISPOSED');
     });
 
-    it('refuse constants that are not finite, in the type in which they are kept', async () => {
+    it('refuse constants that are not finite in their storage type', async () => {
       const folder = mkdtempSync(join(tmpdir(), 'onehead-weights-'));
       const path = join(folder, 'weights');
       /** The error for a million numbers that contain this one. */
@@ -168,7 +168,7 @@ describe.each(kinds)('the device %s', (kind) => {
       rmSync(folder, { recursive: true });
     });
 
-    it('say so where a file of weights is cut short after it was opened', async () => {
+    it('report a file of weights that was truncated after it was opened', async () => {
       const folder = mkdtempSync(join(tmpdir(), 'onehead-weights-'));
       const path = join(folder, 'weights');
       writeFileSync(path, new Float32Array(1e6));
@@ -208,7 +208,7 @@ const script = (ending: string) => `
 `;
 
 describe('environments', () => {
-  it('several workers decode at once, and end with work under way', async () => {
+  it('several workers decode at once, and may end during work', async () => {
     const workers = Array.from({ length: 3 }, (_, index) => {
       const ending =
         index === 0

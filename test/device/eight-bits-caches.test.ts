@@ -13,7 +13,7 @@ interface Cache {
 }
 
 // The attention kernels do not depend on the difference between the two GPUs.
-describe.each(gpus.slice(0, 1))('caches of 8 bits on $name', ({ open }) => {
+describe.each(gpus.slice(0, 1))('int8 caches on $name', ({ open }) => {
   let [gpu, cpu] = [undefined as unknown as Device, undefined as unknown as Device];
   beforeAll(() => {
     gpu = open();
@@ -95,7 +95,7 @@ describe.each(gpus.slice(0, 1))('caches of 8 bits on $name', ({ open }) => {
 
   const types: Floating[] = ['float32', 'float16', 'bfloat16'];
 
-  it.each([16, 32, 48, 64, 80, 96, 128])('are read with heads of %d, one to twenty of them', async (size) => {
+  it.each([16, 32, 48, 64, 80, 96, 128])('are read with head size %d, with one to twenty heads', async (size) => {
     for (const [i, [heads, keyValueHeads]] of [
       [1, 1],
       [3, 3],
@@ -111,7 +111,7 @@ describe.each(gpus.slice(0, 1))('caches of 8 bits on $name', ({ open }) => {
     }
   });
 
-  it('are appended to: one row a step, or a prompt, behind rows of other sequences', async () => {
+  it('are appended to: one row in a step, or a prompt, after rows of other sequences', async () => {
     for (const [i, type] of types.entries()) {
       for (const [heads, keyValueHeads] of [
         [4, 4],
@@ -155,7 +155,7 @@ describe.each(gpus.slice(0, 1))('caches of 8 bits on $name', ({ open }) => {
     }
   });
 
-  it('are a pool of positions, of which entries see ranges, alone or with their neighbours', async () => {
+  it('are a pool of positions, of which entries see ranges, alone or shared with neighbours', async () => {
     for (const type of types) {
       for (const [heads, keyValueHeads] of [
         [4, 4],
@@ -174,7 +174,7 @@ describe.each(gpus.slice(0, 1))('caches of 8 bits on $name', ({ open }) => {
     }
   });
 
-  it('give out scores', async () => {
+  it('return scores', async () => {
     for (const keyValueHeads of [4, 1]) {
       const of = async (device: Device, type: Floating) => {
         const cache = cacheOf(device, [1, 90, keyValueHeads, 16], true);
@@ -199,7 +199,7 @@ describe.each(gpus.slice(0, 1))('caches of 8 bits on $name', ({ open }) => {
     }
   });
 
-  it('take rows of any type, each head under its own factor: the numbers that the CPU gives', async () => {
+  it('accept rows of any type and quantize each head separately, like the CPU', async () => {
     for (const [heads, size] of [
       [1, 16],
       [3, 24],
@@ -225,7 +225,7 @@ describe.each(gpus.slice(0, 1))('caches of 8 bits on $name', ({ open }) => {
     }
   });
 
-  it('of halves take rows of another type', async () => {
+  it('of float16 accept rows of another type', async () => {
     const x = random(2 * 3 * 20, 1);
     for (const [from, to] of [
       ['float32', 'float16'],

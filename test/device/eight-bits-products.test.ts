@@ -14,7 +14,7 @@ function rounded(x: Float32Array, depth: number): Float32Array {
   return y;
 }
 
-describe.each(gpus)('products with weights of 8 bits on $name', ({ open }) => {
+describe.each(gpus)('products with int8 weights on $name', ({ open }) => {
   let device: Device;
   beforeAll(() => {
     device = open();
@@ -102,7 +102,7 @@ describe.each(gpus)('products with weights of 8 bits on $name', ({ open }) => {
     }
   });
 
-  it('of many rows, as whole numbers and widened', async () => {
+  it('of many rows, quantized and widened', async () => {
     for (const [rows, columns, depth] of [
       [150, 132, 128],
       [97, 100, 66],
@@ -116,7 +116,7 @@ describe.each(gpus)('products with weights of 8 bits on $name', ({ open }) => {
     }
   });
 
-  it('say NaN where x is not finite, and nothing of rows of zeros', async () => {
+  it('give NaN if x is not finite, and zeros for rows of zeros', async () => {
     for (const rows of [2, 80]) {
       const x = random(rows * 64, 1);
       x[5] = Number.POSITIVE_INFINITY;
@@ -135,7 +135,7 @@ describe.each(gpus)('products with weights of 8 bits on $name', ({ open }) => {
     }
   });
 
-  it('look tokens up in a table of 8 bits', async () => {
+  it('look up tokens in an int8 table', async () => {
     const [vocabulary, width] = [11, 70];
     const { data, scales } = quantizedRows(vocabulary, width, 3);
     const positions = random(8 * width, 4);

@@ -15,7 +15,7 @@ function product(device: Device, factor: number) {
 }
 
 describe.runIf(hasCuda)('devices of one GPU', () => {
-  it('open, work and close a thousand times while others record, whatever is left behind', () => {
+  it('open, work and close a thousand times while others record, with objects left undisposed', () => {
     const script = `
       import { setTimeout } from 'node:timers/promises';
       import { Device } from ${JSON.stringify(new URL('../../dist/index.js', import.meta.url).href)};
@@ -59,7 +59,7 @@ describe.runIf(hasCuda)('devices of one GPU', () => {
 });
 
 describe.each(kinds)('a closed %s device', (kind) => {
-  it('refuses work, and lets tensors and programs go in any order', async () => {
+  it('refuses work, and its tensors and programs may be released in any order', async () => {
     const device = new Device(kind);
     const { program, output } = product(device, 2);
     const { program: never } = product(device, 3); // was never run

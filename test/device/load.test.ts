@@ -33,7 +33,7 @@ const sources = {
   },
 };
 
-it.each(Device.information().cpu.available)('is what it was, or its nearest neighbour, on %s', async (kernels) => {
+it.each(Device.information().cpu.available)('are unchanged, or rounded to nearest, on %s', async (kernels) => {
   const folder = mkdtempSync(join(tmpdir(), 'onehead-load-'));
   using device = new Device('cpu', { kernels, threads: 1 });
   try {

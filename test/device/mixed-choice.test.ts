@@ -146,83 +146,86 @@ describe.each(devices)('a mixed batch on $name', ({ open }) => {
     }
   }
 
-  it.each([1, 2, 3, 4, 5, 6])('chooses for each member as alone, and touches nothing else (%i)', async (seed) => {
-    // Windows of 3, 2, 1 and 5 beams, and single rows, in another order than in the pool, with idle entries between
-    // them.
-    const members = [
-      { row: 17, beams: 0 },
-      { row: 4, beams: 3 },
-      { row: 0, beams: 0 },
-      { row: 9, beams: 5 },
-      { row: 7, beams: 2 },
-      { row: 19, beams: 0 },
-      { row: 15, beams: 1 },
-      { row: 2, beams: 0 },
-    ];
-    const order = Array.from(random(members.length, seed).keys()).sort(
-      (a, b) => random(members.length, seed)[a] - random(members.length, seed)[b],
-    );
-    const rows: number[] = [];
-    const beams: number[] = [];
-    for (const index of order) {
-      const { row, beams: count } = members[index];
-      for (let k = 0; k < Math.max(1, count); ++k) {
-        rows.push(row + k);
-        beams.push(k === 0 ? count : -1);
+  it.each([1, 2, 3, 4, 5, 6])(
+    'chooses the same for each member as alone, and changes nothing else (%i)',
+    async (seed) => {
+      // Windows of 3, 2, 1 and 5 beams, and single rows, in another order than in the pool, with idle entries between
+      // them.
+      const members = [
+        { row: 17, beams: 0 },
+        { row: 4, beams: 3 },
+        { row: 0, beams: 0 },
+        { row: 9, beams: 5 },
+        { row: 7, beams: 2 },
+        { row: 19, beams: 0 },
+        { row: 15, beams: 1 },
+        { row: 2, beams: 0 },
+      ];
+      const order = Array.from(random(members.length, seed).keys()).sort(
+        (a, b) => random(members.length, seed)[a] - random(members.length, seed)[b],
+      );
+      const rows: number[] = [];
+      const beams: number[] = [];
+      for (const index of order) {
+        const { row, beams: count } = members[index];
+        for (let k = 0; k < Math.max(1, count); ++k) {
+          rows.push(row + k);
+          beams.push(k === 0 ? count : -1);
+        }
+        if (index % 3 !== 0) continue;
+        rows.push(index === 0 ? -1 : pool + index);
+        beams.push(index === 6 ? 3 : 0); // a window without a row is idle too
       }
-      if (index % 3 !== 0) continue;
-      rows.push(index === 0 ? -1 : pool + index);
-      beams.push(index === 6 ? 3 : 0); // a window without a row is idle too
-    }
-    const batch = rows.length;
-    const state = poolState(members, seed);
-    // Ranked tokens that are not requested must not be overwritten either.
-    const tensors: Record<string, Tensor> = {};
-    for (const [name, { values, shape }] of Object.entries(state)) {
-      tensors[name] = device.tensor(typeOf(values), [pool, ...shape], values.slice());
-    }
-    const logits = Array.from({ length: steps }, (_, step) => {
-      const each = rows.map((row, b) => {
-        const values = random(vocabulary, seed * 1000 + step * 50 + b).map((x) => 5 * x);
-        values[rules.endToken] += 3;
-        return [row, values] as const;
+      const batch = rows.length;
+      const state = poolState(members, seed);
+      // Ranked tokens that are not requested must not be overwritten either.
+      const tensors: Record<string, Tensor> = {};
+      for (const [name, { values, shape }] of Object.entries(state)) {
+        tensors[name] = device.tensor(typeOf(values), [pool, ...shape], values.slice());
+      }
+      const logits = Array.from({ length: steps }, (_, step) => {
+        const each = rows.map((row, b) => {
+          const values = random(vocabulary, seed * 1000 + step * 50 + b).map((x) => 5 * x);
+          values[rules.endToken] += 3;
+          return [row, values] as const;
+        });
+        return new Map(each);
       });
-      return new Map(each);
-    });
-    const given = device.tensor('float32', [batch, vocabulary]);
-    const chosen = {
-      rows: device.tensor('int32', [batch], Int32Array.from(rows)),
-      beams: device.tensor('int32', [batch], Int32Array.from(beams)),
-    };
-    const { rules: taken, state: sequences, sampling, beams: search } = parts(tensors);
-    using program = device.record('mixed', (ops) => {
-      const all = { ...sequences, topCount: tensors.topCount };
-      ops.nextToken(given, taken, all, sampling, chosen);
-      ops.nextBeams(given, taken, all, search, chosen);
-    });
-    for (const step of logits) {
-      for (const [b, row] of rows.entries()) await given.write(step.get(row)!, b * vocabulary);
-      await program.run();
-    }
-    const before = state.topTokens.values.slice();
-    const counts = state.topCount.values;
-    await alone(state, members, logits);
-    for (let row = 0; row < pool; ++row) {
-      for (let place = 0; place < capacity; ++place) {
-        const at = (row * capacity + place) * top;
-        const touched = state.topTokens.values[at] !== before[at];
-        for (let i = 0; i < top && touched; ++i) {
-          if (i < counts[row]) continue;
-          // Tokens beyond the requested number are -1; without a request, the memory is unchanged.
-          state.topTokens.values[at + i] = counts[row] === 0 ? before[at + i] : -1;
-          state.topLogProbability.values[at + i] = counts[row] === 0 ? 0 : Number.NEGATIVE_INFINITY;
+      const given = device.tensor('float32', [batch, vocabulary]);
+      const chosen = {
+        rows: device.tensor('int32', [batch], Int32Array.from(rows)),
+        beams: device.tensor('int32', [batch], Int32Array.from(beams)),
+      };
+      const { rules: taken, state: sequences, sampling, beams: search } = parts(tensors);
+      using program = device.record('mixed', (ops) => {
+        const all = { ...sequences, topCount: tensors.topCount };
+        ops.nextToken(given, taken, all, sampling, chosen);
+        ops.nextBeams(given, taken, all, search, chosen);
+      });
+      for (const step of logits) {
+        for (const [b, row] of rows.entries()) await given.write(step.get(row)!, b * vocabulary);
+        await program.run();
+      }
+      const before = state.topTokens.values.slice();
+      const counts = state.topCount.values;
+      await alone(state, members, logits);
+      for (let row = 0; row < pool; ++row) {
+        for (let place = 0; place < capacity; ++place) {
+          const at = (row * capacity + place) * top;
+          const touched = state.topTokens.values[at] !== before[at];
+          for (let i = 0; i < top && touched; ++i) {
+            if (i < counts[row]) continue;
+            // Tokens beyond the requested number are -1; without a request, the memory is unchanged.
+            state.topTokens.values[at + i] = counts[row] === 0 ? before[at + i] : -1;
+            state.topLogProbability.values[at + i] = counts[row] === 0 ? 0 : Number.NEGATIVE_INFINITY;
+          }
         }
       }
-    }
-    for (const [name, { values }] of Object.entries(state)) {
-      const tensor = tensors[name];
-      const got = tensor.dtype === 'float32' ? await tensor.toFloat32Array() : await tensor.toInt32Array();
-      expect(Array.from(got), name).toEqual(Array.from(values));
-    }
-  });
+      for (const [name, { values }] of Object.entries(state)) {
+        const tensor = tensors[name];
+        const got = tensor.dtype === 'float32' ? await tensor.toFloat32Array() : await tensor.toInt32Array();
+        expect(Array.from(got), name).toEqual(Array.from(values));
+      }
+    },
+  );
 });

@@ -78,7 +78,7 @@ describe.each(devices)('next token on $name', ({ open }) => {
     }));
   }
 
-  it('takes the most probable token, with its log-probability, and ends at the end token', async () => {
+  it('chooses the most probable token, with its log-probability, and ends at the end token', async () => {
     const [first, second] = await choose([{ logits: { 3: 2, 4: 1 } }, { logits: { 20: 3 } }]);
     const total = Math.exp(2) + Math.exp(1) + 38 * Math.exp(-5);
     expect(first).toMatchObject({ token: 3, finished: false, position: 2 });
@@ -86,7 +86,7 @@ describe.each(devices)('next token on $name', ({ open }) => {
     expect(second).toMatchObject({ token: 20, finished: true });
   });
 
-  it('leaves a finished sequence as it is', async () => {
+  it('does not change a finished sequence', async () => {
     const [slot] = await choose([{ written: [5], logits: { 3: 2 }, finished: true }]);
     expect(slot.token).toBeNull();
   });
@@ -97,7 +97,7 @@ describe.each(devices)('next token on $name', ({ open }) => {
     expect([first.token, later.token]).toEqual([5, 4]);
   });
 
-  it('forces a length: no end before the minimum, an end at the maximum', async () => {
+  it('enforces lengths: no end before the minimum, an end at the maximum', async () => {
     const [early, late] = await choose([
       { written: [9], logits: { 20: 5, 6: 1 }, minimum: 2 },
       { written: [9, 9], logits: { 6: 1 }, maximum: 3 },
@@ -113,7 +113,7 @@ describe.each(devices)('next token on $name', ({ open }) => {
     expect(slot.token).toBe(33);
   });
 
-  it('writes timestamps in pairs that do not go back', async () => {
+  it('generates timestamps in pairs that do not decrease', async () => {
     const slots = await choose([
       { written: [31, 7, 33], logits: { 3: 9, 34: 1, 20: 0 }, timestamps: true }, // text after one closing timestamp: not allowed
       { written: [31, 7, 33, 33], logits: { 35: 9, 3: 1 }, timestamps: true }, // a third in a row: not allowed
@@ -122,7 +122,7 @@ describe.each(devices)('next token on $name', ({ open }) => {
     expect(slots.map(({ token }) => token)).toEqual([34, 3, 32]);
   });
 
-  it('takes a timestamp when all of them together are more probable than any text', async () => {
+  it('chooses a timestamp if all of them together are more probable than any text token', async () => {
     const spread = Object.fromEntries(Array.from({ length: 8 }, (_, i) => [32 + i, 1]));
     const [together, text] = await choose([
       { written: [31, 7], logits: { ...spread, 3: 2 }, timestamps: true },
@@ -132,7 +132,7 @@ describe.each(devices)('next token on $name', ({ open }) => {
     expect(text.token).toBe(3);
   });
 
-  it('takes what is behind the timestamps for text', async () => {
+  it('treats tokens after the timestamps as text', async () => {
     const spread = Object.fromEntries(Array.from({ length: 6 }, (_, i) => [32 + i, 1]));
     const slots = await choose(
       [
@@ -150,14 +150,14 @@ describe.each(devices)('next token on $name', ({ open }) => {
     expect(slots.map(({ token }) => token)).toEqual([31, 39, 39, 32, 34, 32, 39, 38]);
   });
 
-  it('refuses an end of the timestamps before their beginning', async () => {
+  it('refuses an end of the timestamps before their begin', async () => {
     await expect(choose([{ logits: { 3: 1 } }], { timestampEnd: 29 })).rejects.toMatchObject({
       code: 'INVALID_ARGUMENT',
       argument: 'timestampEnd',
     });
   });
 
-  it('survives NaN and gives the lowest of equal tokens', async () => {
+  it('handles NaN, and chooses the lowest of equal tokens', async () => {
     const [slot, equal] = await choose([{ logits: { 3: Number.NaN, 8: 1 } }, { logits: { 7: 2, 9: 2 } }]);
     expect([slot.token, equal.token]).toEqual([8, 7]);
   });

@@ -10,7 +10,7 @@ describe.each(kinds)('programs of the device %s', (kind) => {
     device = new Device(kind, { threads: 2 });
   });
   afterAll(() => device.close());
-  it('say which argument of which operation does not fit, and how', async () => {
+  it('name the invalid argument and its operation, and explain what is wrong', async () => {
     const x = device.tensor('float32', [1, 8]);
     const weight = device.tensor('float32', [4, 8]);
     const bias = device.tensor('float32', [3]);
@@ -44,7 +44,7 @@ describe.each(kinds)('programs of the device %s', (kind) => {
     expect(disposed).toMatchObject({ code: 'DISPOSED', operation: 'linear', argument: 'weight' });
   });
 
-  it('refuse what the device does not compute when it is recorded', async () => {
+  it('refuse at recording what the device does not support', async () => {
     using cpu = new Device('cpu', { threads: 1 });
     const x = cpu.tensor('float16', [1, 8]);
     const weight = cpu.tensor('float16', [4, 8]);
@@ -59,7 +59,7 @@ describe.each(kinds)('programs of the device %s', (kind) => {
     expect(await program.run()).toBe(1);
   });
 
-  it('keep what they use alive, and share one arena among temporaries that do not meet', async () => {
+  it('keep used tensors alive, and share one arena among temporaries with disjoint lifetimes', async () => {
     const width = 256;
     const x = device.tensor('float32', [1, width], new Float32Array(width).fill(1));
     const identity = new Float32Array(width * width);
@@ -77,7 +77,7 @@ describe.each(kinds)('programs of the device %s', (kind) => {
     expect((await output.toFloat32Array())[0]).toBe(1024);
   });
 
-  it('replay as often as asked, end early when all is finished, and stop when aborted', async () => {
+  it('replay the given number of times, end early when all flags are set, and stop when aborted', async () => {
     const finished = device.tensor('int32', [2], Int32Array.from([1, 1]));
     const x = device.tensor('float32', [1, 512]);
     const weight = device.tensor('float32', [512, 512]);
@@ -91,7 +91,7 @@ describe.each(kinds)('programs of the device %s', (kind) => {
     expect(await program.run({ times: 1 })).toBe(1);
   });
 
-  it('end early when any flag is set, and behind a whole replay when they are told to stop', async () => {
+  it('end early when any flag is set, and after a whole replay when they are stopped', async () => {
     const flags = device.tensor('int32', [3]);
     const x = device.tensor('float32', [1, 512]);
     const weight = device.tensor('float32', [512, 512]);
@@ -147,7 +147,7 @@ describe.each(kinds)('programs of the device %s', (kind) => {
     expect(await program.run({ times: 50, until: another })).toBe(0);
   });
 
-  it('write before, read behind, and read the rows whose flag is set, in one piece of work', async () => {
+  it('write before, read after, and read the rows whose flag is set, in one job', async () => {
     const flags = device.tensor('int32', [3], Int32Array.from([0, 1, 1]));
     const x = device.tensor('float32', [3, 2]);
     const y = device.tensor('float32', [3, 2]);
@@ -183,7 +183,7 @@ describe.each(kinds)('programs of the device %s', (kind) => {
     expect(() => program.submit({ rows: [wrong] })).toThrowError(expect.objectContaining({ code: 'INVALID_ARGUMENT' }));
   });
 
-  it('share one arena, and one that was prepared behind a larger one allocates nothing', async () => {
+  it('share one arena, and allocate nothing if an earlier program needed more', async () => {
     using fresh = new Device(kind, { threads: 2 });
     const megabytes = 10;
     const rows = (megabytes << 20) / 4 / 512;
@@ -213,7 +213,7 @@ describe.each(kinds)('programs of the device %s', (kind) => {
     for (const output of outputs) expect((await output.toFloat32Array(0, 1))[0]).toBe(2);
   });
 
-  it('keep the arena that they were prepared with when a later one takes a larger', async () => {
+  it('keep the arena that they were prepared with when a later program needs a larger one', async () => {
     using fresh = new Device(kind, { threads: 1 });
     const chain = (columns: number) => {
       const x = fresh.tensor(
@@ -246,7 +246,7 @@ describe.each(kinds)('programs of the device %s', (kind) => {
     expect(await program.time(3)).toBeGreaterThan(0);
   });
 
-  it('tell the stages of multi-head attention, which add up to it', async () => {
+  it('report the stages of multi-head attention, whose times add up', async () => {
     const [query, key, value] = [0, 1, 2].map(() => device.tensor('float32', [1, 64, 128]));
     using program = device.record('stages', (ops) => {
       ops.attention(query, key, value, { heads: 2, algorithm: 'multi-head' });

@@ -23,7 +23,7 @@ const shapes = (
   ] as const
 ).flatMap(([shape, ...batches]) => batches.map((batch) => ({ batch, shape })));
 
-describe.skipIf(!hasCuda)('attention with its product, on a device that has a kernel for both', () => {
+describe.skipIf(!hasCuda)('attention fused with its projection', () => {
   let device: Device;
   beforeAll(() => {
     process.env.ONEHEAD_CUDA_FUSION = 'always';
@@ -151,7 +151,7 @@ describe.skipIf(!hasCuda)('attention with its product, on a device that has a ke
       },
     );
 
-    it('reads a cache that is reordered by index, over several replays', async () => {
+    it('reads a cache through a block table, over several replays', async () => {
       const [batch, keys, heads, headSize, width] = [4, 90, 2, 64, 128];
       const { x, projection } = given(dtype, batch, 3 * heads * headSize, width);
       const source = integers(
@@ -178,7 +178,7 @@ describe.skipIf(!hasCuda)('attention with its product, on a device that has a ke
     });
   });
 
-  it('is one operation where it can be, and two where not', () => {
+  it('is one operation where supported, and otherwise two', () => {
     const { x, projection } = given('float16', 1, 64, 64);
     const [key, value] = [filled('float16', [1, 9, 64], 6), filled('float16', [1, 9, 64], 7)];
     const names = (body: (ops: Operations) => void) => {
@@ -197,7 +197,7 @@ describe.skipIf(!hasCuda)('attention with its product, on a device that has a ke
     ]);
   });
 
-  it('names the argument that does not fit', () => {
+  it('names the invalid argument', () => {
     const { x, projection } = given('float16', 1, 64, 64);
     const [key, value] = [filled('float16', [1, 9, 64], 6), filled('float16', [1, 9, 32], 7)];
     const attempt = () =>
@@ -208,7 +208,7 @@ describe.skipIf(!hasCuda)('attention with its product, on a device that has a ke
     expect(appends).toThrow(/^projectedAttention: expected weight/);
   });
 
-  it('refuses a word of ONEHEAD_CUDA_FUSION that it does not know', () => {
+  it('refuses an unknown value of ONEHEAD_CUDA_FUSION', () => {
     process.env.ONEHEAD_CUDA_FUSION = 'sometimes';
     try {
       expect(() => new Device(cudaKind)).toThrow(
@@ -220,7 +220,7 @@ describe.skipIf(!hasCuda)('attention with its product, on a device that has a ke
   });
 });
 
-it('is two after one another on a device that has no kernel for both', async () => {
+it('projected attention is two operations on a device without a fused kernel', async () => {
   const device = new (nativeOf('cpu').Device)('cpu', { threads: 1 });
   const values: NativeWrite[] = [];
   const filled = (shape: number[], seed: number) => {

@@ -75,7 +75,7 @@ describe.each(devices)('$name', ({ open }) => {
     }
   });
 
-  it('gives the same whole numbers as the portable kernels, and a CPU the same products', async () => {
+  it('gives the same integers as the portable kernels, and on a CPU the same products', async () => {
     const weights = numbers(outputs * inputs, 3);
     const of = async (device: Device) => {
       using _ = device;
@@ -96,8 +96,8 @@ describe.each(devices)('$name', ({ open }) => {
   });
 });
 
-describe.each(kinds)('a weight of 8 bits on %s', (kind) => {
-  it('takes whole numbers with a factor a row as they are', async () => {
+describe.each(kinds)('an int8 weight on %s', (kind) => {
+  it('accepts integers with one scale for each row unchanged', async () => {
     using device = new Device(kind);
     const bytes = Int8Array.from({ length: 4 * 6 + 16 }, (_, i) => ((i * 37) % 255) - 127);
     new Float32Array(bytes.buffer, 24).set([0.5, 2, 1, 0.25]);
@@ -113,7 +113,7 @@ describe.each(kinds)('a weight of 8 bits on %s', (kind) => {
     expect((await wide.toFloat32Array())[7]).toBe(2 * bytes[7]);
   });
 
-  it('is refused in a sentence where it cannot be', async () => {
+  it('is refused in a sentence where it is not supported', async () => {
     using device = new Device(kind);
     const weights = numbers(32, 5);
     weights[9] = Number.NaN;
@@ -141,8 +141,8 @@ describe.each(kinds)('a weight of 8 bits on %s', (kind) => {
   });
 });
 
-describe.each(kinds)('a cache of 8 bits on %s', (kind) => {
-  it('takes rows of any floating type, and attention reads it', async () => {
+describe.each(kinds)('an int8 cache on %s', (kind) => {
+  it('accepts rows of any floating-point type, and attention reads it', async () => {
     using device = new Device(kind);
     const [batch, positions, heads, size] = [2, 90, 3, 16];
     const width = heads * size;
@@ -169,7 +169,7 @@ describe.each(kinds)('a cache of 8 bits on %s', (kind) => {
     expect(norm(exact.map((value, i) => value - rounded[i])) / norm(exact)).toBeLessThan(0.02);
   });
 
-  it('wants scales, and the algorithm that reads it', () => {
+  it('requires scales, and an algorithm that supports it', () => {
     using device = new Device(kind);
     const query = device.tensor('float32', [1, 1, 32]);
     const [key, value] = [device.tensor('int8', [1, 4, 32]), device.tensor('int8', [1, 4, 32])];

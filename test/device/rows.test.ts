@@ -19,7 +19,7 @@ describe.each(devices)('rows of a pool on $name', ({ open }) => {
   const integers = (values: readonly number[], shape = [values.length]) =>
     device.tensor('int32', shape, Int32Array.from(values));
 
-  it('follows the rows that device memory names from run to run', async () => {
+  it('uses the rows in device memory, which may change between runs', async () => {
     const [pool, capacity, width] = [4, 3, 16];
     const table = device.tensor('float32', [9, width], random(9 * width, 1));
     const positions = device.tensor('float32', [capacity, width]);
@@ -46,7 +46,7 @@ describe.each(devices)('rows of a pool on $name', ({ open }) => {
     }
   });
 
-  it('refuses what does not fit together', () => {
+  it('refuses invalid arguments', () => {
     const [query, cache] = [device.tensor('float32', [2, 1, 32]), device.tensor('float32', [5, 8, 32])];
     const positions = cache.reshape([1, 40, 32]);
     const [two, five] = [integers([0, 1]), integers([0, 1, 2, 3, 4])];

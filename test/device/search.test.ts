@@ -82,7 +82,7 @@ describe.each(devices)('search on $name', ({ open }) => {
     });
   }
 
-  it('draws what the seed says, at each temperature, with log-probabilities of temperature 1', async () => {
+  it('samples by the seed, at each temperature, with log-probabilities of temperature 1', async () => {
     const batch = 300;
     const rows = Array.from({ length: batch }, (_, b) => Array.from(random(vocabulary, b + 1), (x) => 4 * x));
     const temperature = rows.map((_, b) => [0, 0.3, 1, 2.5][b % 4]);
@@ -99,7 +99,7 @@ describe.each(devices)('search on $name', ({ open }) => {
     });
   });
 
-  it('draws as often as is probable', async () => {
+  it('samples tokens as often as their probabilities say', async () => {
     const row = Array.from({ length: vocabulary }, (_, token) =>
       token < 4 ? Math.log([0.5, 0.3, 0.15, 0.05][token]) : -99,
     );
@@ -114,7 +114,7 @@ describe.each(devices)('search on $name', ({ open }) => {
     });
   });
 
-  it('penalises what was written, once, and not the prompt', async () => {
+  it('penalizes generated tokens once, and not those of the prompt', async () => {
     const row = Array.from({ length: vocabulary }, (_, token) => ({ 1: 3, 5: 3.9, 6: 2, 7: -1 })[token] ?? -20);
     const state = { ...stateOf([[5, 5, 7], [5], [6]]), repetitionPenalty: floats([2, 1, 2]) };
     const got = await choose([row, row, row], state);
@@ -123,7 +123,7 @@ describe.each(devices)('search on $name', ({ open }) => {
     expect(got[0].logProbability).toBeCloseTo(logSoftmax(penalised)[1], 4);
   });
 
-  it('writes no n-gram twice', async () => {
+  it('generates no n-gram twice', async () => {
     const row = Array.from({ length: vocabulary }, (_, token) => ({ 5: 4, 6: 3, 7: 2 })[token] ?? -20);
     const written = [[5, 6, 7, 5], [6, 5, 6], [5], [5, 6, 7, 5, 6]];
     const state = { ...stateOf(written), noRepeat: integers([2, 0, 1, 3]) };
@@ -131,7 +131,7 @@ describe.each(devices)('search on $name', ({ open }) => {
     expect(got.map(({ token }) => token)).toEqual([5, 5, 6, 5]);
   });
 
-  it('gives the likeliest tokens of the place, under the rules', async () => {
+  it('returns the likeliest tokens of the position, under the rules', async () => {
     const row = Array.from({ length: vocabulary }, (_, token) => ({ 5: 4, 6: 3, 9: 3, 7: 2 })[token] ?? -20);
     const top = {
       topTokens: integers(Array(3 * capacity * 3).fill(0), [3, capacity, 3]),
@@ -169,7 +169,7 @@ describe.each(devices)('search on $name', ({ open }) => {
     };
   }
 
-  it('goes on with the best continuations of all beams, and keeps those that end', async () => {
+  it('continues with the best continuations of all beams, and keeps finished hypotheses', async () => {
     const low = Array(vocabulary).fill(-30);
     const row = (chosen: Record<number, number>) => Object.assign([...low], chosen) as number[];
     // Two windows of two beams. The second window is at its first step, so its second beam is not in use yet.
@@ -210,7 +210,7 @@ describe.each(devices)('search on $name', ({ open }) => {
     expect(Array.from(await state.position.toInt32Array())).toEqual([3, 3, 1, 1]);
   });
 
-  it('ends a window when enough beams have ended, or at the longest allowed', async () => {
+  it('ends a window when enough hypotheses are finished, or at the maximum length', async () => {
     const ending = Array.from({ length: vocabulary }, (_, token) => (token === endToken ? 3 : token === 5 ? 1 : -30));
     const state = stateOf([[10], [11], [12], [13]]);
     await state.maximum.write(Int32Array.from([9, 9, 2, 2]));
@@ -223,7 +223,7 @@ describe.each(devices)('search on $name', ({ open }) => {
     expect(Array.from(await beams.doneCount.toInt32Array())).toEqual([2, 2]);
   });
 
-  it('refuses beams that do not fit', () => {
+  it('refuses invalid beams', () => {
     const record = (beams: BeamState, sequences: number) =>
       device.record('beams', (ops) =>
         ops.nextBeams(

@@ -71,14 +71,14 @@ describe('the threads of CPU devices', () => {
     return JSON.parse(stdout) as { tokens: number[]; workers: number; threads: number };
   }
 
-  it('are as many as asked for, and by default no more than the cores that the process may use', () => {
+  it('are as many as requested, and by default at most the cores that the process may use', () => {
     const three = inProcess('{ threads: 3 }');
     expect(three.workers).toBe(2); // the device's own thread is the third
     const pinned = inProcess('{}', {}, ['taskset', '-c', '0']);
     expect(pinned).toEqual({ tokens: three.tokens, workers: 0, threads: 1 });
   });
 
-  it('are OpenMP’s where oneDNN was in the process before', () => {
+  it('are OpenMP’s if oneDNN was loaded into the process before', () => {
     Device.information();
     const oneDnn = /\S+\/libdnnl\.so\S*/.exec(readFileSync('/proc/self/maps', 'utf8'))?.[0];
     const folder = execFileSync('dirname', [oneDnn ?? ''], { encoding: 'utf8' }).trim();

@@ -62,7 +62,7 @@ function checkOrder(events: readonly LiveEvent[]): void {
 }
 
 describe('a live stream', () => {
-  it('tells turns as they are spoken: hypotheses, text that is sure, and the whole', async () => {
+  it('reports turns as they are spoken: hypotheses, confirmed text, and the whole text', async () => {
     const live = await whisper.live();
     const reading = read(live);
     await speak(live);
@@ -87,7 +87,7 @@ describe('a live stream', () => {
     { threshold: 1, interval: 1, partials: false },
     { window: 4, language: 'en', task: 'transcribe' },
     { vad: { minSilence: 0.3, padding: 0.2 } },
-  ])('finds the same with %o', async (options) => {
+  ])('gives the same text with %o', async (options) => {
     const live = await whisper.live(options);
     const reading = read(live);
     await speak(live);
@@ -97,7 +97,7 @@ describe('a live stream', () => {
     if (options.partials === false) expect(events.some(({ type }) => type === 'partial')).toBe(false);
   });
 
-  it('takes 16-bit samples at another rate', async () => {
+  it('accepts 16-bit samples at another rate', async () => {
     const resampler = new Resampler(16_000, 24_000);
     const resampled = [...resampler.push(samples), ...resampler.finish()];
     const spoken = Int16Array.from(resampled, (sample) => Math.round(Math.max(-1, Math.min(1, sample)) * 32_767));
@@ -111,7 +111,7 @@ describe('a live stream', () => {
     expect(textOf(await reading)).toMatch(sentences);
   });
 
-  it('is one turn until it is flushed, without a detector of voices', async () => {
+  it('is one turn until it is flushed, without a voice detector', async () => {
     const live = await whisper.live({ vad: false });
     const reading = read(live);
     const middle = Math.round(2.2 * 16_000);
@@ -129,7 +129,7 @@ describe('a live stream', () => {
     expect(events.some(({ type }) => type === 'speech-started')).toBe(false);
   });
 
-  it('hears nothing in silence, and ends at once', async () => {
+  it('gives no text for silence, and ends at once', async () => {
     const live = await whisper.live();
     const reading = read(live);
     live.push(new Float32Array(32_000));
@@ -138,7 +138,7 @@ describe('a live stream', () => {
     expect(await reading).toEqual([]);
   });
 
-  it('goes on for as long as somebody speaks: the window moves on, and little is held', async () => {
+  it('continues as long as somebody speaks: the window moves on, and little audio is kept', async () => {
     const live = await whisper.live({ vad: false, window: 6 });
     const reading = read(live);
     const speech = samples.subarray(0, Math.round(4.9 * 16_000));
@@ -158,7 +158,7 @@ describe('a live stream', () => {
     expect(turn.words.at(-1)!.end).toBeGreaterThan(20);
   });
 
-  it('gives up the oldest audio where it comes much too fast, and says so', async () => {
+  it('drops the oldest audio if it arrives much too fast, with an event', async () => {
     const live = await whisper.live({ vad: false, maximumLag: 30 });
     const reading = read(live);
     live.push(new Float32Array(31 * 16_000));
@@ -171,7 +171,7 @@ describe('a live stream', () => {
     expect(textOf(events)).toContain('shopping list');
   });
 
-  it('tells how far behind it is', async () => {
+  it('reports its lag', async () => {
     const live = await whisper.live();
     const reading = read(live);
     live.push(samples);
@@ -184,7 +184,7 @@ describe('a live stream', () => {
 });
 
 describe('the end of a live stream', () => {
-  it('comes with the reason of its signal', async () => {
+  it('is its signal’s reason', async () => {
     const stop = new AbortController();
     const live = await whisper.live({ signal: stop.signal });
     const reading = read(live);
@@ -197,7 +197,7 @@ describe('the end of a live stream', () => {
     expect(whisper.figures()).toMatchObject({ requests: 0, rows: { used: 0 }, positions: { used: 0 } });
   });
 
-  it('comes when nobody reads on', async () => {
+  it('comes when the consumer stops reading', async () => {
     const live = await whisper.live();
     live.push(samples);
     for await (const event of live) if (event.type === 'partial') break;
@@ -205,7 +205,7 @@ describe('the end of a live stream', () => {
     expect(whisper.figures()).toMatchObject({ requests: 0, rows: { used: 0 }, positions: { used: 0 } });
   });
 
-  it('comes with its model', async () => {
+  it('comes when its model is disposed', async () => {
     const own = await Whisper.load(undefined, { device: 'cpu' });
     const live = await own.live();
     const reading = read(live);
@@ -215,7 +215,7 @@ describe('the end of a live stream', () => {
     await expect(own.live()).rejects.toMatchObject({ code: 'DISPOSED' });
   });
 
-  it('does not come with a turn that fails: an event tells of it, and the next turn is heard', async () => {
+  it('does not come with a failed turn: an event reports it, and the next turn is transcribed', async () => {
     const decode = whisper.model.decodeWindow.bind(whisper.model);
     const spy = vi.spyOn(whisper.model, 'decodeWindow').mockImplementation(decode);
     spy.mockRejectedValueOnce(new OneheadError('MODEL_INVALID', 'The numbers overflow.'));
@@ -232,7 +232,7 @@ describe('the end of a live stream', () => {
     expect(finals(events).map(({ turn }) => turn)).toEqual([1, 2]);
   });
 
-  it('refuses what cannot be meant', async () => {
+  it('refuses invalid arguments', async () => {
     await expect(whisper.live({ threshold: -1 })).rejects.toThrow('Expected threshold to be a number from 0 to 10');
     await expect(whisper.live({ polcy: 'both' } as LiveOptions)).rejects.toThrow("There is no option 'polcy' of live");
     await expect(whisper.live({ language: 'klingon' })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });

@@ -35,7 +35,7 @@ async function temporaryFolder(): Promise<string> {
 const cases = (result: ExperimentResult, field: string) => [...new Set(result.rows.map((row) => row.case[field]))];
 
 describe.each(experimentNames)('%s', (name) => {
-  it('measures every variant of every case, and its result can be stored, tabled and drawn', async () => {
+  it('measures every variant of every case, and its result can be stored, shown as a table and plotted', async () => {
     const traced: string[] = [];
     const result = await run(name, { onTrace: (track) => traced.push(track) });
     expect(result.complete).toBe(true);
@@ -82,7 +82,7 @@ describe('audio-context', () => {
     expect(two.positions).toBeLessThan(500);
   });
 
-  it('takes recordings with their texts', async () => {
+  it('uses given recordings with their texts', async () => {
     const folder = await temporaryFolder();
     const models = new URL('../../models/', import.meta.url).pathname;
     await writeFile(join(folder, 'a.flac'), await readFile(`${models}micro/sample.flac`));
@@ -130,8 +130,8 @@ describe(`on ${cudaKind}`, () => {
   });
 });
 
-describe('what the experiments compare', () => {
-  it('attention-types: the sources’ three and the streaming kernel, by stages', async () => {
+describe('the compared variants', () => {
+  it('attention-types: the sources’ three algorithms and the streaming one, by stages', async () => {
     const result = await run('attention-types');
     expect(cases(result, 'variant')).toEqual([
       'multi-head',
@@ -152,7 +152,7 @@ describe('what the experiments compare', () => {
     expect(total.figures.operations).toBe(2 * 16 * 32 * 96 + 2 * 2 * 16 * 16 * 32);
   });
 
-  it('whisper-mqa: parameters and caches fall with the heads, part by part', async () => {
+  it('whisper-mqa: parameters and caches shrink with the heads of each part', async () => {
     const { rows } = await run('whisper-mqa');
     const figure = (variant: string, name: string) =>
       rows.find((row) => row.case.variant === variant && row.case.stage === 'total' && row.case.decoderLayers === 3)!
@@ -168,7 +168,7 @@ describe('what the experiments compare', () => {
     expect(figure('multi-head', 'compression')).toBe(1);
   });
 
-  it('whisper-flash: the score matrix shows in memory', async () => {
+  it('whisper-flash: the score matrix is visible in the memory', async () => {
     const { rows } = await run('whisper-flash');
     const memory = (variant: string) =>
       rows.find((row) => row.case.variant === variant && row.case.stage === 'total')!.figures.memoryBytes;
@@ -176,7 +176,7 @@ describe('what the experiments compare', () => {
     expect(memory('multi-head') - memory('memory-efficient')).toBeGreaterThan(4 * 500 * 500 * 4 * 0.8);
   });
 
-  it('cross-cache: a copy is one read and one write of the cache more', async () => {
+  it('cross-cache: a copy reads and writes the cache once more', async () => {
     const { rows } = await run('cross-cache');
     const bytes = (variant: string) =>
       rows.find((row) => row.case.variant === variant && row.case.stage === 'step' && row.case.batch === 2)!.figures
@@ -204,7 +204,7 @@ describe('what the experiments compare', () => {
     expect(plain.crossoverBatch).toBeCloseTo(weights / cache, 1);
   });
 
-  it('io: floors from this device’s ceilings, and the whole step beside its parts', async () => {
+  it('io: floors from this device’s ceilings, and the whole step with its parts', async () => {
     const { rows, facts } = await run('io');
     expect(facts.bytesPerSecond).toBeGreaterThan(1e8);
     expect(facts.operationsPerSecond).toBeGreaterThan(1e8);
@@ -222,7 +222,7 @@ describe('what the experiments compare', () => {
 });
 
 describe('a run', () => {
-  it('that was stopped goes on with the next group and measures no other again', async () => {
+  it('that was interrupted continues with the next group, and repeats no measurement', async () => {
     const controller = new AbortController();
     let kept: ExperimentResult | undefined;
     const stopped = run('attention-types', {
@@ -246,7 +246,7 @@ describe('a run', () => {
     expect(result.rows.length).toBe(2 * before);
   });
 
-  it('does not go on with a result of other settings', async () => {
+  it('does not continue a result with other settings', async () => {
     const previous = await run('generate');
     await expect(run('generate', { previous, tokens: 5 })).rejects.toThrow('was measured with other settings');
     const elsewhere = { ...previous, machine: { ...previous.machine, cpu: 'another' } };
@@ -273,7 +273,7 @@ describe('a run', () => {
     );
   });
 
-  it('says which case the device has no kernel for, and measures the others', async () => {
+  it('names the case that the device does not support, and measures the others', async () => {
     // The CPU supports only float32 and bfloat16.
     const half = await run('attention-types', { dtype: 'float16', batches: [1], lengths: [4] });
     expect(half.complete).toBe(true);
@@ -292,7 +292,7 @@ describe('a run', () => {
 });
 
 describe('result files', () => {
-  it('are written whole and read again', async () => {
+  it('are written completely and read again', async () => {
     const file = join(await temporaryFolder(), 'r.json');
     const result = await run('generate');
     await writeResults(file, [result]);

@@ -68,7 +68,7 @@ describe('incremental decoding of one attention layer', () => {
     expect(complexity).toEqual({ memory: 'bd + bmk + d²', computation: 'bd² + bmd', ratio: '1/d + m/(dh) + 1/b' });
   });
 
-  it('grouped lies between', () => {
+  it('grouped-query is between the two', () => {
     const { kind, operations, complexity } = ioModel.attention({ form: 'incremental', ...shape, keyValueHeads: 2 });
     expect(kind).toBe('grouped');
     expect(operations[3]).toMatchObject({ einsum: 'bgrk,bgmk->bgrm', bytesRead: 4 * (16 + 80), operations: 320 });
@@ -78,7 +78,7 @@ describe('incremental decoding of one attention layer', () => {
 });
 
 describe('batch computation of one attention layer', () => {
-  it('does many operations for each byte, whatever the heads are', () => {
+  it('does many operations for each byte, whatever the number of heads', () => {
     const large = {
       form: 'batch',
       batch: 4,
@@ -116,7 +116,7 @@ describe('decoding n tokens', () => {
     expect(arithmetic).toBe(calls.reduce((sum, call) => sum + call.arithmetic, 0));
   });
 
-  it('of speech is bound by memory at batch 1 however the heads are shared', () => {
+  it('of speech is bound by memory at batch 1, whether heads are shared or not', () => {
     const large = { batch: 1, width: 1280, heads: 20 };
     const [multiHead, multiQuery] = [20, 1].map((keyValueHeads) => ioModel.decoding({ ...large, keyValueHeads }, 25));
     expect(multiHead.complexity).toEqual({ memory: 'bn²d + nd²', computation: 'bnd²', ratio: 'n/d + 1/b' });
@@ -216,7 +216,7 @@ describe('operations as a device records them', () => {
   const costs = ioModel.decodeStep(ioModel.decoderShape(whisperConfig('tiny')), { batch: 1, position: 64 });
   const sum = (of: typeof costs) => of.reduce((total, cost) => total + ioModel.memoryBytes(cost), 0);
 
-  it('are the model’s own, or one for attention and its product', () => {
+  it('are the model’s own, or one for attention with its projection', () => {
     expect(costsAsRecorded(costs, costs)).toEqual(costs);
     const fused = costs.flatMap(({ name, label }, i) => {
       if (costs[i + 1]?.name === 'attention') return [];
@@ -228,7 +228,7 @@ describe('operations as a device records them', () => {
     expect(sum(found)).toBe(sum(costs));
   });
 
-  it('are grouped where a layer was timed as a whole', () => {
+  it('are grouped if a layer was timed as a whole', () => {
     const one = {};
     const layer = { parts: [{ name: 'layer', microseconds: 9 }] };
     const [product, attention] = ['product', 'attention'].map((name) => ({ name, microseconds: 3 }));
@@ -245,7 +245,7 @@ describe('operations as a device records them', () => {
 
 describe('a floor', () => {
   const cost = ioModel.decodeStep(ioModel.decoderShape(whisperConfig('tiny')), { batch: 1, position: 0 })[1];
-  it('is memory’s or arithmetic’s, whichever is higher', () => {
+  it('is the larger of the times for memory and arithmetic', () => {
     expect(ioModel.floor(cost, { bytesPerSecond: 1e9, operationsPerSecond: 1e15 })).toEqual({
       bound: 'memory',
       microseconds: ioModel.memoryBytes(cost) / 1e3,

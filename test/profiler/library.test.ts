@@ -51,7 +51,7 @@ describe('one attention call', () => {
     },
   );
 
-  it('has stages where the algorithm has', async () => {
+  it('has stages if the algorithm has', async () => {
     const { stages } = await attention({ ...shared, algorithm: 'multi-head', repeats: 1 });
     expect(stages.map(({ name }) => name)).toEqual(['scores', 'softmax', 'values']);
   });
@@ -78,7 +78,7 @@ describe('one attention call', () => {
 });
 
 describe('a trace file', () => {
-  it('has a track for each program and stages inside of operations', () => {
+  it('has a track for each program, and stages within operations', () => {
     const trace = new TraceFile();
     const parts = [
       { name: 'scores', microseconds: 3 },
@@ -111,7 +111,7 @@ describe('the examples of docs/profiler.md', async () => {
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
-  it('are there', () => expect(examples.length).toBeGreaterThanOrEqual(4));
+  it('exist', () => expect(examples.length).toBeGreaterThanOrEqual(4));
 
   it.each(examples.map((code, index) => [code.split('\n')[0], index] as const))('%s (%d) runs', async (_, index) => {
     const { stdout } = await run(process.execPath, ['--import', 'tsx', file(index)], { cwd: folder });

@@ -42,14 +42,14 @@ function result(load?: number): ExperimentResult {
 }
 
 describe('noise', () => {
-  it('beyond half of a figure is an interval and a mark, no percentage', () => {
+  it('of more than half of a figure is shown as an interval with a mark, without a percentage', () => {
     expect(spread(time(100_000))).toBe('100 ms ±2%');
     expect(spread(time(50_000, 49_000, 1_940_500))).toBe('~50.0 ms (49.0 ms to 1.94 s)');
     expect(marked(time(10, 1, 11), '5')).toBe('~5');
     expect(marked(time(10), '5')).toBe('5');
   });
 
-  it('is warned of, with the widest and what to do', () => {
+  it('is reported in a warning, with the largest and what to do', () => {
     expect(warningsOf(result(0.1))).toEqual([
       '1 of 4 times are marked ~: the 95% interval of the median reaches more than 50% away from it, so they cannot be compared. ' +
         'The widest interval is that of tiny, decoder layers 4, batch 1, multi-query everywhere, decode: 49.0 ms to 1.94 s. ' +
@@ -76,7 +76,7 @@ it('a difference is reported only if the intervals do not overlap', () => {
   expect(comparisonWithBase([], experiments['whisper-mqa'].compared)).toBeNull();
 });
 
-it('a run tells its threads, and an older result that they are not known', () => {
+it('a run shows its threads, and an older result that they are unknown', () => {
   expect(describeRun(result())).toBe('a CPU: cpu, float32, 2 threads, onehead 0.1.0, 2026-01-01');
   const older = { ...result(), settings: { device: 'cpu', dtype: 'float32' } };
   expect(describeRun(older)).toContain('threads not recorded');

@@ -3,7 +3,7 @@ import { interleave } from '../../lib/profiler/measuring/measure.js';
 import { isNoisy, relativeSpread, statistics } from '../../lib/profiler/measuring/statistics.js';
 
 describe('statistics', () => {
-  it('of few samples: the median and the range', () => {
+  it('of few samples are the median and the range', () => {
     expect(statistics([3, 1, 2])).toEqual({ median: 2, low: 1, high: 3, count: 3 });
     expect(statistics([4, 1, 2, 3])).toEqual({ median: 2.5, low: 1, high: 4, count: 4 });
   });
@@ -20,7 +20,7 @@ describe('statistics', () => {
     expect(statistics(samples)).toMatchObject({ low, high, count });
   });
 
-  it('beyond half of the median make a figure noisy', () => {
+  it('with an interval of more than half of the median mark the figure as noisy', () => {
     expect(relativeSpread(statistics([10, 10, 10, 10, 10, 14]))).toBeCloseTo(0.4);
     expect(isNoisy(statistics([10, 10, 10, 10, 10, 14]))).toBe(false);
     expect(isNoisy(statistics([10, 10, 10, 10, 10, 16]))).toBe(true);
@@ -28,7 +28,7 @@ describe('statistics', () => {
     expect(isNoisy(statistics([10]))).toBe(false);
   });
 
-  it('of very many samples stays within them and narrows', () => {
+  it('of very many samples have a narrow interval within the samples', () => {
     const { low, high, median } = statistics(Array.from({ length: 5000 }, (_, i) => i));
     expect(low).toBeGreaterThan(2400);
     expect(high).toBeLessThan(2600);
@@ -53,7 +53,7 @@ describe('interleaved measurement', () => {
     expect([...measured.keys()]).toEqual(['a', 'b']);
   });
 
-  it('ends by time after three samples', async () => {
+  it('ends when the time is over, after three samples', async () => {
     const log: string[] = [];
     const measured = await interleave([variant('a', log)], { repeats: 1000, seconds: 0 });
     expect(measured.get('a')?.total.count).toBe(3);

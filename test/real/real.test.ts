@@ -76,11 +76,11 @@ describe('real speech', () => {
     expect(errorRate(all)).toBeLessThan(0.16);
   });
 
-  it('nothing is said in silence', async () => {
+  it('silence has no text', async () => {
     expect((await whisper.transcribe(audio('sv_nst_1.wav'))).text.trim()).toBe('');
   });
 
-  it('many recordings at once give what each gives alone', async () => {
+  it('many recordings at once give the same as each alone', async () => {
     const names = ['jfk.flac', 'LJ001-0001.wav', 'sv_nst_3.wav', 'commonvoice_ja_24511055.mp3'];
     const alone: string[] = [];
     for (const name of names) alone.push((await whisper.transcribe(audio(name))).text);

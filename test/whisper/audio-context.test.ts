@@ -52,7 +52,7 @@ describe('audioContext', () => {
       });
   });
 
-  it('has no effect on windows that are full of sound, and fits the last one of a long recording', async () => {
+  it('has no effect on full windows, and shortens the last one of a long recording', async () => {
     const long = Float32Array.from([...speech, ...new Float32Array(3.2 * 16000), ...sentence]);
     const full = await transcribed(long, {});
     const fit = await transcribed(long, { audioContext: 'fit', audioContextMargin: 1 });
@@ -63,7 +63,7 @@ describe('audioContext', () => {
     expect(fit.positions).toBeLessThan(full.positions);
   });
 
-  it('fits windows that are cut at silences', async () => {
+  it('shortens windows that are cut at silences', async () => {
     const options = { batched: true, vad: false } as const;
     const full = await transcribed(sentence, options);
     const fit = await transcribed(sentence, { ...options, audioContext: 'fit', audioContextMargin: 3 });
@@ -74,7 +74,7 @@ describe('audioContext', () => {
   it.each([
     ['improbable', { logProbabilityThreshold: 0 }],
     ['repetitive', { compressionRatioThreshold: 0.1 }],
-  ])('encodes the whole window where the text is %s, and gives what it gives', async (_, limits) => {
+  ])('encodes the whole window if the text is %s, and gives its result', async (_, limits) => {
     const options = { ...limits, temperature: [0, 0.4], seed: 3, wordTimestamps: true };
     const full = await transcribed(sentence, options);
     const fit = await transcribed(sentence, { ...options, audioContext: 'fit', audioContextMargin: 1 });
@@ -83,7 +83,7 @@ describe('audioContext', () => {
     expect(fit.result).toEqual(full.result);
   });
 
-  it('encodes the whole window where the text does not end', async () => {
+  it('encodes the whole window if the text does not end', async () => {
     using random = await Whisper.load(`${referenceFolder}base`, { device: 'cpu', dtype: 'float32', threads: 2 });
     // No text counts as improbable or repetitive here, since a model with random weights generates without end.
     const options = {
@@ -102,7 +102,7 @@ describe('audioContext', () => {
     expect(fit.segments).toEqual(full.segments);
   });
 
-  it('finds the language in a short window, too', async () => {
+  it('detects the language in a short window, too', async () => {
     using random = await Whisper.load(`${referenceFolder}base`, { device: 'cpu', dtype: 'float32', threads: 2 });
     const second = sentence.subarray(0, 8000);
     const full = await random.detectLanguage(second);
@@ -114,7 +114,7 @@ describe('audioContext', () => {
     expect(fit).toEqual(full);
   });
 
-  it('refuses what it does not know', async () => {
+  it('refuses unknown values', async () => {
     const refused = { code: 'INVALID_ARGUMENT' };
     await expect(transcribed(sentence, { audioContext: 'short' as 'fit' })).rejects.toMatchObject(refused);
     await expect(transcribed(sentence, { audioContextMargin: -1 })).rejects.toMatchObject(refused);

@@ -174,8 +174,8 @@ describe.each(sources)('the tokenizer of %s', (_, read) => {
 });
 
 /** Ids from Hugging Face's tokenizers 0.23 for Python, where its JavaScript library differs. */
-describe('as the original does, not the library', () => {
-  it('takes the spaces of Unicode: U+0085 is one, U+FEFF is none', async () => {
+describe('like the original, unlike the library', () => {
+  it('uses Unicode’s spaces: U+0085 is one, U+FEFF is not', async () => {
     const own = ByteLevelTokenizer.of((await readTokenizerFiles(micro))!)!;
     expect(own.encode("\u0085's")).toEqual([126, 227, 551]);
     expect(own.encode("\ufeff's")).toEqual([171, 119, 123, 6, 82]);
@@ -202,7 +202,7 @@ describe('as the original does, not the library', () => {
     expect(own.decode(own.encode('aZz Zz'))).toBe('aZz Zz');
   });
 
-  it('takes spaces from around added tokens', async () => {
+  it('strips spaces around added tokens', async () => {
     const own = await withAdded({ '[PAD]': { lstrip: true, rstrip: true }, '[L]': { lstrip: true } });
     expect(own.encode('a \n[PAD]\u3000 \u0085b')).toEqual([64, 3266, 65]);
     expect(own.encode('a  [L] b')).toEqual([64, 3267, 269]);
@@ -218,7 +218,7 @@ describe('as the original does, not the library', () => {
 });
 
 describe('a text without spaces', () => {
-  it('is encoded in a time that its length gives', async () => {
+  it('is encoded in a time that is linear in its length', async () => {
     const [own, library] = await both((await readTokenizerFiles(micro))!);
     for (const text of ['a'.repeat(20_000), 'than'.repeat(5000), '東'.repeat(5000), ' '.repeat(20_000)]) {
       expect(own.encode(text)).toEqual(library.encode(text));
@@ -227,7 +227,7 @@ describe('a text without spaces', () => {
   });
 });
 
-describe('a tokenizer that does something else', () => {
+describe('a tokenizer of another kind', () => {
   const changes: [string, (json: Json) => void, Record<string, unknown>?][] = [
     ['normalizes text', (json) => Object.assign(json, { normalizer: { type: 'NFC' } })],
     ['divides text otherwise', (json) => Object.assign(json, { pre_tokenizer: { type: 'WhitespaceSplit' } })],
@@ -261,7 +261,7 @@ describe('a tokenizer that does something else', () => {
     ['changes letters', () => {}, { do_lowercase_and_remove_accent: true }],
   ];
 
-  it.each(changes)('%s: the library takes it', async (_, change, config) => {
+  it.each(changes)('%s: the library is used', async (_, change, config) => {
     const json = parsed();
     change(json);
     const files = await filesOf(json, config);
@@ -318,7 +318,7 @@ describe('reading tokenizer.json', () => {
     }
   });
 
-  it('gives up on whatever is damaged or unusual', () => {
+  it('gives up on damaged or unusual files', () => {
     const cut = [1, 7, 100, Math.floor(compact.length / 2), compact.indexOf('"merges"') + 20, compact.length - 1];
     for (const length of cut) expect(scanned(compact.slice(0, length), 64), String(length)).toBeNull();
     const once = (from: string | RegExp, to: string) => {

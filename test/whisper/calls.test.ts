@@ -53,7 +53,7 @@ describe('calls', () => {
     },
   );
 
-  it('that are too long carry the windows that were under way', async () => {
+  it('that are too long report the windows in progress', async () => {
     const { duration } = await whisper.transcribe(long, english);
     const options = { ...english, batched: true, vad: false, maxDuration: 0.75 * duration };
     const error = await whisper.transcribe(long, options).catch((reason: unknown) => reason);
@@ -64,7 +64,7 @@ describe('calls', () => {
     expect(partial.text.length).toBeGreaterThan(20);
   });
 
-  it('are refused one by one where many streams fail before their turn has come, and nothing ends the program', async () => {
+  it('are rejected one by one if many streams fail before their turn, and the process stays alive', async () => {
     const calls = Array.from({ length: 100 }, () => whisper.transcribe(createReadStream(`${heldout}nowhere.wav`)));
     for (const { status, reason } of (await Promise.allSettled(calls)) as PromiseRejectedResult[]) {
       expect({ status, code: reason.code }).toEqual({ status: 'rejected', code: 'AUDIO_INVALID' });
@@ -72,14 +72,14 @@ describe('calls', () => {
     }
   });
 
-  it('that fail before anything was finished reject as they are', async () => {
+  it('that fail before anything is finished reject with the original error', async () => {
     const reason = new OneheadError('TIMED_OUT', 'Enough.');
     const options = { ...english, signal: AbortSignal.abort(reason) };
     await expect(whisper.transcribe(long, options)).rejects.toBe(reason);
     await expect(whisper.transcribe(broken(0), english)).rejects.not.toBeInstanceOf(TranscriptionError);
   });
 
-  it('that their caller ends reject with the caller’s reason', async () => {
+  it('that their caller aborts reject with the caller’s reason', async () => {
     const controller = new AbortController();
     const reason = new OneheadError('TIMED_OUT', 'Enough.');
     const onProgress = () => controller.abort(reason);
@@ -87,7 +87,7 @@ describe('calls', () => {
     await expect(call).rejects.toBe(reason);
   });
 
-  it('give segments before the error where they come as a stream', async () => {
+  it('yield segments before the error if they are streamed', async () => {
     const segments: Segment[] = [];
     const read = async () => {
       for await (const segment of whisper.stream(broken(0.75), english)) segments.push(segment);
@@ -123,7 +123,7 @@ describe('calls', () => {
     await expect(Whisper.load(undefined, { compute_type: 'int8' } as object)).rejects.toThrow("set 'dtype'");
   });
 
-  it('quote little of what was given', async () => {
+  it('quote little of their input', async () => {
     const much = 'x'.repeat(100_000);
     const wrong: object[] = [
       { [much]: 1 },
@@ -139,14 +139,14 @@ describe('calls', () => {
     }
   });
 
-  it('take null for what is left out', async () => {
+  it('accept null for absent options', async () => {
     const usual = await whisper.transcribe(`${heldout}02_seen.flac`, english);
     const options = { ...english, beamSize: null, noSpeechThreshold: null, prompt: null, vad: null, timeout: null };
     const { timings, ...rest } = await whisper.transcribe(`${heldout}02_seen.flac`, options);
     expect(rest).toEqual({ ...usual, timings: undefined });
   });
 
-  it('find room for the text where prompts and lengths leave little', async () => {
+  it('leave room for the text if prompts and lengths are long', async () => {
     const { config, generation } = whisper.model.checkpoint;
     const most = config.targetPositions - 3;
     const prompt = 'A talk about the library and the garden. '.repeat(200);
@@ -186,7 +186,7 @@ describe('given text', () => {
     expect(tokenizer.encode(' plain words', { special: true })).toEqual(tokenizer.encode(' plain words'));
   });
 
-  it('is encoded no further than it counts', async () => {
+  it('is encoded only as far as it is used', async () => {
     const whisper = await Whisper.load();
     const tokenizer = await whisper.model.checkpoint.tokenizer();
     whisper.dispose();
@@ -218,7 +218,7 @@ describe('given text', () => {
 describe('dispose', () => {
   const disposed = { code: 'DISPOSED', message: 'This model has been disposed; load it again.' };
 
-  it('rejects every call under way, and every later one, with a sentence about the model', async () => {
+  it('rejects every running call, and every later one, with a sentence about the model', async () => {
     const whisper = await Whisper.load(undefined, { dtype: 'float32', threads: 1 });
     const { model } = whisper;
     const features = await model.features(new Float32Array(160_000));
@@ -248,7 +248,7 @@ describe('dispose', () => {
     for (const call of Object.values(calls)) await expect(call()).rejects.toMatchObject(disposed);
   });
 
-  it('in the middle of a recording leaves what was finished', async () => {
+  it('in the middle of a recording keeps the finished part', async () => {
     const whisper = await Whisper.load(undefined, { dtype: 'float32', threads: 2 });
     const error = await whisper
       .transcribe(long, { ...english, onProgress: () => whisper.dispose() })

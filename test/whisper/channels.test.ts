@@ -103,7 +103,7 @@ describe('a call', () => {
     expect(formats.srt.write(result, { channelNames })).toContain(`Agent: ${texts[0]}`);
   });
 
-  it('whose other channel is silent gives what one channel gives, hum and silence being no words', async () => {
+  it('with one silent channel gives the result of the other one, without text for silence or hum', async () => {
     const [own] = call.samples;
     for (const other of [quiet(seconds(own)), Float32Array.from(own, (_, i) => 5e-5 * Math.sin(i))]) {
       for (const vad of [undefined, false]) {
@@ -117,7 +117,7 @@ describe('a call', () => {
     expect(silent).toMatchObject({ text: '', segments: [], duration: 12 });
   });
 
-  it('heard on chosen channels, and in clips', async () => {
+  it('is transcribed from chosen channels, and in clips', async () => {
     const one = await whisper.transcribe(call, { ...english, channels: [1] });
     expect(one.text.trim()).toBe(texts[1]);
     expect(one.segments[0].channel).toBeUndefined();
@@ -145,7 +145,7 @@ describe('a call', () => {
     expect(progress.at(-1)).toBeCloseTo(seconds(call.samples[0]), 1);
   });
 
-  it('gives what is known while one side is silent, and is not read far ahead of its reader', async () => {
+  it('yields segments while one side is silent, and is not read far ahead of its consumer', async () => {
     const { stream, state } = endless(3600, call.samples);
     const segments: Segment[] = [];
     for await (const segment of whisper.stream(stream, { ...english, channels: 'separate' })) {
@@ -157,7 +157,7 @@ describe('a call', () => {
     expect(state.read).toBeLessThan(300);
   });
 
-  it('is given up as a whole when it is aborted or breaks off', async () => {
+  it('fails as a whole if it is aborted or its stream fails', async () => {
     const controller = new AbortController();
     const options = { ...english, channels: 'separate', signal: controller.signal } as const;
     const onPartial = () => controller.abort(new Error('enough'));
@@ -176,7 +176,7 @@ describe('a call', () => {
   });
 });
 
-it('each channel tells its language where that is detected', async () => {
+it('each channel has its own detected language', async () => {
   const whisper = await Whisper.load(`${referenceFolder}suppress`, { threads: 2 });
   const noise = (step: number) => Float32Array.from({ length: 2 * rate }, (_, i) => 0.5 * Math.sin(i * i * step));
   const audio = { samples: [noise(1e-6), noise(3e-6)], sampleRate: rate };

@@ -64,7 +64,7 @@ describe('clips of a recording', () => {
     }
   });
 
-  it('are all that is read', async () => {
+  it('are the only part that is read', async () => {
     const clips = [
       { start: 0, end: 0.5 },
       { start: 1, end: 1.25 },
@@ -76,12 +76,12 @@ describe('clips of a recording', () => {
     expect(parts.warnings).toEqual([]);
   });
 
-  it('are whole frames, as openai/whisper rounds them', async () => {
+  it('consist of whole frames, rounded as in openai/whisper', async () => {
     const { samples } = await partsOf([{ start: 0.104, end: 0.2 + 0.1 }], 1000);
     expect([...samples]).toEqual(places(0.1, 0.3));
   });
 
-  it('are told where the recording ends before they begin', async () => {
+  it('are reported if the recording ends before they begin', async () => {
     const { parts, samples } = await partsOf([{ start: 3, end: 5 }, { start: 7, end: 8 }, { start: 90 }], 1000);
     expect([...samples]).toEqual(places(3, 4));
     expect(parts.warnings).toEqual([
@@ -109,7 +109,7 @@ describe('clips of a recording', () => {
     expect(() => new ClipSource(counting(1, 100).source, clips as Clip[], rate, hop)).toThrow(message);
   });
 
-  it('take null for no end', async () => {
+  it('accept null for no end', async () => {
     const { samples } = await partsOf([{ start: 3.5, end: null as unknown as undefined }], 1000);
     expect([...samples]).toEqual(places(3.5, 4));
   });
@@ -119,8 +119,8 @@ const silence = (seconds: number) => Float32Array.from({ length: seconds * rate 
 /** The texts of the recordings. */
 const [honey, other] = ['02_seen.flac', '01_seen.flac'];
 
-describe('clips with silence left out', () => {
-  it('keep no speech, and no padding, of both sides', async () => {
+describe('clips without silence', () => {
+  it('contain no speech, and no padding, from outside the clip', async () => {
     const speech = await samplesOf(honey);
     const seconds = speech.length / rate;
     const samples = joined([silence(1), speech, speech, silence(2)]);
@@ -179,7 +179,7 @@ describe('transcribing clips', () => {
     ['with words', { wordTimestamps: true }],
   ];
 
-  it.each(variants)('hears these alone, at the recording’s times: %s', async (name, options) => {
+  it.each(variants)('transcribes only these, with times of the recording: %s', async (name, options) => {
     const model = name.includes('batches') ? batching : whisper;
     const one = await model.transcribe(recording, { ...english, ...options, clips: [second] });
     expect(one.text.trim()).toBe(texts[1]);
@@ -203,7 +203,7 @@ describe('transcribing clips', () => {
     }
   });
 
-  it('streams them, and goes on to the end behind the last', async () => {
+  it('streams them, and continues to the end after the last one', async () => {
     const segments: string[] = [];
     const processed: number[] = [];
     const clips = [first, { start: second.end }];
@@ -214,7 +214,7 @@ describe('transcribing clips', () => {
     expect(processed.at(-1)).toBeCloseTo(recording.length / rate, 1);
   });
 
-  it('gives an empty text, and says why, where the recording is shorter', async () => {
+  it('gives an empty text and a warning if the recording is shorter', async () => {
     const { text, warnings } = await whisper.transcribe(recording, { ...english, clips: [{ start: 900 }] });
     expect(text).toBe('');
     expect(warnings[0]).toContain('A clip begins at 900 s or later, but the recording ends at');

@@ -28,7 +28,7 @@ describe('alignment heads', () => {
   const config = parseConfig(tiny, 'config.json');
   const of = (json: object) => parseGenerationConfig(json, 'generation_config.json', config, new Map()).alignmentHeads;
 
-  it('are those that the checkpoint names, else all of the later half of the layers', () => {
+  it('are those of the checkpoint, otherwise all of the upper half of the layers', () => {
     const named = [
       [0, 2],
       [3, 5],
@@ -77,7 +77,7 @@ describe('config.json', () => {
     });
   });
 
-  it('with a decoder unlike the encoder and shared heads', () => {
+  it('with a decoder that differs from the encoder, and shared heads', () => {
     const config = parseConfig(
       { ...tiny, decoder_layers: 2, decoder_attention_heads: 12, cross_key_value_heads: 1, decoder_key_value_heads: 4 },
       'config.json',
@@ -118,7 +118,7 @@ describe('config.json', () => {
 describe('generation_config.json', () => {
   const config = parseConfig(tiny, 'config.json');
 
-  it('says what it says', () => {
+  it('is parsed', () => {
     const generation = parseGenerationConfig(
       {
         no_timestamps_token_id: 50363,
@@ -148,7 +148,7 @@ describe('generation_config.json', () => {
     expect(Object.fromEntries(generation.languages)).toEqual({ en: 50259, de: 50261 });
   });
 
-  it('is made up from the special tokens when it is absent', () => {
+  it('is derived from the special tokens if it is absent', () => {
     const special = new Map([
       ['<|endoftext|>', 50257],
       ['<|startoftranscript|>', 50258],
@@ -174,7 +174,7 @@ describe('generation_config.json', () => {
   };
   const parse = (json: object) => parseGenerationConfig({ ...whole, ...json }, 'g.json', config, new Map());
 
-  it('ends the timestamps with the end of a window: what was added behind them is none', () => {
+  it('ends the timestamps at the end of a window: tokens added after them are not timestamps', () => {
     expect(parse({})).toMatchObject({ timestampBegin: 50364, timestampEnd: 51865 });
     const larger = parseConfig({ ...tiny, vocab_size: 51900 }, 'config.json');
     expect(parseGenerationConfig(whole, 'g.json', larger, new Map()).timestampEnd).toBe(51865);
@@ -204,7 +204,7 @@ describe('generation_config.json', () => {
     ['German', german, {}, { language: 'de', task: 'translate' }],
     ['German', german, { task: 'transcribe' }, { language: null, task: 'transcribe' }],
     ['German', german, { language: 'en' }, { language: 'en', task: 'transcribe' }],
-  ])('forcing %s: %j, called with %j, writes %j', (_, json, call, expected) => {
+  ])('forcing %s: %j, called with %j, gives %j', (_, json, call, expected) => {
     expect(languageAndTask(call, parse(json))).toEqual(expected);
   });
   it.each<[object, { language?: string; task?: string }, { language: string | null; task: string }]>([
@@ -214,7 +214,7 @@ describe('generation_config.json', () => {
     [{ language: 'de', task: 'translate' }, { task: 'transcribe' }, { language: 'de', task: 'transcribe' }],
     [{ language: 'de' }, { language: 'auto' }, { language: null, task: 'transcribe' }],
     [{ is_multilingual: false, language: 'de', task: 'translate' }, {}, { language: null, task: 'transcribe' }],
-  ])('%j, called with %j, writes %j', (json, call, expected) => {
+  ])('%j, called with %j, gives %j', (json, call, expected) => {
     expect(languageAndTask(call, parse(json))).toEqual(expected);
   });
 
@@ -229,7 +229,7 @@ describe('generation_config.json', () => {
     expect(() => parse(json)).toThrow(message);
   });
 
-  it('refuses ids outside of the vocabulary', () => {
+  it('refuses ids outside the vocabulary', () => {
     expect(() => parseGenerationConfig({ no_timestamps_token_id: 60000 }, 'g.json', config, new Map())).toThrow(
       'g.json: expected no_timestamps_token_id',
     );

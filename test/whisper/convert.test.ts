@@ -57,7 +57,7 @@ function distance(a: Float32Array, b: Float32Array): number {
 }
 
 describe('16-bit floats', () => {
-  it('are read and written without change, each of them', () => {
+  it('are all read and written without change', () => {
     for (let bits = 0; bits < 65536; ++bits) {
       const half = float16ToNumber(bits);
       expect(Number.isNaN(half) || numberToFloat16(half) === bits || half === 0).toBe(true);
@@ -81,7 +81,7 @@ describe('16-bit floats', () => {
 describe('converting a checkpoint', () => {
   const name = 'model.decoder.layers.1.encoder_attn.v_proj.weight';
 
-  it('pools heads by their mean, and says so in config.json', async () => {
+  it('pools heads by their mean, and changes config.json accordingly', async () => {
     const to = await convert(micro, { keyValueHeads: 2, parts: ['cross'] });
     const { config } = await readCheckpoint(to);
     expect(config.decoder).toMatchObject({ heads: 4, crossKeyValueHeads: 2, keyValueHeads: 4 });
@@ -99,7 +99,7 @@ describe('converting a checkpoint', () => {
     }
   });
 
-  it('takes the first head, or new random ones, the same each time', async () => {
+  it('takes the first head, or new random ones, the same in every run', async () => {
     const first = await numbers(await convert(micro, { keyValueHeads: 1, method: 'first' }), name);
     expect(first.values).toEqual((await numbers(micro, name)).values.slice(0, 32 * 128));
     const random = async () =>
@@ -111,7 +111,7 @@ describe('converting a checkpoint', () => {
     expect(spread).toBeLessThan(0.022);
   });
 
-  it('and back by repeating heads computes the same, for programs that know multi-head only', async () => {
+  it('and back by repeating heads computes the same, for programs that support only multi-head attention', async () => {
     const shared = await convert(micro, { keyValueHeads: 1, parts: ['cross', 'self', 'encoder'] });
     const repeated = await convert(shared, { keyValueHeads: 4, parts: ['cross', 'self', 'encoder'] });
     const fields = /_key_value_heads/;
@@ -122,7 +122,7 @@ describe('converting a checkpoint', () => {
     expect(distance(await logits(shared), await logits(micro))).toBeGreaterThan(1e-2);
   });
 
-  it.each([micro, sharded, bfloat])('of %s to the heads that it has changes no tensor', async (from) => {
+  it.each([micro, sharded, bfloat])('of %s to its own number of heads changes no tensor', async (from) => {
     const { config, tensors } = await readCheckpoint(from);
     const to = await convert(from, { keyValueHeads: config.decoder.heads, parts: ['cross', 'self'] });
     const after = (await readCheckpoint(to)).tensors;
@@ -133,7 +133,7 @@ describe('converting a checkpoint', () => {
     }
   });
 
-  it('keeps all else: other files, other fields of config.json as they were written, the card', async () => {
+  it('keeps everything else: other files, other fields of config.json as they were written, the card', async () => {
     const to = await convert(micro, { keyValueHeads: 1 });
     const others = (await readdir(micro)).filter(
       (file) => !['config.json', 'README.md', 'model.safetensors'].includes(file),
@@ -179,7 +179,7 @@ describe('converting a checkpoint', () => {
     await expect(readdir(to)).rejects.toThrow('ENOENT');
   });
 
-  it('writes over nothing', async () => {
+  it('overwrites nothing', async () => {
     const to = await folder();
     await writeFile(join(to, 'mine'), 'kept');
     await expect(convertCheckpoint(micro, to, { keyValueHeads: 1 })).rejects.toThrow('is not empty');
@@ -190,7 +190,7 @@ describe('converting a checkpoint', () => {
     );
   });
 
-  it('leaves an empty folder when it is stopped or fails', async () => {
+  it('leaves an empty folder if it is aborted or fails', async () => {
     const to = await folder();
     const signal = AbortSignal.abort(new Error('enough'));
     await expect(convertCheckpoint(micro, to, { keyValueHeads: 1, signal })).rejects.toThrow('enough');

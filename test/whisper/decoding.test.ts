@@ -78,7 +78,7 @@ function specialTokens({ checkpoint: { generation } }: WhisperModel): number[] {
 
 const cases = readdirSync(referenceFolder).filter((name) => existsSync(`${referenceFolder}${name}/decoding.json`));
 
-describe.each(cases)('%s, as openai/whisper decodes it', (name) => {
+describe.each(cases)('%s, compared with openai/whisper', (name) => {
   const { windows, recordings }: Expected = JSON.parse(readFileSync(`${referenceFolder}${name}/decoding.json`, 'utf8'));
   const stored = readTensors(`${referenceFolder}${name}/expected.safetensors`);
 

@@ -58,7 +58,7 @@ describe.each(cases)('drafts on $device', ({ device, quick }) => {
     expect(found.noSpeechProbability).toBeCloseTo(alone.noSpeechProbability, 4);
   };
 
-  it('keeps what is right of a draft that is wrong at its third token', async () => {
+  it('keeps the correct beginning of a draft whose third token is wrong', async () => {
     const found = await decode({ prefix: alone.tokens.slice(0, 1), draft: [...alone.tokens.slice(1, 3), 300, 301] });
     const count = Math.min(found.tokens.length, alone.tokens.length);
     expect(found.tokens.slice(0, count)).toEqual(alone.tokens.slice(0, count));
@@ -68,7 +68,7 @@ describe.each(cases)('drafts on $device', ({ device, quick }) => {
 
   if (!quick) return;
 
-  it('keeps all of a draft that is right, as far as one pass chooses', async () => {
+  it('keeps all of a correct draft, as far as one pass chooses', async () => {
     expect(alone.tokens.length).toBeGreaterThan(6);
     const found = await decode({ draft: alone.tokens });
     same(found);
@@ -85,14 +85,14 @@ describe.each(cases)('drafts on $device', ({ device, quick }) => {
     expect(found.accepted).toBe(right);
   });
 
-  it('ends where a draft goes on behind the end', async () => {
+  it('ends if a draft continues after the end', async () => {
     const begun = alone.tokens.slice(0, -3);
     const found = await decode({ prefix: begun, draft: [...alone.tokens.slice(-3), 300, 301, 302] });
     same(found);
     expect(found.accepted).toBe(3);
   });
 
-  it('times the words of a prefix too, with an empty draft', async () => {
+  it('gives times of the prefix’s words too, with an empty draft', async () => {
     const found = await decode({ prefix: alone.tokens.slice(0, 4), draft: [] });
     same(found);
     expect(found.accepted).toBe(0);
@@ -101,7 +101,7 @@ describe.each(cases)('drafts on $device', ({ device, quick }) => {
     });
   });
 
-  it('stands beside sequences without drafts', async () => {
+  it('works together with sequences without drafts', async () => {
     const [first, second, third] = await Promise.all([
       decode({ draft: alone.tokens }),
       decode(),

@@ -93,11 +93,11 @@ describe('the same weights', async () => {
   });
 });
 
-describe('numbers of fewer bits', () => {
+describe('quantized types', () => {
   const device = new Device('cpu', { threads: 1 });
   afterAll(() => device.close());
 
-  it('are those that gguf and numpy make of them', async () => {
+  it('are decoded like gguf and numpy do', async () => {
     const expected: Record<string, Record<string, string>> = JSON.parse(readFileSync(`${root}numbers.json`, 'utf8'));
     expect(Object.keys(expected)).toEqual(expect.arrayContaining(inexact.slice(1).map(([name]) => name)));
     for (const [name, digests] of Object.entries(expected)) {
@@ -137,7 +137,7 @@ describe('numbers of fewer bits', () => {
     }
   });
 
-  it('are refused where blocks, scales or the file do not hold them', async () => {
+  it('are refused if blocks, scales or the file are too short', async () => {
     using file = new WeightsFile(join(root, 'ggml/q8_0.bin'));
     const load = (part: object) => device.load('float32', [64], [{ file, offset: 0, elements: 64, ...part }]);
     await expect(load({ encoding: 'q9_9' })).rejects.toMatchObject({ code: 'INVALID_DTYPE' });
@@ -175,27 +175,27 @@ describe("openai/whisper's vocabularies", () => {
 });
 
 describe('a folder', () => {
-  it('of one file is that file', async () => {
+  it('with one file is that file', async () => {
     const folder = join(scratch, 'one');
     cpSync(`${root}ggml/q5_0.bin`, join(folder, 'any-name'), { recursive: true });
     expect((await readCheckpoint(folder)).format).toBe('ggml');
   });
 
-  it('of several files asks for one', async () => {
+  it('with several files is refused, asking for one', async () => {
     await expect(readCheckpoint(`${root}ggml`)).rejects.toMatchObject({
       code: 'MODEL_INVALID',
       message: expect.stringContaining('contains several files of weights (f16.bin, f32.bin, q4_0.bin, ...); give one'),
     });
   });
 
-  it('has safetensors first', async () => {
+  it('prefers safetensors', async () => {
     const folder = join(scratch, 'both');
     cpSync(`${root}source`, folder, { recursive: true });
     cpSync(`${root}ggml/q5_0.bin`, join(folder, 'ggml.bin'));
     expect((await readCheckpoint(folder)).format).toBe('safetensors');
   });
 
-  it('is written with all that a Hugging Face folder has', async () => {
+  it('is written with all files of a Hugging Face folder', async () => {
     const folder = join(scratch, 'written');
     await convertCheckpoint(`${root}openai/model.pt`, folder);
     expect(readdirSync(folder).sort()).toEqual([

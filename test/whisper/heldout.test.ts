@@ -89,7 +89,7 @@ describe.each([
     it.each([
       ['the training’s', known, (voice: string) => !unheard.includes(voice)],
       ['new', unknown, (voice: string) => unheard.includes(voice)],
-    ])('has no more word errors than its card says with %s voices', (_, wrong, counts) => {
+    ])('has no more word errors than its card states, with %s voices', (_, wrong, counts) => {
       let [errors, count] = [0, 0];
       utterances.forEach(({ voice, text }, i) => {
         if (!counts(voice)) return;
@@ -100,7 +100,7 @@ describe.each([
       expect(errors).toBeLessThanOrEqual(wrong + (dtype === 'float32' ? 0 : 0.01 * count));
     });
 
-    it('finds where speech begins and ends within 0.1 s', () => {
+    it('finds starts and ends of speech within 0.1 s', () => {
       const first = model.checkpoint.generation.timestampBegin;
       const edge = 0.12; // seconds of silence before and after
       const right = utterances.filter(({ begin, end }, i) => {

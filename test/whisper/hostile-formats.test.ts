@@ -165,7 +165,7 @@ describe('a .pt that', () => {
     expect((await refusal(written(content))).message).toContain(message);
   });
 
-  it('has entries that lie on one another', async () => {
+  it('has overlapping entries', async () => {
     const content = zip({ 'm/data.pkl': data, 'm/data/0': Buffer.alloc(100) });
     const second = content.lastIndexOf(Buffer.from('m/data/0')) - 46;
     content.writeUInt32LE(0, second + 42);
@@ -261,14 +261,14 @@ describe('a model.bin that', () => {
     expect((await refusal(file)).message).toContain(message);
   });
 
-  it('lies beside no vocabulary', async () => {
+  it('has no vocabulary next to it', async () => {
     const file = changed('ctranslate2-int8/model.bin', (bytes) => bytes);
     rmSync(join(dirname(file), 'vocabulary.json'));
     expect((await refusal(file)).message).toContain('contains neither tokenizer.json nor vocabulary.json');
   });
 });
 
-it('a .pt with a vocabulary of its own wants a tokenizer beside it', async () => {
+it('a .pt with another vocabulary requires a tokenizer next to it', async () => {
   expect((await refusal(written(readFileSync(join(fixtures, 'openai/model.pt'))))).message).toContain(
     'put its tokenizer.json beside it',
   );

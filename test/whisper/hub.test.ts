@@ -111,7 +111,7 @@ afterEach(() => {
 });
 
 describe('a hub name', () => {
-  it('is downloaded into the standard cache, with progress, and found there when the hub is away', async () => {
+  it('is downloaded into the standard cache, with progress, and found there without the hub', async () => {
     const progress: string[] = [];
     const folder = await resolveModel('acme/micro', {
       onDownload: ({ file, loaded, total }) => {
@@ -136,7 +136,7 @@ describe('a hub name', () => {
     expect(hub.requests[0]).toContain('v1.0');
   });
 
-  it('leaves no half a file behind when the connection is cut, and goes on the next time', async () => {
+  it('keeps no partial file when the connection is cut, and resumes the next time', async () => {
     hub.cutAfter = 100_000;
     await expect(resolveModel('acme/micro')).rejects.toMatchObject({ code: 'DOWNLOAD_FAILED' });
     const blobs = readdirSync(join(home, 'hub', 'models--acme--micro', 'blobs'));
@@ -148,7 +148,7 @@ describe('a hub name', () => {
     expect(hub.requests.some((path) => path.endsWith('/config.json'))).toBe(false);
   });
 
-  it('whose cache lacks small files, as other programs leave it, fetches them', async () => {
+  it('whose cache lacks small files, as other programs leave it, downloads them', async () => {
     const folder = await resolveModel('acme/micro');
     const gone = ['tokenizer.json', 'generation_config.json'];
     for (const name of gone) rmSync(join(folder, name));
@@ -171,7 +171,7 @@ describe('a hub name', () => {
     await expect(Whisper.load('acme/micro')).rejects.toThrow('contains neither tokenizer.json nor vocab.json');
   });
 
-  it('without some of the small files is not asked for them again', async () => {
+  it('without some of the small files does not request them again', async () => {
     hub.files = files
       .filter((name) => !/^(generation_config|preprocessor_config|processor_config|tokenizer)\.json/.test(name))
       .concat('merges.txt');
@@ -206,7 +206,7 @@ describe('a hub name', () => {
         'tokenizer.json',
       ]),
     ],
-  ])('of %s is downloaded whole, and found again', async (kind, names) => {
+  ])('of %s is downloaded completely, and found again', async (kind, names) => {
     hub.folder = new URL(`../fixtures/checkpoints/${kind}/`, import.meta.url).pathname;
     hub.files = names;
     const folder = await resolveModel('acme/micro');
@@ -216,7 +216,7 @@ describe('a hub name', () => {
     expect(await resolveModel('acme/micro')).toBe(folder);
   });
 
-  it('can be given up', async () => {
+  it('can be aborted', async () => {
     const controller = new AbortController();
     const download = resolveModel('acme/micro', {
       signal: controller.signal,
@@ -230,13 +230,13 @@ describe('a hub name', () => {
     [403, 'DOWNLOAD_FAILED', 'set HF_TOKEN'],
     [404, 'MODEL_NOT_FOUND', "has no model or revision 'acme/micro'"],
     [503, 'DOWNLOAD_FAILED', 'answered with status 503'],
-  ])('that the hub answers with %i is explained', async (status, code, message) => {
+  ])('to which the hub responds with %i is explained', async (status, code, message) => {
     hub.status = status;
     const error = await resolveModel('acme/micro').catch((caught) => caught);
     expect(error).toMatchObject({ code, message: expect.stringContaining(message) });
   });
 
-  it('is explained when nobody answers, or nobody may be asked', async () => {
+  it('is explained if the hub does not respond, or must not be used', async () => {
     hub.stop();
     await expect(resolveModel('acme/micro')).rejects.toThrow('check the network connection');
     vi.stubEnv('HF_HUB_OFFLINE', '1');

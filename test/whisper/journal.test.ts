@@ -51,7 +51,7 @@ describe('a journal', () => {
     ['drawn text with candidates', { batched: false, temperature: 0.7, seed: 3, topLogProbabilities: 2 }],
     ['channels apart', { channels: 'separate', vad: false }],
   ];
-  it.each(cases)('takes up a transcription that was broken off: %s', async (_, options) => {
+  it.each(cases)('resumes an interrupted transcription: %s', async (_, options) => {
     const audio = () => (options.channels === 'separate' ? stereo() : { samples: long, sampleRate: 16_000 });
     const whole = await whisper.transcribe(audio(), options);
     const journal = new Entries();
@@ -72,7 +72,7 @@ describe('a journal', () => {
     expect(whisper.figures().windows).toBe(windows);
   });
 
-  it('decodes a window whose entry was cut short', async () => {
+  it('decodes a window whose entry was truncated', async () => {
     const journal = new Entries();
     const audio = { samples: long.subarray(0, 16_000 * 20), sampleRate: 16_000 };
     const whole = await whisper.transcribe(audio, { journal });
@@ -80,7 +80,7 @@ describe('a journal', () => {
     expect(essence(await whisper.transcribe(audio, { journal }))).toEqual(essence(whole));
   });
 
-  it('is refused where it is none', async () => {
+  it('is refused if it is invalid', async () => {
     await expect(whisper.transcribe(long, { journal: {} as Journal })).rejects.toMatchObject({
       code: 'INVALID_ARGUMENT',
       argument: 'journal',

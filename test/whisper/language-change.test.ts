@@ -17,14 +17,14 @@ import { referenceFolder } from './stored.js';
 describe('another language', () => {
   const of = (entries: Record<string, number>) => new Map(Object.entries(entries));
 
-  it('is clear where it is likely and the expected one is not', () => {
+  it('is detected if it is likely and the expected one is not', () => {
     expect(otherLanguage(of({ en: 0.02, de: 0.95 }), 'en')).toBe('de');
     expect(otherLanguage(of({ en: 0.2, de: 0.75 }), 'en')).toBeNull();
     expect(otherLanguage(of({ en: 0.05, de: 0.5, nl: 0.45 }), 'en')).toBeNull();
     expect(otherLanguage(of({ en: 0.9, de: 0.1 }), 'en')).toBeNull();
   });
 
-  it('is never one that Whisper takes for the expected one', () => {
+  it('is never one that Whisper confuses with the expected one', () => {
     expect(otherLanguage(of({ hi: 0.01, ur: 0.99 }), 'hi')).toBeNull();
     expect(otherLanguage(of({ no: 0.01, nn: 0.99 }), 'no')).toBeNull();
     expect(otherLanguage(of({ hi: 0.01, en: 0.99 }), 'hi')).toBe('en');
@@ -102,7 +102,7 @@ describe('a window', () => {
     return { decode, written, asked, generation };
   }
 
-  it('in the expected language is decoded once, and nothing is asked', async () => {
+  it('in the expected language is decoded once, without further detection', async () => {
     const { decode, written, asked } = scripted({ texts: { en: text(5, 6) }, heard: ['en', 'en'] });
     const attempt = await decode();
     expect(attempt).toMatchObject({ tokens: text(5, 6), language: 'en' });
@@ -111,20 +111,20 @@ describe('a window', () => {
     expect([written, asked]).toEqual([['en 0'], []]);
   });
 
-  it('in another language is decoded in that, even where the first text looks well', async () => {
+  it('in another language is decoded in that language, even if the first text looks good', async () => {
     const { decode, written } = scripted({ texts: { en: text(5, 6), de: text(7, 8) }, heard: ['de', 'de'] });
     expect(await decode()).toMatchObject({ tokens: text(7, 8), language: 'de' });
     expect(written).toEqual(['en 0', 'de 0']);
   });
 
-  it('is not tried at other temperatures in the wrong language', async () => {
+  it('is not decoded at other temperatures in the wrong language', async () => {
     const script: Script = { texts: { en: [5, 6], de: text(7, 8) }, likely: { en: -3 }, heard: ['de', 'de'] };
     const { decode, written } = scripted(script);
     expect(await decode()).toMatchObject({ tokens: text(7, 8), language: 'de', temperature: 0 });
     expect(written).toEqual(['en 0', 'de 0']);
   });
 
-  it('that fails in its own language falls back as ever', async () => {
+  it('that fails in its own language falls back as usual', async () => {
     const { decode, written } = scripted({ texts: { en: text(5, 6) }, likely: { en: -3 }, heard: ['en', 'en'] });
     expect(await decode()).toMatchObject({ language: 'en', temperature: 0.5 });
     expect(written).toEqual(['en 0', 'en 0.5']);
@@ -148,7 +148,7 @@ describe('a window', () => {
     ]);
   });
 
-  it('in two languages is tried at other temperatures where what is in its own fails', async () => {
+  it('in two languages is decoded at other temperatures if the text in its own language fails', async () => {
     const { decode, written } = scripted({ texts: { en: text(5, 6) }, likely: { en: -3 }, heard: ['en', 'zh'] });
     expect(await decode()).toMatchObject({
       tokens: [time(0), 5, time(1)],
@@ -159,7 +159,7 @@ describe('a window', () => {
     expect(written.at(-1)).toBe('en 0.5');
   });
 
-  it('in two languages, the first of which is not the expected one, gives the first in its own', async () => {
+  it('in two languages, the first of which is not the expected one, gives the first in its own language', async () => {
     const { decode } = scripted({ texts: { en: text(5, 6), de: text(7, 8) }, heard: ['de', 'en'] });
     expect(await decode()).toMatchObject({
       tokens: [time(0), 7, time(1)],
@@ -178,7 +178,7 @@ describe('a window', () => {
     });
   });
 
-  it('is decoded as it was told where the language was given', async () => {
+  it('is decoded in the given language, if there is one', async () => {
     const { decode, written, asked } = scripted({ texts: { en: text(5, 6) }, heard: ['de', 'de'] });
     expect(await decode({ follow: false })).toMatchObject({ tokens: text(5, 6), language: 'en' });
     expect([written, asked]).toEqual([['en 0'], []]);
@@ -231,7 +231,7 @@ describe('a recording', () => {
     }
   }
 
-  it('goes on where the language changes, in the new language, and says so', async () => {
+  it('continues in the new language where it changes, and reports it', async () => {
     const { timestampBegin } = whisper.model.checkpoint.generation;
     const cut = {
       tokens: [timestampBegin, 5, timestampBegin + 50],
@@ -255,7 +255,7 @@ describe('a recording', () => {
     expect(result.incomplete).toBe(false);
   });
 
-  it('has each window in its language where they are decoded at once', async () => {
+  it('has each window in its own language if windows are decoded at once', async () => {
     const { timestampBegin } = whisper.model.checkpoint.generation;
     const cut = {
       tokens: [timestampBegin, 5, timestampBegin + 50],
@@ -275,7 +275,7 @@ describe('a recording', () => {
     expect(result.warnings).toHaveLength(1);
   });
 
-  it('does not take the language of what gives no text', async () => {
+  it('does not use the language of windows without text', async () => {
     const nothing = { language: 'de', noSpeechProbability: 0.9, averageLogProbability: -2 };
     const { expected, result } = await transcribed({ 2: nothing }, false);
     expect(expected).toEqual({ 0: null, 2: 'en', 4: 'en' });

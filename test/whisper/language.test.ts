@@ -37,7 +37,7 @@ describe('language', () => {
     expect(probability).toBe(Math.max(...Object.values(probabilities)));
   });
 
-  it('is averaged over several windows, unless one is sure', async () => {
+  it('is averaged over several windows, unless one is certain', async () => {
     const one = await whisper.detectLanguage(both, { languageDetectionWindows: 1, ...unsure });
     const two = await whisper.detectLanguage(both, { languageDetectionWindows: 2, ...unsure });
     const second = await whisper.detectLanguage(both.subarray(32000), { languageDetectionWindows: 1, ...unsure });
@@ -49,14 +49,14 @@ describe('language', () => {
     expect(early.probabilities).toEqual(one.probabilities);
   });
 
-  it('is that of the whole recording, sequential and batched alike', async () => {
+  it('is that of the whole recording, in sequential and batched mode', async () => {
     const { language } = await whisper.detectLanguage(both, { languageDetectionWindows: 2, ...unsure });
     const chosen = { ...options, languageDetectionWindows: 2 };
     expect((await whisper.transcribe(both, chosen)).language).toBe(language);
     expect((await batching.transcribe(both, { ...chosen, vad: false })).language).toBe(language);
   });
 
-  it('is one of those that come into question', async () => {
+  it('is one of the candidates', async () => {
     const { probabilities } = await whisper.detectLanguage(windows[0], unsure);
     const others = ['de', 'en', 'zh'].filter((code) => code !== expected.languages[0]);
     const likelier = others.reduce((a, b) => (probabilities[a] > probabilities[b] ? a : b));
@@ -71,7 +71,7 @@ describe('language', () => {
     await wrong({ languages: [] }).toMatchObject({ argument: 'languages' });
   });
 
-  it('is told for each window on request', async () => {
+  it('is returned for each window on request', async () => {
     for (const one of [whisper, batching]) {
       const { segments } = await one.transcribe(both, { ...options, languagePerSegment: true, vad: false });
       expect(segments.length).toBeGreaterThan(1);
@@ -82,7 +82,7 @@ describe('language', () => {
     expect(segments[0].language).toBeUndefined();
   });
 
-  it('cannot be detected by a model for English alone, or from nothing', async () => {
+  it('cannot be detected by an English-only model, or without audio', async () => {
     using english = await Whisper.load(`${referenceFolder}english`, { threads: 1 });
     await expect(english.detectLanguage(windows[0])).rejects.toMatchObject({ code: 'NOT_SUPPORTED' });
     await expect(whisper.detectLanguage(both, { languageDetectionWindows: 0 })).rejects.toThrow(

@@ -29,7 +29,7 @@ async function shortened(positions: number): Promise<WhisperModel> {
   return WhisperModel.open(checkpoint, { device: 'cpu', dtype: 'float32', threads: 2, windows: 1 });
 }
 
-describe('windows of their own lengths', () => {
+describe('short windows', () => {
   let model: WhisperModel;
   let speech: Float32Array;
   let settings: WindowSettings;
@@ -58,7 +58,7 @@ describe('windows of their own lengths', () => {
     }
   }
 
-  it('give what a model of that length gives, beside windows of other lengths', async () => {
+  it('give the results of a model of that length, together with windows of other lengths', async () => {
     const expected: Awaited<ReturnType<typeof decode>>[] = [];
     for (const length of lengths) {
       using short = await shortened(length);
@@ -80,7 +80,7 @@ describe('windows of their own lengths', () => {
     expect(model.device.memory().allocations).toBe(allocations);
   });
 
-  it('take less of the memory, so that more fit at once', async () => {
+  it('take less memory, so that more fit at once', async () => {
     const { checkpoint } = model;
     const words = wordHeads(checkpoint.config, checkpoint.generation);
     const device = new Device('cpu', { threads: 2 });

@@ -20,7 +20,7 @@ const textOf = (name: string): string => files.find(({ file }) => file.startsWit
 const long = `${folder}12_long_seen.flac`;
 const english = { language: 'en' } as const;
 
-it('gives out a window of many at once while the next is still being spoken', { timeout: 20_000 }, async () => {
+it('returns a window in batched mode while the next one is still being spoken', { timeout: 20_000 }, async () => {
   using whisper = await Whisper.load(undefined, { windows: 4, threads: 2 });
   const clip = await samplesOf('12_long_seen.flac');
   const wav = wavOf(joined([clip, clip]));
@@ -67,7 +67,7 @@ describe('long recordings', () => {
       .join('')
       .trim();
 
-  it('come out whole and alike: sequential, batched, streamed, with silence left out', async () => {
+  it('have the same complete text in every mode: sequential, batched, streamed, without silence', async () => {
     const sequential = await whisper.transcribe(long, english);
     expect(sequential.text.trim()).toBe(textOf('12_long_seen'));
     const others = {
@@ -88,7 +88,7 @@ describe('long recordings', () => {
     }
   });
 
-  it('have the recording’s times where silence was left out', async () => {
+  it('have times of the recording if silence is removed', async () => {
     const speech = await samplesOf('02_seen.flac');
     const samples = new Float32Array(speech.length + 60 * 16000);
     samples.set(speech, 41 * 16000);
@@ -137,7 +137,7 @@ describe('long recordings', () => {
     expect(texts.join('').trim()).toBe(textOf('12_long_seen'));
   });
 
-  it('show the text of the window under way', async () => {
+  it('show the text of the window in progress', async () => {
     const partials: PartialText[] = [];
     const segments = await streamed(long, { onPartial: (partial) => partials.push(partial) });
     const first = partials.filter(({ start }) => start === 0).map(({ text }) => text);
@@ -148,7 +148,7 @@ describe('long recordings', () => {
     expect(segments[0].text.startsWith(first[0].slice(0, 8))).toBe(true);
   });
 
-  it('show what was heard so far of a window that is not whole', async () => {
+  it('show the text so far of an incomplete window', async () => {
     const partials: PartialText[] = [];
     await streamed(`${folder}02_seen.flac`, { onPartial: (partial) => partials.push(partial), partialInterval: 1 });
     expect(partials.at(-1)!.text.trim()).toBe(textOf('02_seen'));
@@ -156,7 +156,7 @@ describe('long recordings', () => {
     expect(short).toBe(true);
   });
 
-  it('end with their consumer, and leave what they read to its owner', async () => {
+  it('end with their consumer, and leave the stream to its owner', async () => {
     let closed = false;
     const bytes = await readFile(long);
     const source = new ReadableStream<Uint8Array>({
@@ -174,7 +174,7 @@ describe('long recordings', () => {
     expect(await whisper.transcribe(`${folder}02_seen.flac`, english)).toHaveProperty('text');
   });
 
-  it.each([false, true])('are given up when they take too long, and when aborted; batched: %s', async (batched) => {
+  it.each([false, true])('end when they take too long, and when aborted; batched: %s', async (batched) => {
     const options = { ...english, batched };
     await expect(whisper.transcribe(long, { ...options, timeout: 30 })).rejects.toMatchObject({ code: 'TIMED_OUT' });
     await expect(streamed(long, { ...options, timeout: 30 })).rejects.toMatchObject({ code: 'TIMED_OUT' });
@@ -192,7 +192,7 @@ describe('long recordings', () => {
     }
   });
 
-  it('honour prompts, beams and fallback in batches, or refuse', async () => {
+  it('support prompts, beams and fallback in batches, or refuse them', async () => {
     const options = { ...english, beamSize: 2, hotwords: 'library', prompt: 'A talk.', carryPrompt: true };
     const { text } = await batching.transcribe(long, options);
     expect(text.trim().split(' ').length).toBeGreaterThan(30);
@@ -210,7 +210,7 @@ describe('reading ahead', () => {
       yield i;
     }
   }
-  it('gives the same, no more than so much ahead', async () => {
+  it('gives the same samples, and is limited', async () => {
     const seen: number[] = [];
     const got: number[] = [];
     for await (const value of readAhead(numbers(20, seen), 4, () => 1)) {
@@ -221,7 +221,7 @@ describe('reading ahead', () => {
     expect(got).toEqual(Array.from({ length: 20 }, (_, i) => i));
   });
 
-  it('passes errors on, behind what came before', async () => {
+  it('passes errors on, after the samples before them', async () => {
     const got: number[] = [];
     async function* failing() {
       yield 1;

@@ -90,7 +90,7 @@ describe('transcription', () => {
     expect(segment.tokens.at(0)).toBe(timestamps.ids[0]);
   });
 
-  it('without timestamps takes one segment a window', async () => {
+  it('without timestamps gives one segment for each window', async () => {
     const { segments } = await whisper.transcribe(`${folder}12_long_seen.flac`, { language: 'en', timestamps: 'none' });
     expect(segments.map(({ start, end }) => [start, end])).toEqual([
       [0, 10],
@@ -99,7 +99,7 @@ describe('transcription', () => {
     ]);
   });
 
-  it('reports progress and stops when aborted, and goes on afterwards', async () => {
+  it('reports progress, stops when aborted, and works afterwards', async () => {
     const controller = new AbortController();
     const seen: number[] = [];
     const aborted = whisper.transcribe(`${folder}13_long_mixed.flac`, {
@@ -155,7 +155,7 @@ describe('the model', () => {
   });
   afterAll(() => model.dispose());
 
-  it('decodes a batch of windows as it decodes each alone', async () => {
+  it('decodes a batch of windows with the results of each alone', async () => {
     const [first, second] = expectations('expected.json');
     using features = await model.features([await samplesOf(first.file), await samplesOf(second.file)]);
     expect(features.shape).toEqual([2, 80, 1000]);
@@ -168,7 +168,7 @@ describe('the model', () => {
     expect(await model.detectLanguage(encoded)).toEqual(['en', 'en']);
   });
 
-  it('forces a length', async () => {
+  it('enforces a length', async () => {
     using features = await model.features(new Float32Array(16000));
     using encoded = await model.encode(features);
     const [tokens] = await model.generate(encoded, { language: 'en', minNewTokens: 25, maxNewTokens: 25 });
@@ -176,7 +176,7 @@ describe('the model', () => {
     expect(tokens).not.toContain(2756);
   });
 
-  it('has logits whose best tokens are those that decoding takes', async () => {
+  it('has logits whose best tokens are those that decoding chooses', async () => {
     const [{ file, no_timestamps: wanted }] = expectations('expected.json');
     using features = await model.features(await samplesOf(file));
     using encoded = await model.encode(features);
@@ -191,7 +191,7 @@ describe('the model', () => {
     expect(best).toEqual([...wanted!.ids, 2756]);
   });
 
-  it('refuses what does not fit', async () => {
+  it('refuses invalid arguments', async () => {
     const code = (body: Promise<unknown>) => body.then(() => null).catch((error: OneheadError) => error.code);
     expect(await code(model.features([]))).toBe('INVALID_SHAPE');
     expect(await code(model.features([new Float64Array(1) as unknown as Float32Array]))).toBe('INVALID_ARGUMENT');
@@ -203,7 +203,7 @@ describe('the model', () => {
     expect(await code(model.generate(encoded, { minNewTokens: 9, maxNewTokens: 3 }))).toBe('INVALID_ARGUMENT');
   });
 
-  it('refuses a tensor that cannot be decoded, and serves others as before', async () => {
+  it('refuses a tensor that cannot be decoded, and then serves others', async () => {
     const { device, dtype } = model;
     const shape = [1, 500, 128];
     const wrong = device.tensor(dtype === 'float32' ? 'float16' : 'float32', shape);
@@ -221,7 +221,7 @@ describe('the model', () => {
     expect(await model.generate(again, { language: 'en' })).toEqual(expected);
   });
 
-  it('says so after it was disposed', async () => {
+  it('reports that it was disposed', async () => {
     const other = await WhisperModel.load(undefined, { threads: 1 });
     other.dispose();
     other.dispose();

@@ -23,7 +23,7 @@ describe('fallback', () => {
     expect(needsFallback({ ...good, ...attempt }, usual)).toBe(wanted);
   });
 
-  it('never comes where the thresholds are null', () => {
+  it('never happens if the thresholds are null', () => {
     const off = { compressionRatioThreshold: null, logProbabilityThreshold: null, noSpeechThreshold: 0.6 };
     expect(needsFallback({ compressionRatio: 9, averageLogProbability: -9, noSpeechProbability: 0 }, off)).toBe(false);
   });
@@ -32,7 +32,7 @@ describe('fallback', () => {
     [{ noSpeechProbability: 0.7, averageLogProbability: -1.1 }, true],
     [{ noSpeechProbability: 0.7, averageLogProbability: -0.9 }, false],
     [{ noSpeechProbability: 0.5, averageLogProbability: -1.1 }, false],
-  ])('silence: %o is left out: %s', (attempt, wanted) => {
+  ])('silence: %o is skipped: %s', (attempt, wanted) => {
     expect(isSkipped({ ...good, ...attempt }, usual)).toBe(wanted);
     expect(isSkipped({ ...good, ...attempt }, { ...usual, noSpeechThreshold: null })).toBe(false);
   });
@@ -59,7 +59,7 @@ describe('the text before a window', () => {
   /** 20 positions leave room for 9 tokens. */
   const context = (options: TranscribeOptions) => new TextContext(options, tokenizer, 20);
 
-  it('is the prompt, before the first window alone', () => {
+  it('is the prompt, only before the first window', () => {
     const text = context({ prompt: ' ab ' });
     expect(text.next()).toEqual({ previous: [32, 97, 98], prefix: [] });
     text.add([7], 0);
@@ -80,7 +80,7 @@ describe('the text before a window', () => {
     expect(text.next().previous).toEqual([1, 2, 4, 5, 6, 7, 8, 9, 10]);
   });
 
-  it('is forgotten after text that was drawn at a high temperature', () => {
+  it('is dropped after text that was sampled at a high temperature', () => {
     const text = context({ conditionOnPreviousText: true, promptResetTemperature: 0.5 });
     text.add([3], 0.4);
     expect(text.next().previous).toEqual([3]);
@@ -88,7 +88,7 @@ describe('the text before a window', () => {
     expect(text.next().previous).toEqual([]);
   });
 
-  it('holds hotwords before every window, but not where a prefix is given', () => {
+  it('contains hotwords before every window, unless there is a prefix', () => {
     const text = context({ hotwords: 'x', prefix: [5] });
     expect(text.next()).toEqual({ previous: [], prefix: [5] });
     expect(text.next()).toEqual({ previous: [32, 120], prefix: [] });
@@ -102,7 +102,7 @@ describe('options', () => {
   });
   afterAll(() => whisper.dispose());
 
-  it('suppress tokens by number and by class', async () => {
+  it('suppress tokens by id and by class', async () => {
     const { generation, config, tokenizer } = whisper.model.checkpoint;
     const mask = (wanted: Parameters<typeof suppressionMask>[2], blank = false) =>
       suppressionMask(generation, config.vocabulary, wanted, blank, tokenizer);
@@ -147,7 +147,7 @@ describe('options', () => {
     await expect(whisper.transcribe(new Float32Array(16000), options)).rejects.toThrow(message);
   });
 
-  it('the same seed draws the same text, another one another', async () => {
+  it('the same seed samples the same text, another one another text', async () => {
     const samples = Float32Array.from({ length: 32000 }, (_, i) => Math.sin(i * i * 1e-6));
     const draw = async (seed: number) => {
       const options = { language: 'en', temperature: 1, noSpeechThreshold: 'none', seed, timestamps: 'none' } as const;
@@ -158,7 +158,7 @@ describe('options', () => {
     expect(await draw(2)).not.toEqual(first);
   });
 
-  it('the likeliest tokens come with each place on request', async () => {
+  it('the likeliest tokens of each position are returned on request', async () => {
     const samples = Float32Array.from({ length: 32000 }, (_, i) => Math.sin(i * i * 1e-6));
     const options = { language: 'en', temperature: 0, noSpeechThreshold: 'none', timestamps: 'none' } as const;
     for (const beamSize of [1, 3]) {

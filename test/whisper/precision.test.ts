@@ -52,7 +52,7 @@ describe('types of parts', () => {
   const text = async (...given: [dtype?: Parameters<typeof resolvePrecision>[1], precision?: object]) =>
     precisionText(await resolvePrecision(device, given[0] ?? 'auto', given[1], best));
 
-  it('come from a name, from what was measured, or one by one', async () => {
+  it('come from a name, from a measurement, or one by one', async () => {
     expect(await text('float32')).toBe('float32');
     expect(await text()).toBe('encoder float32, decoder bfloat16, cache bfloat16');
     expect(await text('int8')).toBe('int8');
@@ -65,14 +65,14 @@ describe('types of parts', () => {
     expect([encoder.values, decoder.values]).toEqual(['float32', 'bfloat16']);
   });
 
-  it('are not measured where they are given', async () => {
+  it('are not measured if they are given', async () => {
     const never = () => Promise.reject(new Error('measured'));
     for (const dtype of ['float32', 'bfloat16'] as const) await resolvePrecision(device, dtype, undefined, never);
     await resolvePrecision(device, 'auto', { cache: 'int8' }, never);
     await expect(resolvePrecision(device, 'auto', undefined, never)).rejects.toThrow('measured');
   });
 
-  it('that do not go together are refused in a sentence', async () => {
+  it('that are incompatible are refused in a sentence', async () => {
     await expect(text('float32', { activations: 'int8' })).rejects.toMatchObject({
       code: 'INVALID_ARGUMENT',
       message: expect.stringContaining("precision.activations to be 'float32' like the encoder's weights"),
@@ -84,7 +84,7 @@ describe('types of parts', () => {
     expect(readPrecision('cache=int8,weights=float32')).toEqual({ cache: 'int8', weights: 'float32' });
   });
 
-  it('of a GPU are float16 where nothing else is asked for, around 8 bits too', async () => {
+  it('of a GPU are float16 by default, also with 8-bit parts', async () => {
     const gpu = { kind: 'cuda', defaultDtype: 'float16' } as Device;
     const never = () => Promise.reject(new Error('measured'));
     const whole = await resolvePrecision(gpu, 'int8', undefined, never);
@@ -95,7 +95,7 @@ describe('types of parts', () => {
   });
 });
 
-describe('what is measured', () => {
+describe('the measurement', () => {
   beforeAll(async () => {
     process.env.XDG_CACHE_HOME = await mkdtemp(join(tmpdir(), 'onehead-cache-'));
   });
@@ -104,7 +104,7 @@ describe('what is measured', () => {
     delete process.env.XDG_CACHE_HOME;
   });
 
-  it('is kept for the next process, and measured again where the file is damaged', async () => {
+  it('is kept for the next process, and repeated if the file is damaged', async () => {
     using device = new Device('cpu', { threads: 2 });
     const times = await typeTimes(device, 2);
     for (const part of [times.encoder, times.decoder]) {
@@ -118,7 +118,7 @@ describe('what is measured', () => {
     expect(Object.keys(JSON.parse(await readFile(bestTypesFile(), 'utf8')))[0]).toMatch(/3 threads$/);
   });
 
-  it('chooses float32 where bfloat16 is no faster', () => {
+  it('chooses float32 if bfloat16 is no faster', () => {
     const [fast, slow] = [
       { float32: 100, bfloat16: 50 },
       { float32: 299, bfloat16: 554 },
@@ -162,7 +162,7 @@ describe('8 bits', () => {
     expect(await tokens(cudaKind)).toEqual(await tokens('cpu'));
   });
 
-  it('from a file are those made when a model is loaded', async () => {
+  it('from a file are those computed when a model is loaded', async () => {
     const to = join(await folder(), 'int8');
     const { sensitive } = await convertCheckpoint(micro, to, { quantize: 'int8' });
     expect(sensitive).toEqual([]);
@@ -178,7 +178,7 @@ describe('8 bits', () => {
     );
   });
 
-  it('leave alone what they would lose too much of', async () => {
+  it('are not used for weights that would lose too much', async () => {
     const to = join(await folder(), 'outlier');
     await convertCheckpoint(micro, to, {});
     const name = 'model.decoder.layers.1.self_attn.k_proj.weight';
@@ -228,7 +228,7 @@ describe('8 bits', () => {
     await expect(load()).rejects.toMatchObject({ code: 'MODEL_INVALID' });
   });
 
-  it('are made of heads that were converted first', async () => {
+  it('are computed from heads that were converted first', async () => {
     const to = join(await folder(), 'int8');
     await expect(convertCheckpoint(micro, to, { quantize: 'int8', keyValueHeads: 1 })).rejects.toThrow('convert them');
     await expect(convertCheckpoint(micro, to, { quantize: 'int4' as 'int8' })).rejects.toThrow("'int8' but received");

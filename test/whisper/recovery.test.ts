@@ -15,8 +15,8 @@ vi.mock('../../lib/vad/detector.js', () => ({
   }),
 }));
 
-describe('a text that is found again', () => {
-  it('repeats its neighbour where it is its beginning or its end', () => {
+describe('a recovered text', () => {
+  it('repeats its neighbour if it is its beginning or its end', () => {
     expect(repeats(' Good night.', ' We say good night')).toBe(true);
     expect(repeats('We say,', 'We say good night')).toBe(true);
     expect(repeats('say good', 'We say good night')).toBe(false);
@@ -87,7 +87,7 @@ describe('speech that no segment covers', () => {
   ];
   const first: Text = [[0, 4, ' Move left.']];
 
-  it('at the end of a window is where the next window begins', async () => {
+  it('at the end of a window starts the next window', async () => {
     const { begun, segments, warnings } = await transcribed(tail, { 0: first, 5.7: [[0.3, 3.3, ' Turn right.']] });
     expect(segments).toEqual([
       [0, 4, 'Move left.'],
@@ -101,7 +101,7 @@ describe('speech that no segment covers', () => {
     expect(warnings).toEqual([]);
   });
 
-  it('is not looked for where that is not wanted', async () => {
+  it('is ignored if the option is off', async () => {
     for (const options of [
       { recoverSpeech: false },
       { wordTimestamps: true, hallucinationSilenceThreshold: 2 },
@@ -112,14 +112,14 @@ describe('speech that no segment covers', () => {
     }
   });
 
-  it('is told of where it gives no text, and asked for once', async () => {
+  it('is reported if it gives no text, and decoded once', async () => {
     const { begun, segments, warnings } = await transcribed(tail, { 0: first });
     expect(segments).toHaveLength(1);
     expect(begun).toHaveLength(3);
     expect(warnings).toEqual(['There seems to be speech from 0:06.0 to 0:09.0, but the model gives no text for it.']);
   });
 
-  it('is told of where its text is not sure', async () => {
+  it('is reported if its text is uncertain', async () => {
     // The window that begins there contains nothing else.
     const speech: Speech = [
       [0, 12],
@@ -142,7 +142,7 @@ describe('speech that no segment covers', () => {
     [7, 10, ' Turn right.'],
   ];
 
-  it.each([false, true])('between segments is decoded by itself and put among them, batched: %s', async (batched) => {
+  it.each([false, true])('between segments is decoded separately and inserted, batched: %s', async (batched) => {
     const options = { batched, clips: [{ start: 0, end: 10 }] };
     const { begun, segments, warnings } = await transcribed(
       middle,
@@ -169,7 +169,7 @@ describe('speech that no segment covers', () => {
     expect(warnings).toEqual(['There seems to be speech from 0:03.5 to 0:06.0, but the model gives no text for it.']);
   });
 
-  it('is bounded in what it costs, however much the detector hears', async () => {
+  it('has bounded cost, however much the detector finds', async () => {
     const noise: Speech = Array.from({ length: 12 }, (_, i) => [1.6 * i + 0.2, 1.6 * i + 1.4]);
     const { begun } = await transcribed(noise, {});
     expect(begun.length).toBeLessThan(14);

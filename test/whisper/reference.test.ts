@@ -28,7 +28,7 @@ async function every(tensor: Tensor, axis: number, step: number): Promise<Float3
   return values.filter((_, i) => (axis === 2 ? i % columns : Math.floor(i / columns) % rows) % step === 0);
 }
 
-describe.each(readdirSync(root).filter((name) => !name.includes('.')))('%s, as transformers computes it', (name) => {
+describe.each(readdirSync(root).filter((name) => !name.includes('.')))('%s, compared with transformers', (name) => {
   const expected: Expected = JSON.parse(readFileSync(`${root}${name}/expected.json`, 'utf8'));
   const stored = readTensors(`${root}${name}/expected.safetensors`);
   const windows = storedWindows(stored);

@@ -49,7 +49,7 @@ describe('a text that repeats itself', () => {
     for (const { temperature, tokens } of written) if (temperature < 1) expect(tokens).toBeLessThan(100);
   });
 
-  it('is kept whole at the last temperature', async () => {
+  it('is kept completely at the last temperature', async () => {
     const { window } = windowOf(loops);
     const attempt = await decodeWithFallback(window, begin, 0, { ...decoding, temperatures: [0] }, textOf);
     expect(attempt.tokens).toEqual(endless);
@@ -58,7 +58,7 @@ describe('a text that repeats itself', () => {
   it.each([
     ['nothing limits repetition', { compressionRatioThreshold: null }, {}],
     ['no other temperature would be tried', {}, { tryNextTemperature: () => false }],
-  ])('is kept whole where %s', async (_, limits, calls) => {
+  ])('is kept completely if %s', async (_, limits, calls) => {
     const { window } = windowOf(loops);
     const attempt = await decodeWithFallback(window, begin, 0, { ...decoding, ...limits }, textOf, calls);
     expect(attempt).toMatchObject({ tokens: endless, temperature: 0 });

@@ -74,7 +74,7 @@ describe('running text', () => {
     }
   });
 
-  it('goes on behind what was given out when a window is searched again', async () => {
+  it('continues after the published text if a window is decoded again', async () => {
     const options = { compressionRatioThreshold: 0.8, topLogProbabilities: 2 };
     const { pieces, result } = await running(long, options);
     expect(result.segments.map(({ temperature }) => temperature)).toContain(1);
@@ -82,7 +82,7 @@ describe('running text', () => {
     for (const { tokens, top_logprobs } of result.segments) expect(top_logprobs).toHaveLength(tokens.length);
   });
 
-  it('of a stream begins when its first window is there', async () => {
+  it('of a stream begins when its first window has arrived', async () => {
     const wav = wavOf((await readAll(long)).samples);
     const half = Math.floor(wav.length / 2);
     let begin = () => {};
@@ -98,7 +98,7 @@ describe('running text', () => {
     expect(result.segments.length).toBeGreaterThan(5);
   });
 
-  it('is not for channels that are heard apart', async () => {
+  it('is not supported for separate channels', async () => {
     const refused = whisper.transcribe(short, { channels: 'separate', onText: () => {} });
     await expect(refused).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', argument: 'onText' });
   });

@@ -31,8 +31,8 @@ const tensor = (begin: number, end: number, shape = [(end - begin) / 4], dtype =
   data_offsets: [begin, end],
 });
 
-describe('a sound file', () => {
-  it('tells where each tensor is', async () => {
+describe('a valid file', () => {
+  it('gives the position of each tensor', async () => {
     const header = { __metadata__: { format: 'pt' }, b: tensor(8, 16, [2, 1]), a: tensor(0, 8) };
     const directory = folder({ 'model.safetensors': file(header, 16) });
     const index = await openSafetensors(directory);
@@ -55,7 +55,7 @@ describe('a sound file', () => {
   });
 });
 
-describe('a broken or hostile file', () => {
+describe('a broken or malicious file', () => {
   it.each<[string, Buffer, string]>([
     ['shorter than its length field', Buffer.alloc(5), 'it has 5 bytes'],
     ['a header longer than the file', file({}, 0, 1000n), 'claims 1000 bytes but the file has 10'],
@@ -115,7 +115,7 @@ describe('a broken or hostile file', () => {
     );
   });
 
-  it('that is not there', async () => {
+  it('that does not exist', async () => {
     await expect(openSafetensors(folder({}))).rejects.toMatchObject({ code: 'MODEL_NOT_FOUND' });
   });
 });
@@ -135,7 +135,7 @@ describe('a checkpoint', () => {
     return directory;
   }
 
-  it('is read whole, its tokenizer when it is asked for', async () => {
+  it('is read completely, except the tokenizer, which is read on demand', async () => {
     const checkpoint = await readCheckpoint(micro);
     expect(checkpoint.config.width).toBe(128);
     const tokenizer = await checkpoint.tokenizer();
@@ -167,11 +167,11 @@ describe('a checkpoint', () => {
       },
       'truncated?',
     ],
-  ])('says so when %s', async (_, make, message) => {
+  ])('is refused if %s', async (_, make, message) => {
     await expect(readCheckpoint(make())).rejects.toThrow(message);
   });
 
-  it('says so when the tokenizer is broken', async () => {
+  it('is refused if the tokenizer is broken', async () => {
     const directory = copy();
     writeFileSync(join(directory, 'tokenizer.json'), '{"model": 3}');
     const { tokenizer } = await readCheckpoint(directory);

@@ -11,7 +11,7 @@ const generation = { timestampBegin: 100, timestampEnd: 1601 } as GenerationConf
 const at = (seconds: number) => 100 + Math.round(seconds / 0.02);
 
 describe('a window', () => {
-  it('that ends in text cut off goes on from the last whole segment', () => {
+  it('that ends in truncated text continues after the last complete segment', () => {
     const tokens = [at(0), 1, 2, at(2), at(2.4), 3, at(5), at(5.2), 4];
     expect(splitWindow(tokens, 1000, generation)).toEqual({
       segments: [
@@ -23,7 +23,7 @@ describe('a window', () => {
     });
   });
 
-  it('that ends in a lone timestamp is used up', () => {
+  it('that ends with a single timestamp is used completely', () => {
     const { segments, advance } = splitWindow([at(0), 1, at(2), at(2), 3, at(6)], 1000, generation);
     expect(segments.map(({ start, end }) => [start, end])).toEqual([
       [0, 2],
@@ -42,7 +42,7 @@ describe('a window', () => {
     expect(splitWindow([], 700, generation).advance).toBe(700);
   });
 
-  it('that is not decoded again keeps the text that is left open', () => {
+  it('that is not decoded again keeps its unfinished text', () => {
     const tokens = [at(0), 1, 2, at(2), at(2.4), 3, at(5), at(5.2), 4];
     expect(splitWhole(tokens, 1000, generation).segments).toEqual([
       { start: 0, end: 2, tokens: [at(0), 1, 2, at(2)] },
@@ -53,7 +53,7 @@ describe('a window', () => {
     expect(splitWhole(closed, 1000, generation).segments).toEqual(splitWindow(closed, 1000, generation).segments);
   });
 
-  it('takes what was added behind the timestamps for text', () => {
+  it('treats tokens that were added after the timestamps as text', () => {
     const added = 1601;
     expect(splitWindow([at(0), added, 2, at(9)], 3000, generation)).toMatchObject({
       segments: [{ start: 0, end: 9, tokens: [at(0), added, 2, at(9)] }],
@@ -68,13 +68,13 @@ describe('a window', () => {
     });
   });
 
-  it('always goes forward, and never past its sound', () => {
+  it('always moves forward, and never beyond its audio', () => {
     expect(splitWindow([1, at(0), at(0), 2], 700, generation).advance).toBe(700);
     expect(splitWindow([at(0), 1, at(9), at(9), 2], 300, generation).advance).toBe(300);
   });
 });
 
-it('compression tells repetition', () => {
+it('the compression ratio shows repetition', () => {
   expect(compressionRatio('one two three four five six seven')).toBeLessThan(1.2);
   expect(compressionRatio('again and '.repeat(40))).toBeGreaterThan(2.4);
   expect(compressionRatio('')).toBe(0);
@@ -120,7 +120,7 @@ describe('the prompt', () => {
     maxLength: 20,
   };
 
-  it('names language, task and whether times are wanted', () => {
+  it('states language, task and whether times are generated', () => {
     expect(promptTokens(multilingual, { language: 'de', task: 'translate', timestamps: 'none' })).toEqual([1, 3, 4, 9]);
     expect(promptTokens(multilingual, { language: 'en', task: 'transcribe', timestamps: 'segment' })).toEqual([
       1, 2, 5,
@@ -129,7 +129,7 @@ describe('the prompt', () => {
     expect(promptTokens(english, { language: 'en', task: 'transcribe', timestamps: 'none' })).toEqual([1, 9]);
   });
 
-  it('takes languages by code or name', () => {
+  it('accepts languages by code or name', () => {
     expect(checkLanguage('German', multilingual)).toBe('de');
     expect(checkLanguage('EN', multilingual)).toBe('en');
     expect(() => checkLanguage('fr', multilingual)).toThrow("does not know the language 'fr'; it knows en, de.");
@@ -160,7 +160,7 @@ describe('samples', () => {
     expect(read(window, -3, 10)).toEqual([3, 2, 1, 0, 1, 2, 3, 4, 0, 0]);
   });
 
-  it('keep their places when those behind are dropped', async () => {
+  it('keep their positions when earlier ones are dropped', async () => {
     const window = new SampleWindow(source(300_000, 7000).chunks());
     for (let begin = 0; begin < 290_000; begin += 10_000) {
       await window.readTo(begin + 10_000);

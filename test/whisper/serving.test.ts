@@ -91,7 +91,7 @@ const places: { name: string; load: LoadOptions; files: number; rounds: number }
     : []),
 ];
 
-describe.each(places)('many at once on $name', ({ load, files, rounds: times }) => {
+describe.each(places)('many requests at once on $name', ({ load, files, rounds: times }) => {
   let whisper: Whisper;
   const cases: Case[] = [];
 
@@ -120,7 +120,7 @@ describe.each(places)('many at once on $name', ({ load, files, rounds: times }) 
   }, 600_000);
   afterAll(() => whisper?.dispose());
 
-  it('gives each its own result, in any order, with any neighbours, whoever gives up', {
+  it('gives each its own result, in any order, with any neighbours and cancellations', {
     timeout: 3_600_000,
   }, async () => {
     const allocations = whisper.model.device.memory().allocations;
@@ -163,7 +163,7 @@ describe.each(places)('many at once on $name', ({ load, files, rounds: times }) 
 });
 
 describe('a model that is full', () => {
-  it('refuses with BUSY and says when to come back, before anything is read', async () => {
+  it('refuses with BUSY and a time to retry, before anything is read', async () => {
     using whisper = await Whisper.load(undefined, { threads: 1, windows: 1, maximumRequests: 2 });
     const samples = await samplesOf('12_long_seen.flac');
     const under = [whisper.transcribe(samples, { language: 'en' }), whisper.transcribe(samples, { language: 'en' })];
@@ -178,7 +178,7 @@ describe('a model that is full', () => {
     await whisper.transcribe(samples.subarray(0, 16000), { language: 'en' });
   });
 
-  it('gives up a transcription whose deadline passes while it waits', async () => {
+  it('rejects a transcription whose deadline passes while it waits', async () => {
     using whisper = await Whisper.load(undefined, { threads: 1, windows: 1, rows: 1 });
     const samples = await samplesOf('12_long_seen.flac');
     const first = whisper.transcribe(samples, { language: 'en' });
@@ -201,7 +201,7 @@ describe('a device that fails', () => {
     expect([requests, waiting.windows, waiting.searches]).toEqual([0, 0, 0]);
   }
 
-  it('rejects what is under way and what waits, on a CPU', async () => {
+  it('rejects running and waiting calls, on a CPU', async () => {
     using whisper = await Whisper.load(undefined, { threads: 1, windows: 2, rows: 2 });
     const samples = await samplesOf('12_long_seen.flac');
     const calls = Array.from({ length: 5 }, () => whisper.transcribe(samples, { language: 'en' }));

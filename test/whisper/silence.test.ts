@@ -40,7 +40,7 @@ describe('the rule', () => {
     expect(isUncertain({ ...sure, ...doubt }, { compressionRatioThreshold: 2.4 })).toBe(uncertain);
   });
 
-  it('knows what Whisper invents, whatever its case and marks', () => {
+  it('recognizes Whisper’s known inventions, whatever their case and punctuation', () => {
     for (const text of [
       ' Thank you.',
       'thanks for watching',
@@ -69,7 +69,7 @@ describe('a recording', () => {
     ['near silence', noise(20, 2 ** -15)],
     ['noise', noise(20)],
     ['a hum', Float32Array.from({ length: 20 * rate }, (_, i) => 0.1 * Math.sin((i * 2 * Math.PI * 50) / rate))],
-  ])('without speech gives no text, and says so: %s', async (_, samples) => {
+  ])('without speech gives no text, and reports it: %s', async (_, samples) => {
     for (const [model, options] of [
       [whisper, {}],
       [batching, { vad: false }],
@@ -81,7 +81,7 @@ describe('a recording', () => {
     }
   });
 
-  it('loses nothing that is said, loud or quiet, beside silence', async () => {
+  it('loses no speech next to silence, loud or quiet', async () => {
     const speech = await samplesOf('02_seen.flac');
     const wanted = await whisper.transcribe(sound(speech), { language: 'en', noSpeechRule: 'openai' });
     expect(wanted.text).not.toBe('');
@@ -97,7 +97,7 @@ describe('a recording', () => {
     expect(faint.omitted).toBeUndefined();
   });
 
-  it('of channels apart says which one is silent', async () => {
+  it('with separate channels reports which one is silent', async () => {
     const speech = await samplesOf('02_seen.flac');
     const audio = { samples: [speech, noise(speech.length / rate)], sampleRate: rate };
     const { segments, omitted } = await whisper.transcribe(audio, { channels: 'separate', vad: false, language: 'en' });
@@ -105,7 +105,7 @@ describe('a recording', () => {
     expect(omitted).toMatchObject([{ start: 0, reason: 'no speech', channel: 1 }]);
   });
 
-  it('is judged by openai/whisper’s rule where that is asked for', async () => {
+  it('is judged by openai/whisper’s rule on request', async () => {
     const random = await Whisper.load(`${referenceFolder}suppress`, { threads: 1 });
     try {
       const options = { language: 'en', temperature: 0, timestamps: 'none' } as const;
@@ -118,7 +118,7 @@ describe('a recording', () => {
   });
 });
 
-it('known inventions are left out where the detector hears nobody, unless they are wanted', async () => {
+it('known inventions are omitted if the detector finds no speech, unless they are requested', async () => {
   const model = await WhisperModel.load();
   const segment = (start: number, end: number, text: string, tokens: number[]) =>
     ({ start, end, text, tokens }) as unknown as Draft;

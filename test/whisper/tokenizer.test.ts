@@ -70,7 +70,7 @@ const saved = {
 describe.each(Object.entries(saved))('vocab.json and merges.txt %s', (_, files) => {
   const directory = changed(files);
 
-  it('make the tokenizer that tokenizer.json holds', async () => {
+  it('give the same tokenizer as tokenizer.json', async () => {
     expect(end === undefined || end === 2756).toBe(true);
     const [expected, made] = await Promise.all(
       [micro, directory].map(async (one) => (await readCheckpoint(one)).tokenizer()),
@@ -105,7 +105,7 @@ describe.each(Object.entries(saved))('vocab.json and merges.txt %s', (_, files) 
   });
 });
 
-describe('tokens behind the timestamps', () => {
+describe('tokens after the timestamps', () => {
   it('are text, unless they are special', async () => {
     const added = [
       { id: 3266, content: '[laughs]', special: false },
@@ -126,7 +126,7 @@ describe('tokens behind the timestamps', () => {
 });
 
 describe('a text that looks like special tokens', () => {
-  it('is plain text, whatever the tokens look like, unless special tokens are wanted', async () => {
+  it('is plain text, whatever the tokens look like, unless special tokens are requested', async () => {
     const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false };
     const added = [
       { id: 3266, content: '[PAD]', special: true, ...flags },
@@ -232,7 +232,7 @@ describe('load refuses', () => {
 describe('alignment heads that the decoder does not have', () => {
   const alien = { ...json('generation_config.json'), alignment_heads: [[11, 3]] };
 
-  it('leave words to the later half of the layers, and say so', async () => {
+  it('are replaced by those of the upper half of the layers, with a warning', async () => {
     const [expected, made] = await Promise.all(
       [{ ...alien, alignment_heads: null }, alien].map(async (generation) => {
         using whisper = await Whisper.load(changed({ 'generation_config.json': generation }), {
@@ -258,7 +258,7 @@ describe('alignment heads that the decoder does not have', () => {
     expect(made.segments).toEqual(expected.segments);
   });
 
-  it('do not matter where alignmentHeads names some', async () => {
+  it('do not matter if alignmentHeads names some', async () => {
     const directory = changed({ 'generation_config.json': alien });
     using whisper = await Whisper.load(directory, {
       device: 'cpu',
@@ -278,7 +278,7 @@ describe('alignment heads that the decoder does not have', () => {
 });
 
 describe('bytes of tokens', () => {
-  it('join to the text, whatever characters are spread over them', async () => {
+  it('form the text, even if characters are spread over several tokens', async () => {
     const tokenizer = await (await readCheckpoint(micro)).tokenizer();
     for (const words of [' Add honey.', ' naïve 日本語 🦄', '\n\t\u00ad\u0000']) {
       const tokens = tokenizer.encode(words);

@@ -32,7 +32,7 @@ async function recording(): Promise<AudioSource> {
 const opened = (model: WhisperModel, options: TranscribeOptions) =>
   TranscriptionState.open(model, check(transcribeOptions, options));
 
-it('tells what a recording warns of, each once, in the result and as it is found', async () => {
+it('reports each warning of a recording once, in the result and as it occurs', async () => {
   const { model } = await Whisper.load();
   const wanted = ['A tag was passed over.', 'The end is missing.'];
   const told: string[] = [];
@@ -49,7 +49,7 @@ it('tells what a recording warns of, each once, in the result and as it is found
   model.dispose();
 });
 
-it('keeps a bounded number of warnings, and that something was lost', () => {
+it('keeps a bounded number of warnings, and states that audio was lost', () => {
   const all = new Warnings();
   all.warn('Nothing is lost.', 'mended');
   expect(all.incomplete).toBe(false);
@@ -59,6 +59,6 @@ it('keeps a bounded number of warnings, and that something was lost', () => {
   expect(all.incomplete).toBe(true);
 });
 
-it('shows places as players do', () => {
+it('shows positions as players do', () => {
   expect([0, 7.26, 83.5, 3723.45].map(clock)).toEqual(['0:00.0', '0:07.2', '1:23.5', '1:02:03.4']);
 });

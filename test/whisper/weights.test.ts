@@ -77,7 +77,7 @@ it.each([{}, { temperature: 0.5 }, { temperature: 0, beamSize: 3 }])(
   },
 );
 
-describe('a file that is cut short', () => {
+describe('a file that is truncated', () => {
   it('after its header was read', async () => {
     const checkpoint = await readCheckpoint(directory);
     truncateSync(file, sound.length - 2);
@@ -99,7 +99,7 @@ describe('a file that is cut short', () => {
     await expect(same).rejects.toMatchObject({ code: 'MODEL_INVALID', message: expect.stringContaining(file) });
   });
 
-  it('while it is loaded, many times over, ends no process', async () => {
+  it('during loading, many times, does not crash the process', async () => {
     const child = spawn(
       process.execPath,
       [

@@ -12,17 +12,17 @@ const begin = (text: string, place: number) => beginInPause(frames(text), place,
 
 describe('a window begins', () => {
   const words = `${'#'.repeat(20)}${'.'.repeat(12)}${'#'.repeat(30)}`;
-  it('where it was told to, in a pause', () => {
+  it('at its timestamp, if that is in a pause', () => {
     expect(begin(words, 20)).toBe(20);
     expect(begin(words, 31)).toBe(31);
   });
-  it('before a word that it was told to begin in, with a tenth of a second of the pause', () => {
+  it('before the word that contains its timestamp, with a tenth of a second of the pause', () => {
     for (const place of [32, 40, 50]) expect(begin(words, place)).toBe(27);
   });
-  it('behind the word before where that one has nearly ended, and no pause is before', () => {
+  it('after the previous word if that has almost ended, and there is no pause before', () => {
     expect(begin(words, 17)).toBe(20);
   });
-  it('where it was told to, where no pause is near', () => {
+  it('at its timestamp, if no pause is near', () => {
     expect(begin(words, 10)).toBe(10);
     expect(begin(words, 60)).toBe(60);
     expect(begin('#'.repeat(60), 30)).toBe(30);
@@ -30,7 +30,7 @@ describe('a window begins', () => {
   });
 });
 
-it('no segment ends behind the beginning of the next window, and none is heard twice', () => {
+it('no segment ends after the start of the next window, and none occurs twice', () => {
   const word = (start: number, end: number) => ({ word: ' a', start, end, probability: 1 });
   const last = { start: 2, end: 5.6, words: [word(2, 5.1), word(5.1, 5.6)] };
   expect(cutOff(last, 5.3)).toBe(true);
@@ -41,7 +41,7 @@ it('no segment ends behind the beginning of the next window, and none is heard t
   expect(cutOff(undefined, 5.3)).toBe(true);
 });
 
-it('a segment ends with what was heard, whatever time the model wrote', () => {
+it('a segment ends within the audio, whatever time the model generated', () => {
   const tokenizer = { decode: () => '' } as unknown as WhisperTokenizer;
   const preprocessor = { sampleRate: 16000, hop: 160 } as ConstructorParameters<
     typeof SegmentBuilder

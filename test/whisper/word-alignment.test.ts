@@ -43,14 +43,14 @@ describe('words in attention', () => {
     near(alignWords(attention(early), rows, loud(said)), said);
   });
 
-  it('are found by attention alone where it is equally loud everywhere', () => {
+  it('are found by attention alone if the loudness is constant', () => {
     const rows = said.map((_, i) => ({ start: i, end: i + 1 }));
     const found = alignWords(attention(said), rows, new Float64Array(frames).fill(0.7));
     expect(Math.abs(found[1].start - 40)).toBeLessThanOrEqual(3);
     expect(found[2].start).toBeLessThan(112);
   });
 
-  it('leave out sounds that no token looks at: those before a word, behind a pause, are not its own', () => {
+  it('exclude sounds without attention before a word, after a pause', () => {
     const words: Span[] = [
       { start: 10, end: 60 },
       { start: 60, end: 100 },
@@ -63,7 +63,7 @@ describe('words in attention', () => {
     near(alignWords(given, rows, loud([...words, { start: 108, end: 145 }])), words, 6);
   });
 
-  it('may have several tokens, and marks between them', () => {
+  it('may have several tokens, with punctuation between them', () => {
     const tokens = [said[0], { start: 30, end: 40 }, said[1], { start: 60, end: 100 }, said[2]];
     tokens[0] = { start: 20, end: 30 };
     const rows = [
@@ -113,7 +113,7 @@ describe('times of tokens', () => {
     { start: 150, end: 160 },
   ];
 
-  it('are those of their words; marks and timestamps take none', () => {
+  it('are those of their words; punctuation and timestamps have no duration', () => {
     const { times, ends } = timeTokens(tokens, attention(places), loud(said), 'en', tokenizer);
     expect(times).toHaveLength(9);
     for (const [token, word, part] of [
@@ -129,7 +129,7 @@ describe('times of tokens', () => {
     for (const token of [0, 3, 6, 7]) expect(ends[token]).toBe(times[token]);
   });
 
-  it('of a prefix are those before the first word that was decoded', () => {
+  it('of a prefix are before the first decoded word', () => {
     const decoded = attention(places.slice(3));
     const { times, ends } = timeTokens(tokens, { ...decoded, before: 3 }, loud(said), 'en', tokenizer);
     expect(times[1]).toBe(0);
@@ -144,7 +144,7 @@ describe('loudness', () => {
   const samples = (level: (second: number) => number) =>
     Float32Array.from(random(16000 * 4 + 400, 5), (value, i) => value * level((i - 200) / 16000));
 
-  it('tells pauses from speech, at any volume', () => {
+  it('distinguishes pauses from speech, at any volume', () => {
     for (const volume of [1, 0.01]) {
       const found = loudness(
         samples((t) => volume * (t > 1 && t < 2 ? 0.003 : 0.3)),
@@ -157,7 +157,7 @@ describe('loudness', () => {
     }
   });
 
-  it('takes a steady noise for no pause, nor silence for anything', () => {
+  it('does not treat steady noise as a pause, and ignores silence', () => {
     for (const level of [0.1, 0]) {
       const found = loudness(
         samples(() => level),
@@ -179,7 +179,7 @@ describe('timed words', () => {
     tokens: [1],
   });
 
-  it('never overlap, not with the window before either, and their segments last as long', () => {
+  it('never overlap, nor with the window before, and their segments have the same bounds', () => {
     const segments = [
       { start: 0, end: 1, tokens: [1, 1] },
       { start: 1, end: 2, tokens: [1, 9] },

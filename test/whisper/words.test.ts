@@ -40,14 +40,23 @@ describe('words', () => {
     tokenizer = await (await readCheckpoint(`${referenceFolder}base`)).tokenizer();
   });
 
-  it.each(stored.split)('are split and joined to their marks: $words', ({ language, tokens, words, merged }) => {
-    const found = splitWords(tokens, language, tokenizer);
-    expect(found.map(({ text }) => text)).toEqual(words);
-    expect(found.flatMap((word) => word.tokens)).toEqual(tokens);
-    const timed = found.map(({ text, tokens: own }) => ({ word: text, tokens: own, start: 0, end: 0, probability: 1 }));
-    mergePunctuations(timed, defaultPunctuations.prepend, defaultPunctuations.append);
-    expect(timed.map(({ word }) => word)).toEqual(merged);
-  });
+  it.each(stored.split)(
+    'are split and joined with their punctuation: $words',
+    ({ language, tokens, words, merged }) => {
+      const found = splitWords(tokens, language, tokenizer);
+      expect(found.map(({ text }) => text)).toEqual(words);
+      expect(found.flatMap((word) => word.tokens)).toEqual(tokens);
+      const timed = found.map(({ text, tokens: own }) => ({
+        word: text,
+        tokens: own,
+        start: 0,
+        end: 0,
+        probability: 1,
+      }));
+      mergePunctuations(timed, defaultPunctuations.prepend, defaultPunctuations.append);
+      expect(timed.map(({ word }) => word)).toEqual(merged);
+    },
+  );
 
   it.each(stored.segments.map((one, index) => ({ index, ...one })))(
     'are given to their segments, number $index',
@@ -74,7 +83,7 @@ describe('words', () => {
   );
 });
 
-describe('text that looks invented', () => {
+describe('text that looks hallucinated', () => {
   const words = (probability: number, duration: number, start = 0, count = 4): Word[] =>
     Array.from({ length: count }, (_, i) => ({
       word: ` w${i}`,
@@ -93,13 +102,13 @@ describe('text that looks invented', () => {
   });
 
   const window = { begin: 100, duration: 30, windowEnd: 130, audioEnd: 500, lastEnd: 99.5 };
-  it('is left out between silences, and the window goes on there', () => {
+  it('is omitted between silences, and the window continues there', () => {
     const good = segment(words(0.9, 0.4, 100));
     const bad = segment(words(0.1, 0.4, 110));
     expect(skipHallucinations([good, bad], window, 2)).toEqual({ kept: 1, seek: 110 });
     expect(skipHallucinations([good], window, 2)).toEqual({ kept: 1, seek: null });
   });
-  it('at the beginning makes the window begin behind the silence before it', () => {
+  it('at the beginning makes the window begin after the silence before it', () => {
     expect(skipHallucinations([segment(words(0.1, 0.4, 105))], window, 2)).toEqual({ kept: 0, seek: 105 });
   });
   it('near the end of the audio ends it', () => {
@@ -123,7 +132,7 @@ describe.each(['speech', 'attention'] as const)("words of the bundled model, tim
     { batched: false, beamSize: 3 },
     { batched: false, timestamps: 'none' as const },
     { batched: false, hallucinationSilenceThreshold: 2 },
-  ])('say what the text says, in order, within the recording: %o', async (options) => {
+  ])('have the words of the text, in order, within the recording: %o', async (options) => {
     const file = `${heldout}12_long_seen.flac`;
     const chosen = { language: 'en', wordTimestamps: true, ...options };
     const { segments, text, duration } = await whisper.transcribe(file, chosen);
@@ -146,7 +155,7 @@ describe.each(['speech', 'attention'] as const)("words of the bundled model, tim
     }
   });
 
-  it('come from the heads that are named', async () => {
+  it('come from the given heads', async () => {
     const file = `${heldout}02_seen.flac`;
     const times = async (alignmentHeads: [number, number][]) => {
       using one = await Whisper.load(undefined, { dtype: 'float32', threads: 2, wordTimes, alignmentHeads });

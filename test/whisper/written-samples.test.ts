@@ -5,7 +5,7 @@ import { randomNumbers } from '../random.js';
 
 const whole = 100;
 
-describe('the samples that an encoder is given', () => {
+describe('the encoder’s samples', () => {
   it('are those of the window, whatever was there before', () => {
     const random = randomNumbers(3);
     const tensor = new Float32Array(4 * whole);
@@ -31,7 +31,7 @@ describe('the samples that an encoder is given', () => {
     }
   });
 
-  it('are few for a short clip behind a short clip', () => {
+  it('are few for a short clip after a short clip', () => {
     const written = new WrittenSamples();
     const samples = new Float32Array(whole);
     const lengths = [20, 30, 10, 5].map((end) => written.needed([{ samples, end }], whole)[0].length);
