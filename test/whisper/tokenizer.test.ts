@@ -162,6 +162,36 @@ describe('load refuses', () => {
     ['no merges', { 'tokenizer.json': null, 'merges.txt': null }, 'holds vocab.json but no merges.txt'],
     ['broken merges', { 'tokenizer.json': null, 'merges.txt': 'a b c\n' }, "merges.txt has the line 'a b c'"],
     [
+      'merges that are missing',
+      { 'tokenizer.json': null, 'merges.txt': '#version: 0.2\n' },
+      'merges.txt has only 0 merges for ',
+    ],
+    [
+      'merges that are cut short',
+      { 'tokenizer.json': null, 'merges.txt': merges.split('\r\n').slice(0, 800).join('\n') },
+      'merges.txt has only 799 merges for ',
+    ],
+    [
+      'merges of another vocabulary',
+      { 'tokenizer.json': null, 'merges.txt': `${merges}qq zz\n` },
+      "merges.txt merges 'qq', which vocab.json does not contain",
+    ],
+    [
+      'a pointer in place of merges',
+      { 'tokenizer.json': null, 'merges.txt': 'version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 3\n' },
+      "merges.txt merges 'version', which vocab.json does not contain",
+    ],
+    [
+      'an id below 0',
+      { 'tokenizer.json': null, 'vocab.json': { ...stored.model.vocab, more: -5 } },
+      'vocab.json does not map texts to ids',
+    ],
+    [
+      'an added token without an id',
+      { 'tokenizer.json': null, 'tokenizer_config.json': { added_tokens_decoder: { first: { content: '[x]' } } } },
+      "tokenizer_config.json has no valid id of '[x]'",
+    ],
+    [
       'a vocabulary that is none',
       { 'tokenizer.json': null, 'vocab.json': { a: 'b' } },
       'vocab.json does not map texts to ids',

@@ -47,6 +47,8 @@ async function readObject(file: string): Promise<Json | null> {
   return json as Json | null;
 }
 
+const isId = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+
 function isToken(value: unknown): value is { content: string; id?: unknown; special?: unknown } {
   return typeof value === 'object' && value !== null && typeof (value as Json).content === 'string';
 }
@@ -77,12 +79,11 @@ async function addedTokens(directory: string, config: Json, vocabulary: Json): P
   const map = (await readObject(join(directory, 'special_tokens_map.json'))) ?? {};
   const special = new Set(specialFields.flatMap((field) => [...textsOf(map[field]), ...textsOf(config[field])]));
   const tokens = new Map<number, AddedToken>();
-  const add = (id: unknown, content: string, flags: Json = {}) => {
-    if (!Number.isSafeInteger(id) || (id as number) < 0)
-      throw invalid(file, `has no valid id of '${content.slice(0, 40)}'`);
+  const add = (id: unknown, content: string, flags: Json = {}, from = file) => {
+    if (!isId(id)) throw invalid(from, `has no valid id of '${content.slice(0, 40)}'`);
     const isSpecial = flags.special === true || special.has(content);
-    tokens.set(id as number, {
-      id: id as number,
+    tokens.set(id, {
+      id,
       content,
       special: isSpecial,
       single_word: flags.single_word === true,
@@ -97,14 +98,30 @@ async function addedTokens(directory: string, config: Json, vocabulary: Json): P
   const decoder = config.added_tokens_decoder;
   if (typeof decoder === 'object' && decoder !== null) {
     for (const [id, token] of Object.entries(decoder))
-      if (isToken(token)) add(Number(id), token.content, token as Json);
+      if (isToken(token)) add(Number(id), token.content, token as Json, join(directory, 'tokenizer_config.json'));
   }
   return [...tokens.values()].sort((a, b) => a.id - b.id);
 }
 
-/** The pairs of merges.txt, in order. */
-function mergesOf(text: string, file: string): [string, string][] {
+/** The pairs of merges.txt, in order. Throws OneheadError MODEL_INVALID if it is not that of the vocabulary. */
+function mergesOf(text: string, file: string, vocabulary: Json): [string, string][] {
+  const merges = pairsOf(text, file);
+  const isKnown = (token: string) => Object.hasOwn(vocabulary, token);
+  for (const [left, right] of merges) {
+    const unknown = [left, right, left + right].find((token) => !isKnown(token));
+    if (unknown !== undefined)
+      throw invalid(file, `merges '${unknown.slice(0, 40)}', which vocab.json does not contain`);
+  }
+  // Training adds one token with each merge. Tokens that were added later have none.
+  const merged = Object.keys(vocabulary).filter((token) => token.length > 1 && !/^<.*>$/.test(token)).length;
+  if (2 * merges.length < merged)
+    throw invalid(file, `has only ${merges.length} merges for ${merged} tokens of vocab.json`);
+  return merges;
+}
+
+function pairsOf(text: string, file: string): [string, string][] {
   return text
+    .replace(/^\ufeff/, '')
     .split('\n')
     .map((line) => line.replace(/\r$/, ''))
     .filter((line, index) => line !== '' && !(index === 0 && line.startsWith('#version')))
@@ -173,8 +190,7 @@ async function fromVocabulary(directory: string, config: Json): Promise<Omit<Tok
   const file = join(directory, 'vocab.json');
   const vocabulary = await readObject(file);
   if (vocabulary === null) return null;
-  if (!Object.values(vocabulary).every((id) => Number.isSafeInteger(id)))
-    throw invalid(file, 'does not map texts to ids');
+  if (!Object.values(vocabulary).every(isId)) throw invalid(file, 'does not map texts to ids');
   const mergesFile = join(directory, 'merges.txt');
   const text = await reading(mergesFile, () =>
     readFile(mergesFile, 'utf8').catch((cause: NodeJS.ErrnoException) => {
@@ -189,7 +205,7 @@ async function fromVocabulary(directory: string, config: Json): Promise<Omit<Tok
     spaceBefore: config.add_prefix_space === true,
     spaceDecoded: true,
     vocabulary: vocabulary as Record<string, number>,
-    merges: mergesOf(text, mergesFile),
+    merges: mergesOf(text, mergesFile, vocabulary),
   });
 }
 
@@ -201,7 +217,7 @@ const isMerge = (merge: unknown) => {
 /** Throws OneheadError MODEL_INVALID if the vocabulary and the merges of a tokenizer.json are of other types. */
 function checkModel(file: string, { vocab, merges }: Json): void {
   const shorten = (value: unknown) => JSON.stringify(value).slice(0, 80);
-  const entry = Object.entries(vocab as Json).find(([, id]) => !Number.isSafeInteger(id) || (id as number) < 0);
+  const entry = Object.entries(vocab as Json).find(([, id]) => !isId(id));
   if (entry) throw invalid(file, `gives the token ${shorten(entry[0])} the id ${shorten(entry[1])}`);
   if (!Array.isArray(merges)) throw invalid(file, 'has no list of merges');
   const wrong = merges.findIndex((merge) => !isMerge(merge));
