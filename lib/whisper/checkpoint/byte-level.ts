@@ -1,31 +1,31 @@
-/** Encodes and decodes text with a byte-level BPE, as GPT-2's and Whisper's tokenizers are. */
+/** Encodes and decodes text with a byte-level BPE, like GPT-2's and Whisper's tokenizers. */
 import { AddedTexts } from './added-texts.js';
 import type { TokenTable } from './token-table.js';
 import type { AddedToken, TokenizerFiles } from './tokenizer-files.js';
 
-/** What both this tokenizer and the library's do. */
+/** The interface of this tokenizer and of the library's. */
 export interface TextCodec {
   /**
-   * The tokens of a text. Texts of added tokens in it become these, but for the tokens that are left out: they are
-   * encoded as plain characters.
+   * Encodes a text. Texts of added tokens in it become these tokens, except those for which `isLeftOut` is true: they
+   * are encoded as plain characters.
    */
   encode(text: string, isLeftOut?: (id: number) => boolean): number[];
-  /** The text of tokens, without special ones. */
+  /** Decodes tokens, leaving out special ones. */
   decode(ids: readonly number[]): string;
   /** A token's bytes, possibly only a part of a character. */
   bytes(id: number): Uint8Array;
 }
 
 /**
- * How GPT-2 divides text before bytes are joined: contractions, words, numbers and signs with a space before, spaces.
- * Its spaces are Unicode's; those of `\s` in JavaScript have U+FEFF and lack U+0085.
+ * GPT-2's pattern for dividing text before bytes are merged: contractions, words, numbers and symbols with a space
+ * before them, spaces. Spaces are Unicode's; JavaScript's `\s` includes U+FEFF and lacks U+0085.
  */
 const pieces =
   /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
 
-/** A queue of pairs to join: the lowest rank first, the leftmost of one rank. */
+/** A priority queue of pairs to merge: lowest rank first, then leftmost. */
 class PairQueue {
-  /** A heap of `rank * 2^28 + place`. */
+  /** A binary heap of `rank * 2^28 + position`. */
   readonly #keys: number[] = [];
 
   get isEmpty(): boolean {
@@ -67,9 +67,9 @@ const encoder = new TextEncoder();
 export class ByteLevelTokenizer implements TextCodec {
   readonly #table: TokenTable;
   readonly #added: AddedTexts;
-  /** The texts of added tokens, which are written as they are. */
+  /** The texts of added tokens, which decoding returns unchanged. */
   readonly #contents: ReadonlyMap<number, string>;
-  /** Tokens that decoding leaves out. */
+  /** Tokens that decoding skips. */
   readonly #special: ReadonlySet<number>;
   readonly #spaceBefore: boolean;
 
@@ -87,12 +87,12 @@ export class ByteLevelTokenizer implements TextCodec {
     this.#spaceBefore = spaceBefore;
   }
 
-  /** Null if the tokenizer does anything that GPT-2's and Whisper's do not; the library knows what. */
+  /** Returns null if the tokenizer differs in kind from GPT-2's and Whisper's; then the library is used. */
   static of({ json, config, table }: TokenizerFiles): ByteLevelTokenizer | null {
     if (!table) return null;
     const { added_tokens: tokens } = json;
     const added = new AddedTexts(tokens);
-    if (!isUsual(json as unknown as Fields, config) || !added.isQuick || !belong(tokens, table)) return null;
+    if (!isUsual(json as unknown as Fields, config) || !added.isQuick || !areConsistent(tokens, table)) return null;
     const { additional_special_tokens: more } = config;
     const named = new Set(Array.isArray(more) ? more.filter((one) => typeof one === 'string') : []);
     const special = new Set(table.find(named).values());
@@ -114,12 +114,12 @@ export class ByteLevelTokenizer implements TextCodec {
     return ids;
   }
 
-  /** Appends the tokens of a piece of text: joins the pair of the lowest rank again and again. */
+  /** Appends the tokens of a piece of text: repeatedly merges the pair with the lowest rank. */
   #join(bytes: Uint8Array, into: number[]): void {
     const { merges, byteIds } = this.#table;
     const count = bytes.length;
     const tokens = Int32Array.from(bytes, (byte) => byteIds[byte]);
-    // Neighbours of the tokens that are left. A token that was joined to the one before it has no next one.
+    // Neighbours of the remaining tokens. A token that was merged into the previous one has no next one.
     const next = Int32Array.from(bytes, (_, i) => i + 1);
     const previous = Int32Array.from(bytes, (_, i) => i - 1);
     const queue = new PairQueue();
@@ -132,7 +132,7 @@ export class ByteLevelTokenizer implements TextCodec {
     while (!queue.isEmpty) {
       const { rank, place } = queue.pop();
       const right = next[place];
-      // One of the two may have been joined to another meanwhile.
+      // One of the two may have been merged with another since.
       if (right < 0 || right >= count || merges.rankOf(tokens[place], tokens[right]) !== rank) continue;
       tokens[place] = merges.joined(rank);
       next[place] = next[right];
@@ -191,7 +191,7 @@ function isUsual(json: Fields, config: Fields): boolean {
     (after === null || isType(after, 'TemplateProcessing') || isType(after, 'ByteLevel')) &&
     isType(last, 'ByteLevel') &&
     isType(model, 'BPE') &&
-    // All bytes are tokens, so none is unknown.
+    // All bytes are tokens, so there are no unknown tokens.
     (isOff(unknown) || names.has(unknown as string)) &&
     ['dropout', 'end_of_word_suffix', 'continuing_subword_prefix', 'continuing_subword_suffix'].every((name) =>
       isOff(model[name]),
@@ -201,8 +201,11 @@ function isUsual(json: Fields, config: Fields): boolean {
   );
 }
 
-/** Whether each added token has a text and an id of its own; of both the vocabulary may have the same token. */
-function belong(tokens: readonly AddedToken[], table: TokenTable): boolean {
+/**
+ * Whether all added tokens have distinct texts and ids that do not contradict the vocabulary, which may contain the
+ * same tokens.
+ */
+function areConsistent(tokens: readonly AddedToken[], table: TokenTable): boolean {
   const contents = new Map(tokens.map(({ content, id }) => [content, id]));
   const ids = new Set(tokens.map(({ id }) => id));
   if (contents.size < tokens.length || ids.size < tokens.length) return false;

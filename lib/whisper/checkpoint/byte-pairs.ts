@@ -31,7 +31,7 @@ export const byteOfCharacter: Int16Array = (() => {
   return bytes;
 })();
 
-/** The bytes of a token's text, the opposite of `textOf`; null if it has a character that stands for no byte. */
+/** The bytes of a token's text, the inverse of `textOf`; null if a character does not represent a byte. */
 export function bytesOf(text: string): Uint8Array | null {
   const bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; ++i) {

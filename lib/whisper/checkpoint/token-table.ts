@@ -1,12 +1,12 @@
 /**
- * The tokens and merges of a byte-level BPE, in typed arrays: Whisper's 50,000 tokens take 2 MB, and tens as strings
- * and objects.
+ * The tokens and merges of a byte-level BPE, in typed arrays. Whisper's 50,000 tokens take 2 MB; as strings and objects
+ * they would take tens of MB.
  */
 import { bytesOf, textOf } from './byte-pairs.js';
 
-/** Ids are below this, and at most four times as many as there are tokens, so that tables by id stay small. */
+/** Ids are below this, and below four times the number of tokens, so that tables indexed by id stay small. */
 const mostIds = 1 << 22;
-/** Within 32 signed bits, as hashes are, so that no number of the tables is an object. */
+/** Hashes fit into 32 signed bits, so that V8 stores them without allocation. */
 const absent = -1;
 
 function grown<Table extends Uint8Array | Int32Array>(table: Table, length: number): Table {
@@ -16,7 +16,7 @@ function grown<Table extends Uint8Array | Int32Array>(table: Table, length: numb
   return larger as unknown as Table;
 }
 
-/** A table of open addressing is at most half full. */
+/** A hash table with open addressing is at most half full. */
 const slotsFor = (count: number): number => 2 ** Math.ceil(Math.log2(Math.max(16, 2 * count)));
 
 function hashOfPair(left: number, right: number): number {
@@ -24,10 +24,10 @@ function hashOfPair(left: number, right: number): number {
   return mixed ^ (mixed >> 15);
 }
 
-/** Which two tokens are joined to which, by rank: pairs of lower ranks are joined first. */
+/** The merges: which two tokens form which, by rank. Pairs of lower ranks are merged first. */
 export class Merges {
   readonly #slots: Int32Array;
-  /** [left, right, joined] of each rank. */
+  /** [left, right, merged] for each rank. */
   readonly #triples: Int32Array;
 
   constructor(triples: Int32Array) {
@@ -39,7 +39,7 @@ export class Merges {
     }
   }
 
-  /** The slot of a pair, or the empty one where it belongs. */
+  /** The slot of a pair, or the empty slot for it. */
   #slotOf(left: number, right: number): number {
     const last = this.#slots.length - 1;
     for (let slot = hashOfPair(left, right) & last; ; slot = (slot + 1) & last) {
@@ -53,7 +53,7 @@ export class Merges {
     return this.#triples.length / 3;
   }
 
-  /** -1 for a pair that is not joined. */
+  /** The rank of a pair; -1 if it is not merged. */
   rankOf(left: number, right: number): number {
     return this.#slots[this.#slotOf(left, right)];
   }
@@ -62,7 +62,7 @@ export class Merges {
     return this.#triples[3 * rank + 2];
   }
 
-  /** The two tokens that a rank joins. */
+  /** The two tokens of the merge with this rank. */
   pair(rank: number): [number, number] {
     return [this.#triples[3 * rank], this.#triples[3 * rank + 1]];
   }
@@ -73,7 +73,7 @@ export class TokenTable {
   /** The id of each byte's token. */
   readonly byteIds: Int32Array;
   readonly #bytes: Uint8Array;
-  /** Where the bytes of each id begin and end; absent ids begin at `absent`. */
+  /** The position of each id's bytes; absent ids begin at `absent`. */
   readonly #begins: Int32Array;
   readonly #ends: Int32Array;
 
@@ -85,7 +85,7 @@ export class TokenTable {
     this.merges = merges;
   }
 
-  /** One more than the highest id. */
+  /** The highest id plus one. */
   get size(): number {
     return this.#begins.length;
   }
@@ -94,12 +94,12 @@ export class TokenTable {
     return (this.#begins[id] ?? absent) !== absent;
   }
 
-  /** A view of a token's bytes; empty for an id that there is not. */
+  /** A view of a token's bytes; empty if the id does not exist. */
   bytes(id: number): Uint8Array {
     return this.has(id) ? this.#bytes.subarray(this.#begins[id], this.#ends[id]) : this.#bytes.subarray(0, 0);
   }
 
-  /** The bytes of tokens one after another. */
+  /** The concatenated bytes of tokens. */
   join(ids: readonly number[]): Uint8Array {
     let length = 0;
     for (const id of ids) if (this.has(id)) length += this.#ends[id] - this.#begins[id];
@@ -112,19 +112,19 @@ export class TokenTable {
     return joined;
   }
 
-  /** A token in the characters of `textOf`, as tokenizer.json writes it. */
+  /** A token in the characters of `textOf`, as in tokenizer.json. */
   text(id: number): string {
     return textOf(this.bytes(id));
   }
 
-  /** The texts and ids of tokens in the order of ids: of all, or of those that begin with one of these bytes. */
+  /** The texts and ids of all tokens, or of those that begin with one of these bytes, in the order of ids. */
   *entries(firsts?: ReadonlySet<number>): Generator<[string, number]> {
     for (let id = 0; id < this.size; ++id) {
       if (this.has(id) && (!firsts || firsts.has(this.#bytes[this.#begins[id]]))) yield [this.text(id), id];
     }
   }
 
-  /** The ids of those of these texts that are tokens. */
+  /** The ids of the texts that are tokens. */
   find(texts: Iterable<string>): Map<string, number> {
     const wanted = new Set(texts);
     const firsts = new Set([...wanted].flatMap((text) => [...(bytesOf(text.slice(0, 1)) ?? [])]));
@@ -132,7 +132,7 @@ export class TokenTable {
     return new Map([...this.entries(firsts)].filter(([text]) => wanted.has(text)));
   }
 
-  /** The texts of the pairs that are joined, in order. */
+  /** The texts of the merged pairs, by rank. */
   mergedTexts(): [string, string][] {
     return Array.from({ length: this.merges.count }, (_, rank) => {
       const [left, right] = this.merges.pair(rank);
@@ -141,11 +141,11 @@ export class TokenTable {
   }
 }
 
-/** Collects tokens, then merges. */
+/** Builds a table: first tokens are added, then merges. */
 export class TokenTableBuilder {
   #bytes: Uint8Array;
   #used = 0;
-  /** By the order in which the tokens came. */
+  /** In the order in which tokens are added. */
   #ids: Int32Array;
   #ends: Int32Array;
   #count = 0;
@@ -154,7 +154,7 @@ export class TokenTableBuilder {
   #triples: Int32Array;
   #merged = 0;
 
-  /** `count`: about as many tokens as will come. */
+  /** `count`: the approximate number of tokens. */
   constructor(count = 1024) {
     this.#bytes = new Uint8Array(8 * count);
     this.#ids = new Int32Array(count);
@@ -167,7 +167,7 @@ export class TokenTableBuilder {
     return token === 0 ? 0 : this.#ends[token - 1];
   }
 
-  /** The slot of the token with these bytes, or the empty one where it belongs. */
+  /** The slot of the token with these bytes, or the empty slot for it. */
   #slotOf(from: Uint8Array, begin: number, end: number): number {
     let hash = 0x811c_9dc5 | 0;
     for (let i = begin; i < end; ++i) hash = Math.imul(hash ^ from[i], 0x0100_0193);
@@ -183,7 +183,7 @@ export class TokenTableBuilder {
     }
   }
 
-  /** Adds the token of `from[0, length)`. False if there is one of these bytes already, or if the id is too high. */
+  /** Adds the token `from[0, length)`. Returns false if it exists already, or if the id is too high. */
   add(from: Uint8Array, length: number, id: number): boolean {
     if (id >= mostIds) return false;
     if (2 * (this.#count + 1) > this.#slots.length) {
@@ -205,13 +205,13 @@ export class TokenTableBuilder {
     return true;
   }
 
-  /** The id of the token of `from[begin, end)`; -1 if there is none. */
+  /** The id of the token `from[begin, end)`; -1 if there is none. */
   find(from: Uint8Array, begin: number, end: number): number {
     const token = this.#slots[this.#slotOf(from, begin, end)];
     return token === absent ? absent : this.#ids[token];
   }
 
-  /** Adds the merge of `from[0, middle)` and `from[middle, end)`. False if one of the three is not a token. */
+  /** Adds the merge of `from[0, middle)` and `from[middle, end)`. Returns false if one of the three is not a token. */
   merge(from: Uint8Array, middle: number, end: number): boolean {
     const left = this.find(from, 0, middle);
     const right = this.find(from, middle, end);
@@ -225,7 +225,7 @@ export class TokenTableBuilder {
     return true;
   }
 
-  /** Null if a byte is no token, two tokens have one id, or ids are far apart. */
+  /** Returns null if a byte is not a token, two tokens have the same id, or ids are too sparse. */
   build(): TokenTable | null {
     if (this.#highest >= 4 * this.#count) return null;
     const begins = new Int32Array(this.#highest + 1).fill(absent);
@@ -247,7 +247,7 @@ export class TokenTableBuilder {
   }
 }
 
-/** The table of tokens and merges in the characters of `textOf`; null if they are no byte-level BPE. */
+/** The table of tokens and merges in the characters of `textOf`; null if they are not a byte-level BPE. */
 export function tokenTable(
   tokens: Iterable<readonly [string, number]>,
   merges: Iterable<readonly [string, string]>,

@@ -29,7 +29,7 @@ export interface TokenizerFiles {
   file: string;
   /** tokenizer.json; if there is a table, without vocabulary and merges. */
   json: TokenizerJson;
-  /** Vocabulary and merges; null if `json` has them, because they are no byte-level BPE. */
+  /** Vocabulary and merges; null if they are in `json`, because they are not a byte-level BPE. */
   table: TokenTable | null;
   /** tokenizer_config.json. */
   config: Record<string, unknown>;
@@ -177,7 +177,7 @@ export function wholeJson({ json, table }: TokenizerFiles): TokenizerJson {
   return { ...json, model: { ...json.model, vocab, merges: table.mergedTexts() } };
 }
 
-/** The texts and ids of the vocabulary, without tokens that are only added. */
+/** The texts and ids of the vocabulary, without tokens that were only added. */
 export function tokensOf({ json, table }: TokenizerFiles): Iterable<[string, number]> {
   return table ? table.entries() : Object.entries(json.model.vocab);
 }
@@ -214,7 +214,7 @@ const isMerge = (merge: unknown) => {
   return Array.isArray(pair) && pair.length === 2 && pair.every((text) => typeof text === 'string' && text !== '');
 };
 
-/** Throws OneheadError MODEL_INVALID if the vocabulary and the merges of a tokenizer.json are of other types. */
+/** Throws OneheadError MODEL_INVALID if vocabulary or merges of a tokenizer.json have invalid types. */
 function checkModel(file: string, { vocab, merges }: Json): void {
   const shorten = (value: unknown) => JSON.stringify(value).slice(0, 80);
   const entry = Object.entries(vocab as Json).find(([, id]) => !isId(id));

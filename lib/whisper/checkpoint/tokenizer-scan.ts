@@ -1,14 +1,14 @@
 /**
- * Reads tokenizer.json piece by piece. Vocabulary and merges, nearly all of the file, go straight into a table; only
- * the rest is parsed as JSON.
+ * Reads tokenizer.json piece by piece. Vocabulary and merges, which are almost all of the file, go straight into a
+ * table; only the rest is parsed as JSON.
  */
 import { open } from 'node:fs/promises';
 import { byteOfCharacter } from './byte-pairs.js';
 import { type TokenTable, TokenTableBuilder } from './token-table.js';
 
-/** Bytes that are read at once. */
+/** Number of bytes that are read at once. */
 const pieceBytes = 1 << 17;
-/** Bytes of a token at most, or of two that are merged. */
+/** Maximum bytes of a token, or of the two tokens of a merge. */
 const mostBytes = 1 << 12;
 
 const quote = 0x22;
@@ -21,7 +21,7 @@ const openBrace = 0x7b;
 const closeBrace = 0x7d;
 const isSpace = (byte: number) => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 
-/** What comes next. Strings are read apart, and lead to the next of these. */
+/** The expected syntax element. Strings are read separately; after one the next element is expected. */
 type Expected =
   | 'rest'
   | 'token or end'
@@ -38,7 +38,10 @@ type Expected =
   | 'right'
   | 'end of pair';
 
-/** Thrown at what is not the usual form. The caller reads the whole file as JSON then, which says what is wrong. */
+/**
+ * Thrown if the file does not have the usual form. Then the caller parses the whole file as JSON, which gives the
+ * error.
+ */
 class Unusual extends Error {}
 
 export class TokenizerScan {
@@ -46,44 +49,44 @@ export class TokenizerScan {
   readonly #rest: Buffer[] = [];
   #expected: Expected = 'rest';
   #depth = 0;
-  /** Within the value of the field `model`. */
+  /** True within the value of the field `model`. */
   #inModel = false;
   readonly #seen = new Set<string>();
   /** The field whose value comes next. */
   #field: string | null = null;
   #inString = false;
-  /** After a backslash: 1, then the hexadecimal digits still to come, plus 1. */
+  /** After a backslash: 1, or 1 plus the number of hexadecimal digits that follow. */
   #escape = 0;
   #code = 0;
-  /** The first byte of a character of two. */
+  /** The first byte of a two-byte character. */
   #lead = 0;
-  /** The string that is read or was read last: its bytes, where its left part ends, and whether it has escapes. */
+  /** The current or last string: its bytes, the end of its left part, and whether it has escapes. */
   readonly #string = new Uint8Array(mostBytes);
   #length = 0;
   #middle = -1;
   #escaped = false;
   #number = -1;
 
-  /** `bytes`: the length of the file. */
+  /** `bytes` is the length of the file. */
   constructor(bytes: number) {
     this.#builder = new TokenTableBuilder(Math.max(1024, Math.min(bytes >> 6, 1 << 17)));
   }
 
-  /** Takes the next bytes of the file. Throws an Error if it is not in the usual form. */
+  /** Processes the next bytes of the file. Throws an Error if it does not have the usual form. */
   feed(piece: Uint8Array): void {
-    // Where bytes begin that are still to be kept.
+    // The beginning of the bytes that must be kept.
     let begin = 0;
     let inRest = this.#expected === 'rest';
     for (let i = 0; i < piece.length; ) {
       if (this.#inString) i = inRest ? this.#skipString(piece, i) : this.#readString(piece, i);
       else if (inRest) this.#takeRest(piece[i++]);
       else {
-        // Most of an indented file are spaces.
+        // An indented file consists mostly of spaces.
         if (this.#expected !== 'digit') while (i < piece.length && isSpace(piece[i])) i += 1;
         if (i < piece.length) this.#take(piece[i++]);
       }
       if (inRest === (this.#expected === 'rest')) continue;
-      // The brackets of vocabulary and merges stay.
+      // The brackets around vocabulary and merges are kept.
       if (inRest) this.#rest.push(Buffer.from(piece.subarray(begin, i)));
       inRest = !inRest;
       begin = i - 1;
@@ -91,14 +94,14 @@ export class TokenizerScan {
     if (inRest) this.#rest.push(Buffer.from(piece.subarray(begin)));
   }
 
-  /** The table, and the file without vocabulary and merges. Throws an Error if there is no such table. */
+  /** The table, and the file without vocabulary and merges. Throws an Error if there is no table. */
   finish(): { json: unknown; table: TokenTable } {
     const table = this.#seen.has('vocab') && this.#seen.has('merges') && this.#depth === 0 && this.#builder.build();
     if (!table) throw new Unusual();
     return { json: JSON.parse(Buffer.concat(this.#rest).toString('utf8')), table };
   }
 
-  /** A byte within the vocabulary or the merges, but for strings. */
+  /** Processes a byte of the vocabulary or the merges, outside strings. */
   #take(byte: number): void {
     const isDigit = byte >= 0x30 && byte <= 0x39;
     if (this.#expected === 'digit' && isDigit) this.#takeDigit(byte - 0x30);
@@ -161,7 +164,7 @@ export class TokenizerScan {
     this.#escaped = false;
   }
 
-  /** Takes a sign, a digit that begins a number, or a string's first quote. */
+  /** Processes punctuation, the first digit of a number, or the opening quote of a string. */
   #next(byte: number): Expected {
     const expected = this.#expected;
     switch (expected) {
@@ -224,7 +227,7 @@ export class TokenizerScan {
     return 'end of token';
   }
 
-  /** What comes after a string within the vocabulary or the merges. */
+  /** The element that is expected after a string of the vocabulary or the merges. */
   #endString(): Expected {
     this.#inString = false;
     if (this.#expected === 'token or end' || this.#expected === 'token') return 'colon';
@@ -236,7 +239,7 @@ export class TokenizerScan {
     return this.#expected === 'merge' ? 'end of merge' : 'end of pair';
   }
 
-  /** Goes on behind a string of the rest; a short one is kept, since it may be a field's name. */
+  /** Skips a string of the rest. A short one is kept, since it may be a field's name. */
   #skipString(piece: Uint8Array, from: number): number {
     for (let i = from; i < piece.length; ++i) {
       const byte = piece[i];
@@ -252,7 +255,7 @@ export class TokenizerScan {
     return piece.length;
   }
 
-  /** Goes on in a string of tokens, whose characters stand for bytes. */
+  /** Reads a string of tokens, whose characters represent bytes. */
   #readString(piece: Uint8Array, from: number): number {
     for (let i = from; i < piece.length; ++i) {
       const byte = piece[i];
@@ -275,7 +278,7 @@ export class TokenizerScan {
   #takeEscaped(byte: number): void {
     if (this.#escape === 1) {
       this.#code = 0;
-      // `u` and four digits; a quote, a slash or a backslash stands for itself, and other escapes for no byte.
+      // `u` and four digits, or a quote, slash or backslash for itself; no other escape represents a byte.
       if (byte === 0x75) this.#escape = 5;
       else {
         if (byte !== quote && byte !== backslash && byte !== 0x2f) throw new Unusual();
@@ -293,7 +296,7 @@ export class TokenizerScan {
     this.#put(this.#code);
   }
 
-  /** Takes a character of a token, or the space between the two of a merge. */
+  /** Processes a character of a token, or the space between the two tokens of a merge. */
   #put(code: number): void {
     if (code === 0x20 && this.#expected === 'merge' && this.#middle < 0) {
       this.#middle = this.#length;
@@ -306,9 +309,9 @@ export class TokenizerScan {
 }
 
 /**
- * Reads a tokenizer.json: its table of tokens, and its contents with an empty vocabulary and no merges. Null if it
- * cannot be read, is damaged, or is not a byte-level BPE whose vocabulary comes before its merges; reading it as JSON
- * tells which.
+ * Reads a tokenizer.json: its table of tokens, and its contents with an empty vocabulary and no merges. Returns null if
+ * it cannot be read, is damaged, or is not a byte-level BPE whose vocabulary comes before its merges; parsing it as
+ * JSON shows which.
  */
 export async function scanTokenizer(file: string): Promise<{ json: unknown; table: TokenTable } | null> {
   try {

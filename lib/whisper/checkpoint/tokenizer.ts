@@ -48,7 +48,7 @@ export class WhisperTokenizer {
     this.#special = new Set(json.added_tokens.filter(({ special }) => special).map(({ id }) => id));
   }
 
-  /** Throws OneheadError MODEL_INVALID if the files are no usable tokenizer of this model. */
+  /** Throws OneheadError MODEL_INVALID if the files are not a usable tokenizer of this model. */
   static async of(files: TokenizerFiles, generation: GenerationConfig): Promise<WhisperTokenizer> {
     const firstSpecial = Math.min(generation.endToken, generation.startToken);
     checkTokens(files, generation, firstSpecial);
