@@ -4,8 +4,8 @@ import { reading } from '../files/bytes.js';
 import { foreignContent, signatureBytes } from './foreign.js';
 
 /**
- * Reads a JSON file. Returns null if it does not exist. Throws OneheadError MODEL_INVALID if it cannot be read or is not
- * valid JSON.
+ * Reads a JSON file. Returns null if it does not exist. Throws OneheadError MODEL_INVALID if it cannot be read or is
+ * not valid JSON.
  */
 export async function readJson(file: string): Promise<unknown> {
   const text = await reading(file, () =>

@@ -7,10 +7,15 @@ import { defaultPunctuations } from './words.js';
 
 type WordedSegment = Pick<Segment, 'start' | 'end' | 'words'>;
 
+/** openai/whisper's limits of plausible words: a probability, and durations in seconds. */
+const plausible = { probability: 0.15, shortest: 0.133, longest: 2 };
+
+/** How implausible a word is: 0 for a plausible one. */
 function anomaly({ probability, start, end }: Word): number {
   const duration = end - start;
-  const improbable = probability < 0.15 ? 1 : 0;
-  return improbable + (duration < 0.133 ? (0.133 - duration) * 15 : 0) + (duration > 2 ? duration - 2 : 0);
+  const improbable = probability < plausible.probability ? 1 : 0;
+  const tooShort = 15 * Math.max(0, plausible.shortest - duration);
+  return improbable + tooShort + Math.max(0, duration - plausible.longest);
 }
 
 /** True if the words of a segment look hallucinated. */

@@ -68,6 +68,16 @@ export function joinTokens(
   });
 }
 
+/** openai/whisper's limits of words. */
+const limits = {
+  /** The median duration of words counts as at most this many seconds. */
+  median: 0.7,
+  /** A pause together with the word after it is long if it exceeds this many medians. */
+  pause: 4,
+  /** A segment's timestamp replaces the time of its first or last word if they differ by more than this, in seconds. */
+  difference: 0.5,
+};
+
 /** Durations of words in seconds. */
 export interface WordDurations {
   median: number;
@@ -83,7 +93,7 @@ export function shortenLongWords(words: readonly TimedWord[]): WordDurations {
     .sort((a, b) => a - b);
   const middle = durations.length / 2;
   const between = (durations[Math.ceil(middle) - 1] + durations[Math.floor(middle)]) / 2;
-  const median = durations.length === 0 ? 0 : Math.min(0.7, between);
+  const median = durations.length === 0 ? 0 : Math.min(limits.median, between);
   const maximum = 2 * median;
   for (let i = 1; i < words.length && durations.length > 0; ++i) {
     const word = words[i];
@@ -139,17 +149,17 @@ export function addWords(
     const [first, second] = segmentWords;
     const final = segmentWords[segmentWords.length - 1];
     const tooLong = first.end - first.start > maximum || (second && second.end - first.start > 2 * maximum);
-    if (first.end - last > 4 * median && tooLong) {
+    if (first.end - last > limits.pause * median && tooLong) {
       if (second && second.end - second.start > maximum) {
         first.end = second.start = Math.max(second.end / 2, second.end - maximum);
       }
       first.start = Math.max(0, first.end - maximum);
     }
     // If the first or last word is too long, the time of the segment's timestamp is better.
-    if (segment.start < first.end && segment.start - 0.5 > first.start) {
+    if (segment.start < first.end && segment.start - limits.difference > first.start) {
       first.start = Math.max(0, Math.min(first.end - median, segment.start));
     } else segment.start = first.start;
-    if (segment.end > final.start && segment.end + 0.5 < final.end) {
+    if (segment.end > final.start && segment.end + limits.difference < final.end) {
       final.end = Math.max(final.start + median, segment.end);
     } else segment.end = final.end;
     last = segment.end;
