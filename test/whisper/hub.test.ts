@@ -236,6 +236,20 @@ describe('a hub name', () => {
     expect(error).toMatchObject({ code, message: expect.stringContaining(message) });
   });
 
+  it('is shortened in messages', async () => {
+    hub.status = 404;
+    const long = `acme/${'y'.repeat(1000)}`;
+    await expect(resolveModel(long)).rejects.toThrow(
+      /^The hub has no model or revision 'acme\/y{10,200} [.]{3} y{10,100}'/,
+    );
+    hub.status = 503;
+    const error = await resolveModel(long).catch((caught) => caught);
+    expect(error.message.length).toBeLessThan(400);
+    vi.stubEnv('HF_HUB_OFFLINE', '1');
+    const offline = await resolveModel(long).catch((caught) => caught);
+    expect(offline.message.length).toBeLessThan(400);
+  });
+
   it('is explained if the hub does not respond, or must not be used', async () => {
     hub.stop();
     await expect(resolveModel('acme/micro')).rejects.toThrow('check the network connection');

@@ -60,8 +60,8 @@ export async function resolveModel(name: string, options: ResolveOptions = {}): 
     throw new OneheadError(
       foreign ? 'MODEL_INVALID' : 'MODEL_NOT_FOUND',
       foreign
-        ? `${name} is ${foreign}.`
-        : `${name} is a file but not a model; give a folder or file of a Whisper checkpoint.`,
+        ? `${shown(name)} is ${foreign}.`
+        : `${shown(name)} is a file but not a model; give a folder or file of a Whisper checkpoint.`,
     );
   }
   const hubName = parseHubName(name);
@@ -85,7 +85,7 @@ export async function resolveModel(name: string, options: ResolveOptions = {}): 
     if (cached !== null) return cached;
     throw new OneheadError(
       'MODEL_NOT_FOUND',
-      `${name} is not in the cache (${folder}), and HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids the download; unset ` +
+      `${shown(name, 100)} is not in the cache (${shown(folder, 100)}), and HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids the download; unset ` +
         'it, or copy the model there.',
     );
   }
@@ -197,7 +197,7 @@ async function download({ repository, revision }: HubName, folder: string, optio
   };
   const info = await modelInfo({ ...common, name: repository, revision, additionalFields: ['sha', 'filePaths'] });
   const { sha, filePaths } = info;
-  if (!/^[0-9a-f]{40}$/.test(sha)) throw new Error(`the hub returned no commit for revision '${revision}'`);
+  if (!/^[0-9a-f]{40}$/.test(sha)) throw new Error(`the hub returned no commit for revision '${shown(revision, 60)}'`);
   const listed = new Set(filePaths);
   const snapshot = join(folder, 'snapshots', sha);
   const fetchFile = (path: string) => downloadOne(path, { repository, sha, folder, snapshot, common, options });
@@ -254,15 +254,15 @@ async function downloadOne(
   { repository, sha, folder, snapshot, common, options }: FileDownload,
 ): Promise<void> {
   const pointer = join(snapshot, path);
-  if (path.split('/').includes('..')) throw new Error(`the hub lists a file outside the model: '${path}'`);
+  if (path.split('/').includes('..')) throw new Error(`the hub lists a file outside the model: '${shown(path, 100)}'`);
   if (await exists(pointer)) return;
   const { downloadFile, fileDownloadInfo } = await hub();
   const from = { ...common, repo: repository, path, revision: sha };
   const info = await fileDownloadInfo(from);
   const blob = info && (await downloadFile({ ...from, downloadInfo: info }));
-  if (!info || !blob) throw new Error(`the hub lists ${path} but does not have it`);
+  if (!info || !blob) throw new Error(`the hub lists ${shown(path, 100)} but does not have it`);
   const etag = info.etag.replace(/^W\//, '').replaceAll('"', '');
-  if (!/^[\w.-]+$/.test(etag)) throw new Error(`the hub returned an invalid ETag for ${path}`);
+  if (!/^[\w.-]+$/.test(etag)) throw new Error(`the hub returned an invalid ETag for ${shown(path, 100)}`);
   const target = join(folder, 'blobs', etag);
   makeFolder(dirname(target));
   makeFolder(dirname(pointer));
@@ -279,7 +279,7 @@ async function downloadOne(
     try {
       const stream = Readable.fromWeb(blob.stream() as ReadableStream);
       await pipeline(stream, count, createWriteStream(partial), { signal: options.signal ?? undefined });
-      if (loaded !== info.size) throw new Error(`${path} ended after ${loaded} of ${info.size} bytes`);
+      if (loaded !== info.size) throw new Error(`${shown(path, 100)} ended after ${loaded} of ${info.size} bytes`);
       await rename(partial, target);
     } finally {
       await rm(partial, { force: true });
@@ -294,7 +294,7 @@ async function downloadOne(
 function downloadError(error: unknown, name: string, statusCode: number | null): OneheadError {
   if (error instanceof OneheadError) return error;
   const failed = (reason: string) =>
-    new OneheadError('DOWNLOAD_FAILED', `${name} could not be downloaded: ${reason}.`, { cause: error });
+    new OneheadError('DOWNLOAD_FAILED', `${shown(name, 100)} could not be downloaded: ${reason}.`, { cause: error });
   if (statusCode !== null) {
     // The hub also answers 401 for names that do not exist, to hide which private ones do.
     if (statusCode === 401 || statusCode === 403) {
@@ -303,7 +303,7 @@ function downloadError(error: unknown, name: string, statusCode: number | null):
       );
     }
     if (statusCode === 404) {
-      return new OneheadError('MODEL_NOT_FOUND', `The hub has no model or revision '${name}'; check the name.`, {
+      return new OneheadError('MODEL_NOT_FOUND', `The hub has no model or revision '${shown(name)}'; check the name.`, {
         cause: error,
       });
     }
@@ -313,5 +313,7 @@ function downloadError(error: unknown, name: string, statusCode: number | null):
   if (code === 'ENOSPC') return failed('the disk of the cache is full; free some space or set HF_HOME to another disk');
   if (code === 'EACCES') return failed('the cache folder is not writable; set HF_HOME to a folder that is');
   const reason = cause instanceof Error && cause.message ? cause.message : message;
-  return failed(`${reason}; check the network connection and HF_ENDPOINT, or give the folder of a downloaded model`);
+  return failed(
+    `${shown(reason, 200)}; check the network connection and HF_ENDPOINT, or give the folder of a downloaded model`,
+  );
 }
