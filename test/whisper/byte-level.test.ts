@@ -217,6 +217,14 @@ describe('like the original, unlike the library', () => {
   });
 });
 
+it('gives no text and no bytes for ids that are no tokens', async () => {
+  const own = ByteLevelTokenizer.of((await readTokenizerFiles(micro))!)!;
+  for (const id of [-1, 1.5, 3266, 2 ** 31, 2 ** 32, Number.NaN]) {
+    expect(own.decode([64, id, 65]), String(id)).toBe('ab');
+    expect(own.bytes(id), String(id)).toHaveLength(0);
+  }
+});
+
 describe('a text without spaces', () => {
   it('is encoded in a time that is linear in its length', async () => {
     const [own, library] = await both((await readTokenizerFiles(micro))!);
