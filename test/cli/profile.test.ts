@@ -154,7 +154,7 @@ describe('onehead profile', () => {
     [['compare', 'a.json'], 2, /Give two files/],
     [['report', 'a.json'], 2, /Give a file of results and a folder/],
     [['io', '--lengths', '5', '--quick'], 1, /io has no setting 'lengths'/],
-    [['io', '--models', 'huge', '--quick'], 1, /size of micro, tiny, .* but received 'huge'/],
+    [['io', '--models', 'huge', '--quick'], 1, /size of Whisper \(micro, tiny, .*\) but received 'huge'/],
     [['io', '--device', 'tpu', '--quick'], 1, /'tpu'/],
     [['io', '--quick', '--model', '/nowhere/at/all'], 1, /nowhere/],
     [['compare', 'package.json', 'package.json'], 1, /does not contain results/],

@@ -259,7 +259,7 @@ describe('a run', () => {
     [{ batches: [0] }, 'Expected batches to be a list of whole numbers of at least 1 but received [0].'],
     [{ lengths: [] }, 'Expected lengths'],
     [{ heads: 1.5 }, 'Expected heads to be a whole number of at least 1 but received 1.5.'],
-    [{ dtype: 'int8' }, 'Expected dtype to be float32, float16, bfloat16 but received "int8".'],
+    [{ dtype: 'int8' }, "Expected dtype to be float32, float16, bfloat16 but received 'int8'."],
     [{ device: 'tpu' }, "'tpu'"],
     [{ seconds: -1 }, 'Expected seconds to be a positive number'],
   ])('refuses %o in one sentence', async (options, message) => {
@@ -269,7 +269,7 @@ describe('a run', () => {
   it('refuses unknown experiments and models', async () => {
     await expect(profile('speed' as 'io')).rejects.toThrow('Expected experiment to be attention-types');
     await expect(run('io', { models: ['enormous'] })).rejects.toThrow(
-      "size of micro, tiny, base, small, medium, large-v3, turbo but received 'enormous'",
+      "Expected model to be a size of Whisper (micro, tiny, base, small, medium, large-v3, turbo) but received 'enormous'.",
     );
   });
 
@@ -278,7 +278,10 @@ describe('a run', () => {
     const half = await run('attention-types', { dtype: 'float16', batches: [1], lengths: [4] });
     expect(half.complete).toBe(true);
     expect(half.rows.map(({ time, note }) => [time, note])).toEqual(
-      Array.from({ length: 5 }, () => [null, expect.stringContaining('not in float16')]),
+      Array.from({ length: 5 }, () => [
+        null,
+        expect.stringContaining('the CPU device supports float32 and bfloat16, not float16'),
+      ]),
     );
     for (const chart of experiments['attention-types'].charts(half)) expect(await toSvg(chart)).toContain('<svg');
     for (const table of experiments['attention-types'].tables(half)) expect(toText(table)).not.toContain('undefined');
