@@ -65,7 +65,7 @@ describe('the batch', () => {
     await Promise.all(lengths.map((steps, i) => ask(`w${i}`, { search: { steps } })));
     expect(runtime.gaps).toBe(0);
     // The next window is chosen when the last one is done: a more urgent one may have arrived by then.
-    expect(runtime.mostEncodes).toBe(1);
+    expect(runtime.maximumEncodes).toBe(1);
     expect(runtime.left).toBe(0);
   });
 

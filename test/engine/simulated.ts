@@ -46,7 +46,7 @@ export class SimulatedRuntime implements Runtime<SimulatedWindow, SimulatedSearc
   /** How often a job ended without another one in the queue, although rows were being decoded. */
   gaps = 0;
   /** The maximum number of encodings that waited behind the current job. */
-  mostEncodes = 0;
+  maximumEncodes = 0;
   #last = 0;
   #waiting = 0;
   #encodes = 0;
@@ -113,7 +113,7 @@ export class SimulatedRuntime implements Runtime<SimulatedWindow, SimulatedSearc
   }
 
   encode(windows: readonly { window: SimulatedWindow; slot: Slot }[]) {
-    this.mostEncodes = Math.max(this.mostEncodes, ++this.#encodes);
+    this.maximumEncodes = Math.max(this.maximumEncodes, ++this.#encodes);
     return this.#next(async () => {
       this.log.push(`encode ${windows.map(({ window }) => window.name).join(' ')}`);
       for (const { window, slot } of windows) {

@@ -2,7 +2,7 @@
 import type { AddedToken } from './tokenizer-files.js';
 
 /** Lengths of added texts that begin with the same character, at most: each is looked for at each such character. */
-const mostLengths = 64;
+const maximumLengths = 64;
 
 const endsInWord = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]$/u;
 const isSpace = /^\p{White_Space}$/u;
@@ -24,7 +24,7 @@ class Search {
   }
 
   get isQuick(): boolean {
-    return [...this.#lengths.values()].every(({ length }) => length <= mostLengths);
+    return [...this.#lengths.values()].every(({ length }) => length <= maximumLengths);
   }
 
   #at(text: string, place: number): AddedToken | undefined {

@@ -32,8 +32,8 @@ class PairQueue {
     return this.#keys.length === 0;
   }
 
-  push(rank: number, place: number): void {
-    const key = rank * 2 ** 28 + place;
+  push(rank: number, position: number): void {
+    const key = rank * 2 ** 28 + position;
     const keys = this.#keys;
     let at = keys.length;
     while (at > 0 && keys[(at - 1) >> 1] > key) {
@@ -43,7 +43,7 @@ class PairQueue {
     keys[at] = key;
   }
 
-  pop(): { rank: number; place: number } {
+  pop(): { rank: number; position: number } {
     const keys = this.#keys;
     const [first] = keys;
     const last = keys.pop()!;
@@ -57,7 +57,7 @@ class PairQueue {
       keys[at] = keys[child];
       at = child;
     }
-    return { rank: Math.floor(first / 2 ** 28), place: first % 2 ** 28 };
+    return { rank: Math.floor(first / 2 ** 28), position: first % 2 ** 28 };
   }
 }
 
@@ -92,7 +92,8 @@ export class ByteLevelTokenizer implements TextCodec {
     if (!table) return null;
     const { added_tokens: tokens } = json;
     const added = new AddedTexts(tokens);
-    if (!isUsual(json as unknown as Fields, config) || !added.isQuick || !areConsistent(tokens, table)) return null;
+    if (!hasUsualForm(json as unknown as Fields, config) || !added.isQuick || !areConsistent(tokens, table))
+      return null;
     const { additional_special_tokens: more } = config;
     const named = new Set(Array.isArray(more) ? more.filter((one) => typeof one === 'string') : []);
     const special = new Set(table.find(named).values());
@@ -123,25 +124,25 @@ export class ByteLevelTokenizer implements TextCodec {
     const next = Int32Array.from(bytes, (_, i) => i + 1);
     const previous = Int32Array.from(bytes, (_, i) => i - 1);
     const queue = new PairQueue();
-    const offer = (place: number) => {
-      if (place < 0 || next[place] >= count) return;
-      const rank = merges.rankOf(tokens[place], tokens[next[place]]);
-      if (rank >= 0) queue.push(rank, place);
+    const offer = (position: number) => {
+      if (position < 0 || next[position] >= count) return;
+      const rank = merges.rankOf(tokens[position], tokens[next[position]]);
+      if (rank >= 0) queue.push(rank, position);
     };
-    for (let place = 0; place < count - 1; ++place) offer(place);
+    for (let position = 0; position < count - 1; ++position) offer(position);
     while (!queue.isEmpty) {
-      const { rank, place } = queue.pop();
-      const right = next[place];
+      const { rank, position } = queue.pop();
+      const right = next[position];
       // One of the two may have been merged with another since.
-      if (right < 0 || right >= count || merges.rankOf(tokens[place], tokens[right]) !== rank) continue;
-      tokens[place] = merges.joined(rank);
-      next[place] = next[right];
+      if (right < 0 || right >= count || merges.rankOf(tokens[position], tokens[right]) !== rank) continue;
+      tokens[position] = merges.joined(rank);
+      next[position] = next[right];
       next[right] = -1;
-      if (next[place] < count) previous[next[place]] = place;
-      offer(previous[place]);
-      offer(place);
+      if (next[position] < count) previous[next[position]] = position;
+      offer(previous[position]);
+      offer(position);
     }
-    for (let place = 0; place < count; place = next[place]) into.push(tokens[place]);
+    for (let position = 0; position < count; position = next[position]) into.push(tokens[position]);
   }
 
   decode(ids: readonly number[]): string {
@@ -177,7 +178,7 @@ const isOff = (value: unknown) => value === undefined || value === null || value
 const isType = (value: unknown, type: string): value is Fields => (value as Fields | null)?.type === type;
 
 /** True if each part of tokenizer.json has the type that GPT-2's and Whisper's have, with no other settings enabled. */
-function isUsual(json: Fields, config: Fields): boolean {
+function hasUsualForm(json: Fields, config: Fields): boolean {
   const { normalizer, pre_tokenizer: before, post_processor: after, decoder: last } = json;
   const model = json.model as Fields;
   const names = new Set(

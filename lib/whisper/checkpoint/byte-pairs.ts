@@ -77,7 +77,7 @@ export function bytePairs(
 /**
  * Longer tokens are ignored: splitting one takes time quadratic in its length, and no real vocabulary has such tokens.
  */
-const mostCharacters = 256;
+const maximumCharacters = 256;
 
 /**
  * The pair that each token was merged from, in the order of ids. Tokens that no pair yields are left out; encoding
@@ -87,7 +87,7 @@ export function derivedMerges(tokens: readonly string[]): [string, string][] {
   const ranks = rankOf(tokens);
   const merges: [string, string][] = [];
   for (const [token, rank] of ranks) {
-    if (token.length < 2 || token.length > mostCharacters) continue;
+    if (token.length < 2 || token.length > maximumCharacters) continue;
     const parts = bytePairs(token, ranks, rank);
     if (parts.length === 2) merges.push([parts[0], parts[1]]);
   }

@@ -5,7 +5,7 @@
 import { bytesOf, textOf } from './byte-pairs.js';
 
 /** Ids are below this, and below four times the number of tokens, so that tables indexed by id stay small. */
-const mostIds = 1 << 22;
+const idLimit = 1 << 22;
 /** Hashes fit into 32 signed bits, so that V8 stores them without allocation. */
 const absent = -1;
 
@@ -185,7 +185,7 @@ export class TokenTableBuilder {
 
   /** Adds the token `from[0, length)`. Returns false if it exists already, or if the id is too high. */
   add(from: Uint8Array, length: number, id: number): boolean {
-    if (id >= mostIds) return false;
+    if (id >= idLimit) return false;
     if (2 * (this.#count + 1) > this.#slots.length) {
       this.#slots = new Int32Array(2 * this.#slots.length).fill(absent);
       for (let token = 0; token < this.#count; ++token) {

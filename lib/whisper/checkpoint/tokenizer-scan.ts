@@ -9,7 +9,7 @@ import { type TokenTable, TokenTableBuilder } from './token-table.js';
 /** Number of bytes that are read at once. */
 const pieceBytes = 1 << 17;
 /** Maximum bytes of a token, or of the two tokens of a merge. */
-const mostBytes = 1 << 12;
+const maximumTokenBytes = 1 << 12;
 
 const quote = 0x22;
 const comma = 0x2c;
@@ -42,7 +42,7 @@ type Expected =
  * Thrown if the file does not have the usual form. Then the caller parses the whole file as JSON, which gives the
  * error.
  */
-class Unusual extends Error {}
+class UnexpectedForm extends Error {}
 
 export class TokenizerScan {
   readonly #builder: TokenTableBuilder;
@@ -61,7 +61,7 @@ export class TokenizerScan {
   /** The first byte of a two-byte character. */
   #lead = 0;
   /** The current or last string: its bytes, the end of its left part, and whether it has escapes. */
-  readonly #string = new Uint8Array(mostBytes);
+  readonly #string = new Uint8Array(maximumTokenBytes);
   #length = 0;
   #middle = -1;
   #escaped = false;
@@ -97,7 +97,7 @@ export class TokenizerScan {
   /** The table, and the file without vocabulary and merges. Throws an Error if there is no table. */
   finish(): { json: unknown; table: TokenTable } {
     const table = this.#seen.has('vocab') && this.#seen.has('merges') && this.#depth === 0 && this.#builder.build();
-    if (!table) throw new Unusual();
+    if (!table) throw new UnexpectedForm();
     return { json: JSON.parse(Buffer.concat(this.#rest).toString('utf8')), table };
   }
 
@@ -116,7 +116,7 @@ export class TokenizerScan {
         break;
       case colon:
         if (this.#depth > 2) break;
-        if (this.#escaped) throw new Unusual();
+        if (this.#escaped) throw new UnexpectedForm();
         this.#field = Buffer.from(this.#string.buffer, 0, this.#length).toString('latin1');
         break;
       case openBrace:
@@ -129,8 +129,8 @@ export class TokenizerScan {
           this.#inModel = true;
         } else if (this.#depth === 3 && this.#inModel && (field === 'vocab' || field === 'merges')) {
           this.#once(field);
-          if (field === 'merges' && !this.#seen.has('vocab')) throw new Unusual();
-          if ((field === 'vocab') !== (byte === openBrace)) throw new Unusual();
+          if (field === 'merges' && !this.#seen.has('vocab')) throw new UnexpectedForm();
+          if ((field === 'vocab') !== (byte === openBrace)) throw new UnexpectedForm();
           this.#expected = field === 'vocab' ? 'token or end' : 'merge or end';
         }
         break;
@@ -145,7 +145,7 @@ export class TokenizerScan {
   }
 
   #once(field: string): void {
-    if (this.#seen.has(field)) throw new Unusual();
+    if (this.#seen.has(field)) throw new UnexpectedForm();
     this.#seen.add(field);
   }
 
@@ -153,7 +153,7 @@ export class TokenizerScan {
     this.#depth -= 1;
     this.#field = null;
     if (this.#depth < 2) this.#inModel = false;
-    if (this.#depth < 0) throw new Unusual();
+    if (this.#depth < 0) throw new UnexpectedForm();
     return 'rest';
   }
 
@@ -213,17 +213,17 @@ export class TokenizerScan {
       case 'end of pair':
         if (byte === closeBracket) return 'end of merge';
     }
-    throw new Unusual();
+    throw new UnexpectedForm();
   }
 
   #takeDigit(digit: number): void {
-    if (this.#number === 0) throw new Unusual();
+    if (this.#number === 0) throw new UnexpectedForm();
     this.#number = 10 * this.#number + digit;
-    if (this.#number > 0xffff_ffff) throw new Unusual();
+    if (this.#number > 0xffff_ffff) throw new UnexpectedForm();
   }
 
   #endToken(): Expected {
-    if (!this.#builder.add(this.#string, this.#length, this.#number)) throw new Unusual();
+    if (!this.#builder.add(this.#string, this.#length, this.#number)) throw new UnexpectedForm();
     return 'end of token';
   }
 
@@ -235,7 +235,7 @@ export class TokenizerScan {
       this.#middle = this.#length;
       return 'between';
     }
-    if (this.#middle < 0 || !this.#builder.merge(this.#string, this.#middle, this.#length)) throw new Unusual();
+    if (this.#middle < 0 || !this.#builder.merge(this.#string, this.#middle, this.#length)) throw new UnexpectedForm();
     return this.#expected === 'merge' ? 'end of merge' : 'end of pair';
   }
 
@@ -250,7 +250,7 @@ export class TokenizerScan {
       } else if (byte === backslash) {
         this.#escape = 1;
         this.#escaped = true;
-      } else if (this.#length < mostBytes) this.#string[this.#length++] = byte;
+      } else if (this.#length < maximumTokenBytes) this.#string[this.#length++] = byte;
     }
     return piece.length;
   }
@@ -261,7 +261,7 @@ export class TokenizerScan {
       const byte = piece[i];
       if (this.#escape > 0) this.#takeEscaped(byte);
       else if (this.#lead > 0) {
-        if ((byte & 0xc0) !== 0x80) throw new Unusual();
+        if ((byte & 0xc0) !== 0x80) throw new UnexpectedForm();
         this.#put(((this.#lead & 0x1f) << 6) | (byte & 0x3f));
         this.#lead = 0;
       } else if (byte === quote) {
@@ -270,7 +270,7 @@ export class TokenizerScan {
       } else if (byte === backslash) this.#escape = 1;
       else if (byte < 0x80) this.#put(byte);
       else if (byte >= 0xc2 && byte <= 0xdf) this.#lead = byte;
-      else throw new Unusual();
+      else throw new UnexpectedForm();
     }
     return piece.length;
   }
@@ -281,14 +281,14 @@ export class TokenizerScan {
       // `u` and four digits, or a quote, slash or backslash for itself; no other escape represents a byte.
       if (byte === 0x75) this.#escape = 5;
       else {
-        if (byte !== quote && byte !== backslash && byte !== 0x2f) throw new Unusual();
+        if (byte !== quote && byte !== backslash && byte !== 0x2f) throw new UnexpectedForm();
         this.#escape = 0;
         this.#put(byte);
       }
       return;
     }
     const digit = Number.parseInt(String.fromCharCode(byte), 16);
-    if (Number.isNaN(digit)) throw new Unusual();
+    if (Number.isNaN(digit)) throw new UnexpectedForm();
     this.#code = 16 * this.#code + digit;
     this.#escape -= 1;
     if (this.#escape > 1) return;
@@ -303,7 +303,7 @@ export class TokenizerScan {
       return;
     }
     const byte = byteOfCharacter[code] ?? -1;
-    if (byte < 0 || this.#length === mostBytes) throw new Unusual();
+    if (byte < 0 || this.#length === maximumTokenBytes) throw new UnexpectedForm();
     this.#string[this.#length++] = byte;
   }
 }

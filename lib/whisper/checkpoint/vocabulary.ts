@@ -61,11 +61,11 @@ export async function vocabularyOf(tokens: readonly string[]): Promise<Vocabular
 }
 
 /** Limit of the work to derive merges: the sum of the tokens' squared lengths. Real vocabularies stay far below it. */
-const mostWork = 1 << 26;
+const maximumWork = 1 << 26;
 
 /** The tokenizer of a vocabulary. Throws OneheadError MODEL_INVALID, naming `file`, if the tokens are too long. */
 export function tokenizerOf({ tokens, merges }: Vocabulary, special: SpecialTokens, file: string): TokenizerFiles {
-  if (!merges && tokens.reduce((work, { length }) => work + length * length, 0) > mostWork) {
+  if (!merges && tokens.reduce((work, { length }) => work + length * length, 0) > maximumWork) {
     throw new OneheadError('MODEL_INVALID', `The tokens of ${file} are too long for a vocabulary; download it again.`);
   }
   const files = bytePairFiles({

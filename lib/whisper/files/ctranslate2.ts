@@ -3,7 +3,7 @@
  * them.
  */
 import { type BinaryFile, Cursor, quoted } from './bytes.js';
-import { elementsOf, mostTensors, type TensorEntry } from './tensors.js';
+import { elementsOf, maximumTensors, type TensorEntry } from './tensors.js';
 
 /** CTranslate2's types in the order of their numbers: our name and the bytes of an element. */
 const types = [
@@ -17,7 +17,7 @@ const types = [
 
 /** The first and last version of the layout that can be read. */
 const versions = [4, 6] as const;
-const mostNameBytes = 256;
+const maximumNameBytes = 256;
 /** The greatest size of a setting, which is a variable without dimensions. */
 const settingBytes = 8;
 
@@ -37,7 +37,7 @@ export function ctranslate2Model(begin: Buffer): string | null {
 
 async function nameOf(file: BinaryFile, cursor: Cursor, what: string): Promise<string> {
   const bytes = await cursor.uint16(what);
-  if (bytes < 1 || bytes > mostNameBytes) file.refuse(`${what} has ${bytes} bytes`);
+  if (bytes < 1 || bytes > maximumNameBytes) file.refuse(`${what} has ${bytes} bytes`);
   const text = await cursor.bytes(bytes, what);
   if (text.indexOf(0) !== bytes - 1) file.refuse(`${what} does not end with a zero byte`);
   return text.toString('utf8', 0, bytes - 1);
@@ -62,7 +62,7 @@ export async function readCTranslate2(file: BinaryFile): Promise<CTranslate2File
   await cursor.uint32('its revision');
   const variables: CTranslate2File['variables'] = new Map();
   const settings: CTranslate2File['settings'] = new Map();
-  const count = await cursor.count('the number of its variables', 1, mostTensors);
+  const count = await cursor.count('the number of its variables', 1, maximumTensors);
   for (let index = 0; index < count; ++index) {
     const name = await nameOf(file, cursor, `the name of variable ${index}`);
     const variable = `its variable ${quoted(name)}`;
@@ -87,7 +87,7 @@ export async function readCTranslate2(file: BinaryFile): Promise<CTranslate2File
       cursor.offset += bytes;
     }
   }
-  const aliases = await cursor.count('the number of its aliases', 0, mostTensors);
+  const aliases = await cursor.count('the number of its aliases', 0, maximumTensors);
   for (let index = 0; index < aliases; ++index) {
     const name = await nameOf(file, cursor, `alias ${index}`);
     const target = variables.get(await nameOf(file, cursor, `the target of alias ${index}`));

@@ -3,7 +3,7 @@
  * after another.
  */
 import { type BinaryFile, Cursor, quoted } from './bytes.js';
-import { elementsOf, encodings, isPlain, mostTensors, type TensorEntry, type TensorIndex } from './tensors.js';
+import { elementsOf, encodings, isPlain, maximumTensors, type TensorEntry, type TensorIndex } from './tensors.js';
 
 /** A model's sizes as in openai/whisper: `audio` is the encoder, `text` the decoder, `context` positions. */
 export interface Sizes {
@@ -45,8 +45,8 @@ const types = new Map([
   [30, 'bfloat16'],
 ]);
 
-const mostTokenBytes = 1024;
-const mostNameBytes = 256;
+const maximumTokenBytes = 1024;
+const maximumNameBytes = 256;
 
 /** The first bytes of a ggml file, "lmgg". */
 export const ggmlMagic = 0x67676d6c;
@@ -59,7 +59,7 @@ function bytesOf(dtype: string, elements: number): number | null {
 
 async function readTensor(file: BinaryFile, cursor: Cursor): Promise<[string, TensorEntry]> {
   const dimensions = await cursor.count('the dimensions of a tensor', 1, 4);
-  const nameBytes = await cursor.count("the length of a tensor's name", 1, mostNameBytes);
+  const nameBytes = await cursor.count("the length of a tensor's name", 1, maximumNameBytes);
   const type = await cursor.count("a tensor's type", 0, 1000);
   const shape: number[] = [];
   // ggml lists the fastest dimension first; we list it last.
@@ -105,14 +105,14 @@ export async function readGgml(file: BinaryFile): Promise<GgmlFile> {
   const count = await cursor.count('the tokens of its vocabulary', 1, sizes.vocabulary);
   const tokens: Buffer[] = [];
   for (let id = 0; id < count; ++id) {
-    const bytes = await cursor.count(`the length of token ${id}`, 0, mostTokenBytes);
+    const bytes = await cursor.count(`the length of token ${id}`, 0, maximumTokenBytes);
     tokens.push(Buffer.from(await cursor.bytes(bytes, `token ${id}`)));
   }
   const tensors: TensorIndex = new Map();
   while (!cursor.atEnd) {
     const [name, entry] = await readTensor(file, cursor);
     if (tensors.has(name)) file.refuse(`it has two tensors ${quoted(name)}`);
-    if (tensors.size === mostTensors) file.refuse(`it has more than ${mostTensors} tensors`);
+    if (tensors.size === maximumTensors) file.refuse(`it has more than ${maximumTensors} tensors`);
     tensors.set(name, entry);
   }
   return { ...sizes, filters: { shape, values }, tokens, tensors };

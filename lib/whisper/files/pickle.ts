@@ -30,7 +30,7 @@ export class Named {
 }
 
 /** Limit of a call's arguments; the known functions take fewer. */
-const mostArguments = 16;
+const maximumArguments = 16;
 
 class Reader {
   readonly #bytes: Buffer;
@@ -130,7 +130,7 @@ class Reader {
     const values = this.#pop();
     const called = this.#pop();
     if (!(called instanceof Named) || !Array.isArray(values)) this.#refuse('calls something other than a function');
-    if (values.length > mostArguments) this.#refuse(`calls ${called.name} with ${values.length} arguments`);
+    if (values.length > maximumArguments) this.#refuse(`calls ${called.name} with ${values.length} arguments`);
     this.#stack.push(called.call(...values));
   }
 

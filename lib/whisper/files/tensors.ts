@@ -46,7 +46,7 @@ export function isLoaded(dtype: string): boolean {
 }
 
 /** Limit of a file's tensors; models have far fewer. */
-export const mostTensors = 1 << 16;
+export const maximumTensors = 1 << 16;
 
 /** The number of elements of a shape, or null if it is greater than a file can hold. */
 export function elementsOf(shape: readonly number[]): number | null {

@@ -4,7 +4,7 @@
  */
 import { type BinaryFile, quoted } from './bytes.js';
 import { type Callable, Named, readPickle } from './pickle.js';
-import { elementsOf, mostTensors, type TensorEntry, type TensorIndex } from './tensors.js';
+import { elementsOf, maximumTensors, type TensorEntry, type TensorIndex } from './tensors.js';
 import { ZipFile } from './zip.js';
 
 /** A sequence of elements; tensors are views of storages. */
@@ -174,7 +174,8 @@ async function indexTensors(
   zip: ZipFile,
   folder: string,
 ): Promise<TensorIndex> {
-  if (tensors.size > mostTensors) zip.file.refuse(`expected at most ${mostTensors} tensors but found ${tensors.size}`);
+  if (tensors.size > maximumTensors)
+    zip.file.refuse(`expected at most ${maximumTensors} tensors but found ${tensors.size}`);
   const index: TensorIndex = new Map();
   for (const [name, tensor] of tensors) {
     if (typeof name === 'string' && tensor instanceof TorchTensor) {

@@ -12,8 +12,8 @@ interface Entry {
 }
 
 const endBytes = 22;
-const mostComment = 65_535;
-const mostDirectory = 1 << 26;
+const maximumCommentBytes = 65_535;
+const maximumDirectoryBytes = 1 << 26;
 const unknown32 = 0xffff_ffff;
 
 /** A 64-bit integer, refused if JavaScript cannot represent it exactly. */
@@ -25,7 +25,7 @@ function long(file: BinaryFile, buffer: Buffer, at: number): number {
 
 /** Finds the central directory. */
 async function findDirectory(file: BinaryFile): Promise<{ offset: number; bytes: number; count: number }> {
-  const from = Math.max(0, file.size - endBytes - mostComment);
+  const from = Math.max(0, file.size - endBytes - maximumCommentBytes);
   const tail = await file.read(from, file.size - from, 'its end');
   let at = tail.length - endBytes;
   while (
@@ -79,8 +79,8 @@ export class ZipFile {
   /** Reads the central directory of an open file. Throws OneheadError MODEL_INVALID. */
   static async open(file: BinaryFile): Promise<ZipFile> {
     const { offset, bytes, count } = await findDirectory(file);
-    if (bytes > mostDirectory)
-      file.refuse(`expected its central directory to have at most ${mostDirectory} bytes but found ${bytes}`);
+    if (bytes > maximumDirectoryBytes)
+      file.refuse(`expected its central directory to have at most ${maximumDirectoryBytes} bytes but found ${bytes}`);
     const directory = await file.read(offset, bytes, 'its central directory');
     const entries = new Map<string, Entry>();
     let at = 0;

@@ -4,7 +4,7 @@
 //   scores^T[key, query]   = sum over d   of K[key, d] q^T[d, query]
 //   values^T[d, query]     = sum over key of V[key, d] weights^T[key, query]
 // So one element of K or V is broadcast and multiplied by a row of queryTile queries, the softmax needs no horizontal
-// operations, and one micro-kernel does both: `broadcasts` elements times up to mostVectors vectors, with all sums in
+// operations, and one micro-kernel does both: `broadcasts` elements times up to maxVectors vectors, with all sums in
 // registers.
 //
 // Packed elements are 32-bit words: a float32, or with Pairs two bfloat16 that are neighbours along the sum (along d
