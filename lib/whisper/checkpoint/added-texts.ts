@@ -7,7 +7,7 @@ const maximumLengths = 64;
 const endsInWord = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]$/u;
 const isSpace = /^\p{White_Space}$/u;
 
-/** Added tokens that are looked for together. At one place the longest counts. */
+/** Added tokens that are looked for together. At one position the longest counts. */
 class Search {
   readonly #tokens: ReadonlyMap<string, AddedToken>;
   /** Lengths in descending order, by the first UTF-16 unit. */
@@ -27,9 +27,9 @@ class Search {
     return [...this.#lengths.values()].every(({ length }) => length <= maximumLengths);
   }
 
-  #at(text: string, place: number): AddedToken | undefined {
-    for (const length of this.#lengths.get(text.charCodeAt(place)) ?? []) {
-      const token = this.#tokens.get(text.substring(place, place + length));
+  #at(text: string, position: number): AddedToken | undefined {
+    for (const length of this.#lengths.get(text.charCodeAt(position)) ?? []) {
+      const token = this.#tokens.get(text.substring(position, position + length));
       if (token) return token;
     }
     return undefined;

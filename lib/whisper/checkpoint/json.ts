@@ -3,17 +3,22 @@ import { OneheadError } from '../../errors.js';
 import { reading } from '../files/bytes.js';
 import { foreignContent, signatureBytes } from './foreign.js';
 
-/**
- * Reads a JSON file. Returns null if it does not exist. Throws OneheadError MODEL_INVALID if it cannot be read or is
- * not valid JSON.
- */
-export async function readJson(file: string): Promise<unknown> {
-  const text = await reading(file, () =>
+/** Reads a text file. Returns null if it does not exist. Throws OneheadError MODEL_INVALID if it cannot be read. */
+export function readText(file: string): Promise<string | null> {
+  return reading(file, () =>
     readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT') return null;
       throw error;
     }),
   );
+}
+
+/**
+ * Reads a JSON file. Returns null if it does not exist. Throws OneheadError MODEL_INVALID if it cannot be read or is
+ * not valid JSON.
+ */
+export async function readJson(file: string): Promise<unknown> {
+  const text = await readText(file);
   if (text === null) return null;
   try {
     return JSON.parse(text);

@@ -1,10 +1,8 @@
 /** Reads a folder's tokenizer: tokenizer.json, or the files that transformers' slow tokenizers save instead. */
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OneheadError } from '../../errors.js';
-import { reading } from '../files/bytes.js';
 import type { SpecialTokens } from './config.js';
-import { readJson } from './json.js';
+import { readJson, readText } from './json.js';
 import { type TokenTable, tokenTable } from './token-table.js';
 import { scanTokenizer } from './tokenizer-scan.js';
 
@@ -192,13 +190,11 @@ async function fromVocabulary(directory: string, config: Json): Promise<Omit<Tok
   if (vocabulary === null) return null;
   if (!Object.values(vocabulary).every(isId)) throw invalid(file, 'does not map texts to ids');
   const mergesFile = join(directory, 'merges.txt');
-  const text = await reading(mergesFile, () =>
-    readFile(mergesFile, 'utf8').catch((cause: NodeJS.ErrnoException) => {
-      if (cause.code !== 'ENOENT') throw cause;
-      const problem = `${directory} holds vocab.json but no merges.txt; copy the tokenizer of the model again.`;
-      throw new OneheadError('MODEL_INVALID', problem, { cause });
-    }),
-  );
+  const text = await readText(mergesFile);
+  if (text === null) {
+    const problem = `${directory} holds vocab.json but no merges.txt; copy the tokenizer of the model again.`;
+    throw new OneheadError('MODEL_INVALID', problem);
+  }
   return bytePairFiles({
     file,
     addedTokens: await addedTokens(directory, config, vocabulary),
