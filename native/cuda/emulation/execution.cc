@@ -129,19 +129,20 @@ uint16_t Executor::readShared16(uint32_t offset) {
   return half;
 }
 
-void Executor::multiplyGroup(float* sums, const uint32_t* a, uint64_t operand, bool accumulate,
+void Executor::multiplyGroup(float* sums, const uint32_t* a, uint64_t left, uint64_t operand, bool accumulate,
                              void (*compute)(Executor&, GroupProduct&)) {
   WarpGroup& of = group();
   Fiber& self = fiber();
   const size_t at = self.products++, thread = size_t(current_ % groupSize);
   if (at == of.products.size()) {
     of.products.push_back(std::make_unique<GroupProduct>());
+    of.products[at]->left = left;
     of.products[at]->operand = operand;
     of.products[at]->accumulate = accumulate;
     of.products[at]->compute = compute;
   }
   GroupProduct& product = *of.products[at];
-  invalidAccess_ |= !self.fenced || product.operand != operand || product.accumulate != accumulate ||
+  invalidAccess_ |= !self.fenced || product.left != left || product.operand != operand || product.accumulate != accumulate ||
                     product.compute != compute || of.barrier.alive != groupSize;
   product.sums[thread] = sums;
   product.a[thread] = a;

@@ -184,7 +184,7 @@ class Executor {
   void noteArrival(const void* to, size_t bytes);
   /** Reads two bytes as the tensor cores do, which only see copies after shareWithMatrixUnit. */
   uint16_t readShared16(uint32_t offset);
-  void multiplyGroup(float* sums, const uint32_t* a, uint64_t operand, bool accumulate,
+  void multiplyGroup(float* sums, const uint32_t* a, uint64_t left, uint64_t operand, bool accumulate,
                      void (*compute)(Executor&, GroupProduct&));
   void commitProducts() { fiber().productGroups.push_back(fiber().products); }
   void waitForProducts(int left);

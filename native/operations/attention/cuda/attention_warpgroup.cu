@@ -27,12 +27,13 @@ namespace onehead::cuda {
 namespace {
 
 constexpr int size = 64, groups = 2, threads = groups * 128, blockRows = groups * 64, tileKeys = 64;
-constexpr int stages = 4;
+constexpr int stages = 3, ahead = stages - 1;  // tiles in shared memory, and those in flight
 constexpr int tileBytes = tileKeys * operandRow;  // of keys or values
+constexpr int queryBytes = blockRows * operandRow;
 
 template <class T>
 __global__ void __launch_bounds__(threads, 2) warpgroupKernel(const __grid_constant__ AttentionArguments a) {
-  ONEHEAD_SHARED(std::byte, shared);  // stages of keys and values
+  ONEHEAD_SHARED(std::byte, shared);  // queries, and stages of keys and values
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32, quad = lane % 4;
   const int64_t b = blockIdx.z, keyHead = blockIdx.y;
   const int headsPerGroup = int(a.heads / a.keyValueHeads), rows = int(a.queries) * headsPerGroup, keys = int(a.keys);
@@ -44,7 +45,7 @@ __global__ void __launch_bounds__(threads, 2) warpgroupKernel(const __grid_const
   const T* keyOf = static_cast<const T*>(a.k.data) + b * a.k.batchStride + keyHead * size + column * 8;
   const T* valueOf = static_cast<const T*>(a.v.data) + b * a.v.batchStride + keyHead * size + column * 8;
   auto load = [&](int tile) {
-    std::byte* to = shared + tile % stages * 2 * tileBytes;
+    std::byte* to = shared + queryBytes + tile % stages * 2 * tileBytes;
 #pragma unroll
     for (int i = 0; i < tileKeys / 32; ++i) {
       const int row = thread / 8 + i * 32, key = tile * tileKeys + row;
@@ -54,47 +55,44 @@ __global__ void __launch_bounds__(threads, 2) warpgroupKernel(const __grid_const
                   valid ? 16 : 0);
     }
   };
+  auto rowOf = [&](const AttentionView& view, int row) {
+    row = min(row, rows - 1);
+    const int64_t head = keyHead * headsPerGroup + row % headsPerGroup;
+    return static_cast<T*>(const_cast<void*>(view.data)) + b * view.batchStride + row / headsPerGroup * view.rowStride +
+           head * size;
+  };
+#pragma unroll
+  for (int i = 0; i < blockRows / 32; ++i) {
+    const int row = thread / 8 + i * 32;
+    copyAsync16(shared + chunkOffset(row, column), rowOf(a.q, int(blockIdx.x) * blockRows + row) + column * 8, 16);
+  }
   const int tiles = divideUp(keys, tileKeys);
 #pragma unroll
-  for (int tile = 0; tile < stages - 2; ++tile) {
+  for (int tile = 0; tile < ahead; ++tile) {
     if (tile < tiles) load(tile);
     commitCopies();
   }
 
-  uint32_t query[4][4];
-  T* outputs[2];
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int row = min(row0 + half * 8, rows - 1), i = row / headsPerGroup;
-    const int64_t head = keyHead * headsPerGroup + row % headsPerGroup;
-    const T* q = static_cast<const T*>(a.q.data) + b * a.q.batchStride + i * a.q.rowStride + head * size;
-#pragma unroll
-    for (int k = 0; k < 4; ++k)
-#pragma unroll
-      for (int part = 0; part < 2; ++part)
-        query[k][part * 2 + half] = *reinterpret_cast<const uint32_t*>(q + k * 16 + part * 8 + quad * 2);
-    outputs[half] =
-        static_cast<T*>(const_cast<void*>(a.y.data)) + b * a.y.batchStride + i * a.y.rowStride + head * size;
-  }
-
   float values[8][4] = {}, scores[8][4] = {}, maximum[2] = {-infinity, -infinity}, sums[2] = {};
   uint32_t weights[4][4];
+  const std::byte* queries = shared + warp / 4 * 64 * operandRow;  // of this warpgroup
   const float scale = a.scale * log2E;
   for (int tile = 0; tile < tiles; ++tile) {
-    waitForCopies<stages - 3>();
+    waitForCopies<ahead - 1>();
     shareWithMatrixUnit();
     __syncthreads();
-    // The overwritten stage was last read two tiles ago; all threads waited for those products before the barrier.
-    if (tile + stages - 2 < tiles) load(tile + stages - 2);
+    // The overwritten stage was read for the previous tile; all threads waited for its products before the barrier.
+    if (tile + ahead < tiles) load(tile + ahead);
     commitCopies();
-    const std::byte* keyTile = shared + tile % stages * 2 * tileBytes;
+    const std::byte* keyTile = shared + queryBytes + tile % stages * 2 * tileBytes;
     const std::byte* valueTile = keyTile + tileBytes;
 
     fenceOperands();
 #pragma unroll
-    for (int k = 0; k < 4; ++k) multiplyGroup<T, false>(scores, query[k], describeOperand(keyTile + k * 32), k > 0);
+    for (int k = 0; k < 4; ++k)
+      multiplyGroup<T>(scores, describeOperand(queries + k * 32), describeOperand(keyTile + k * 32), k > 0);
     commitProducts();
-    waitForProducts<0>();  // also for the previous tile's product with the values
+    waitForProducts<0>();
 
     const int keysLeft = keys - tile * tileKeys;
     if (keysLeft < tileKeys) {
@@ -104,25 +102,42 @@ __global__ void __launch_bounds__(threads, 2) warpgroupKernel(const __grid_const
         for (int i = 0; i < 4; ++i)
           if (n * 8 + quad * 2 + i % 2 >= keysLeft) scores[n][i] = -infinity;
     }
+    // A row's base is its maximum when it was last changed: weights of up to 2^8 are as exact as those of up to 1, and
+    // the sums so far seldom need a new base.
+    float highest[2];
+    bool changes = false;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      float newMaximum = maximum[half];
+      highest[half] = maximum[half];
 #pragma unroll
-      for (int n = 0; n < 8; ++n) newMaximum = fmaxf(newMaximum, fmaxf(scores[n][half * 2], scores[n][half * 2 + 1]));
-      newMaximum = warpMax<4>(newMaximum);  // finite: every tile has at least one key
-      const float factor = exp2Fast((maximum[half] - newMaximum) * scale), base = newMaximum * scale;
-      maximum[half] = newMaximum;
-      float sum = 0;
+      for (int n = 0; n < 8; ++n)
+        highest[half] = fmaxf(highest[half], fmaxf(scores[n][half * 2], scores[n][half * 2 + 1]));
+      highest[half] = warpMax<4>(highest[half]);  // finite: every tile has at least one key
+      changes |= (highest[half] - maximum[half]) * scale > 8;
+    }
+    if (__ballot_sync(allLanes, changes)) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const float factor = exp2Fast((maximum[half] - highest[half]) * scale);
+        maximum[half] = highest[half];
+        sums[half] *= factor;
+#pragma unroll
+        for (int n = 0; n < 8; ++n) {
+          values[n][half * 2] *= factor;
+          values[n][half * 2 + 1] *= factor;
+        }
+      }
+    }
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const float base = maximum[half] * scale;
 #pragma unroll
       for (int n = 0; n < 8; ++n) {
         const float low = exp2Fast(fmaf(scores[n][half * 2], scale, -base));
         const float high = exp2Fast(fmaf(scores[n][half * 2 + 1], scale, -base));
-        sum += low + high;
+        sums[half] += low + high;
         weights[n / 2][n % 2 * 2 + half] = makePair<T>(low, high);
-        values[n][half * 2] *= factor;
-        values[n][half * 2 + 1] *= factor;
       }
-      sums[half] = fmaf(sums[half], factor, sum);
     }
 
     fenceOperands();
@@ -130,8 +145,8 @@ __global__ void __launch_bounds__(threads, 2) warpgroupKernel(const __grid_const
     for (int k = 0; k < 4; ++k)
       multiplyGroup<T, true>(values, weights[k], describeOperand(valueTile + k * 16 * operandRow), true);
     commitProducts();
+    waitForProducts<0>();
   }
-  waitForProducts<0>();
 
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
@@ -140,9 +155,10 @@ __global__ void __launch_bounds__(threads, 2) warpgroupKernel(const __grid_const
     sum += __shfl_xor_sync(allLanes, sum, 2);
     if (row0 + half * 8 >= rows) continue;
     const float factor = 1.0f / sum;
+    T* output = rowOf(a.y, row0 + half * 8) + quad * 2;
 #pragma unroll
     for (int n = 0; n < 8; ++n)
-      *reinterpret_cast<uint32_t*>(outputs[half] + n * 8 + quad * 2) =
+      *reinterpret_cast<uint32_t*>(output + n * 8) =
           makePair<T>(values[n][half * 2] * factor, values[n][half * 2 + 1] * factor);
   }
 }
@@ -163,7 +179,7 @@ cudaError_t warpgroupAttention(const AttentionArguments& a, const Launcher& laun
     if constexpr (std::is_same_v<T, float>)
       return cudaErrorInvalidValue;
     else
-      return launch(launcher, warpgroupKernel<T>, grid, dim3(threads), size_t(stages) * 2 * tileBytes, a);
+      return launch(launcher, warpgroupKernel<T>, grid, dim3(threads), queryBytes + size_t(stages) * 2 * tileBytes, a);
   });
 }
 

@@ -50,26 +50,26 @@ __device__ inline float2 columnTerms(const FewRowsArguments& m, int64_t column) 
 }
 __device__ inline float residualAt(const FewRowsArguments& m, int64_t row, int64_t column) {
   const Epilogue& e = m.epilogue;
-  return e.residual && row < m.rows && column < m.columns ? e.residual[row % e.residualRows * m.columns + column]
-                                                          : 0.0f;
+  return e.residual && row < m.rows && column < m.columns
+             ? loadUncached(e.residual + row % e.residualRows * m.columns + column)
+             : 0.0f;
 }
 
-template <class T, class W, int NTiles>
+template <class T, class W, int NTiles, bool Split>
 __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
     clusterProductKernel(const __grid_constant__ FewRowsArguments m, const __grid_constant__ Layout l) {
-  constexpr int stages = stagesFor(NTiles), rowsOfTile = NTiles * 8, earlyRows = 4;
-  ONEHEAD_SHARED(std::byte, shared);  // rings, sums, norm, x
+  constexpr int stages = stagesFor(NTiles, Split), rowsOfTile = NTiles * 8, earlyRows = 4;
+  constexpr int rowsAtOnce = threads / blockColumns;  // that a block finishes
+  ONEHEAD_SHARED(std::byte, shared);                  // rings, sums, norm, x
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32, rows = int(m.rows);
-  const int rank = rankOf(l.split), begin = l.steps * rank / l.split, end = l.steps * (rank + 1) / l.split;
-  const int steps = end - begin;
-  const int64_t tileStep = int64_t(gridDim.x) / l.split, tiles = divideUp<int64_t>(m.columns, blockColumns);
-  const int64_t firstTile = int64_t(blockIdx.x) / l.split;
+  const int split = Split ? l.split : 1, rank = Split ? rankOf(split) : 0;
+  const int begin = l.steps * rank / split, end = l.steps * (rank + 1) / split, steps = end - begin;
+  // A cluster has one tile; without a split a block has several.
+  const int64_t tileStep = int64_t(gridDim.x) / split, tiles = divideUp<int64_t>(m.columns, blockColumns);
+  const int64_t firstTile = int64_t(blockIdx.x) / split;
   std::byte* ring = shared + warp * stages * stageBytes;
-  // A warp's sums overwrite its own ring, which is drained by then. Without a split the next tile's weights are already
-  // in flight, so the sums have memory of their own.
-  const int sumsApart = l.split > 1 ? stages * stageBytes : rowsOfTile * sumStride * int(sizeof(float));
-  auto sumsOf = [&](int ofWarp) { return reinterpret_cast<float*>(shared + l.sumsAt + ofWarp * sumsApart); };
-  float* sumsOfWarp = sumsOf(warp);
+  // Split: [row][rank][column], the cluster's sums of the rows that this block finishes. Otherwise each warp's sums.
+  float* sumsAt = reinterpret_cast<float*>(shared + l.sumsAt);
   float* norm = reinterpret_cast<float*>(shared + l.normAt);
   std::byte* x = shared + l.xAt;
 
@@ -87,41 +87,47 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
     commitCopies();
   };
   letNextKernelStart();
+  if (Split) arriveAtCluster();
   if (m.weightChanges) waitForPreviousKernel();
   const int first = begin * stepDepth<W>, count = min(end * stepDepth<W>, int(m.depth)) - first;
-  if (m.normWeight)
+  const bool hasNorm = NTiles == 1 && m.normWeight;
+  if (hasNorm)
     for (int k = thread * 4; k < count; k += threads * 4) {
       copyAsync16(norm + k, m.normWeight + first + k, 16);
       copyAsync16(norm + l.depth + k, m.normBias + first + k, 16);
     }
 #pragma unroll
   for (int i = 0; i < stages - 1; ++i) fetch();
-  // All results of a thread are in one column.
+  // Of a cluster's sums all those of a thread are in one column.
   const int64_t ownColumn = firstTile * blockColumns + thread % blockColumns;
+  const int ownRow = rank * rowsAtOnce + thread / blockColumns, rowStride = rowsAtOnce * split;
   float2 ownTerms = make_float2(0.0f, 0.0f);
-  if (l.split > 1) ownTerms = columnTerms(m, ownColumn);
-  waitForPreviousKernel();
-
-  const int elements = m.normWeight ? 4 : vectorSize<T>, element = m.normWeight ? 4 : int(sizeof(T));
-  const int chunks = l.depth / elements;
-  for (int chunk = thread; chunk < rows * chunks; chunk += threads) {
-    const int row = chunk / chunks, k = chunk % chunks * elements;
-    const auto* from = static_cast<const std::byte*>(m.x) + (int64_t(row) * m.depth + first + k) * element;
-    const bool valid = k < count;
-    copyAsync16(x + row * l.xStride + k * element, valid ? from : static_cast<const std::byte*>(m.x), valid ? 16 : 0);
-  }
-  commitCopies();
-  const int stride = threads / blockColumns * l.split, ownRow = rank * (threads / blockColumns) + thread / blockColumns;
-  float residual[earlyRows] = {};
-  if (l.split > 1)
-#pragma unroll
-    for (int i = 0; i < earlyRows; ++i) residual[i] = residualAt(m, ownRow + i * stride, ownColumn);
-  waitForCopies<0>();  // also waits for the weights that were requested before x, most of which arrived long ago
-  __syncthreads();
-  if (m.normWeight) {
-    normRows<T, W, NTiles>(m, l, x, norm, count);
+  if (Split) ownTerms = columnTerms(m, ownColumn);
+  if (hasNorm) {
+    waitForCopies<stages - 2>();  // the norm's weights, which were requested with the first stage
     __syncthreads();
   }
+  waitForPreviousKernel();
+
+  float residual[earlyRows] = {};
+  if (Split)
+#pragma unroll
+    for (int i = 0; i < earlyRows; ++i) residual[i] = residualAt(m, ownRow + i * rowStride, ownColumn);
+  if (hasNorm) {
+    normRows<T>(m, l, x, norm, first, count);
+  } else {
+    constexpr int elements = vectorSize<T>;
+    const int chunks = l.depth / elements;
+    for (int chunk = thread; chunk < rows * chunks; chunk += threads) {
+      const int row = chunk / chunks, k = chunk % chunks * elements;
+      const T* from = static_cast<const T*>(m.x) + int64_t(row) * m.depth + first + k;
+      const bool valid = k < count;
+      copyAsync16(x + row * l.xStride + k * int(sizeof(T)), valid ? from : m.x, valid ? 16 : 0);
+    }
+    commitCopies();
+    waitForCopies<0>();  // also waits for the weights that were requested before x, most of which arrived long ago
+  }
+  __syncthreads();
 
   int stage = 0;
   for (int64_t tile = firstTile; tile < tiles; tile += tileStep) {
@@ -138,41 +144,49 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
         multiplyStage<T, NTiles>(sums, weights, left, l.xStride / int(sizeof(T)));
       stage = stage + 1 == stages ? 0 : stage + 1;
     }
-    if (l.split > 1) waitForCopies<0>();  // only empty groups are left: the sums may overwrite the rings
-    __syncwarp();
+    if constexpr (!Split) {
+      float* sumsOfWarp = sumsAt + warp * rowsOfTile * sumStride;
+      __syncwarp();  // all lanes have read the previous tile's sums
 #pragma unroll
-    for (int n = 0; n < NTiles; ++n)
+      for (int n = 0; n < NTiles; ++n)
 #pragma unroll
-      for (int i = 0; i < 4; ++i)
-        sumsOfWarp[(n * 8 + lane % 4 * 2 + i % 2) * sumStride + lane / 4 + i / 2 * 8] = sums[n][i];
-    if (l.split == 1) {
+        for (int i = 0; i < 4; ++i)
+          sumsOfWarp[(n * 8 + lane % 4 * 2 + i % 2) * sumStride + lane / 4 + i / 2 * 8] = sums[n][i];
       __syncwarp();
       const int64_t column = tile * blockColumns + warp * warpColumns + lane % warpColumns;
-      if (column < m.columns) {
-        const float2 terms = columnTerms(m, column);
-        for (int row = lane / warpColumns; row < rows; row += 2)
-          finish(m, sumsOfWarp[row * sumStride + lane % warpColumns], row, column, terms.x, terms.y,
-                 residualAt(m, row, column));
+      if (column >= m.columns) continue;
+      const float2 terms = columnTerms(m, column);
+      for (int row = lane / warpColumns; row < rows; row += 2)
+        finish(m, sumsOfWarp[row * sumStride + lane % warpColumns], row, column, terms.x, terms.y,
+               residualAt(m, row, column));
+    } else {
+      waitForCluster();  // all blocks of the cluster have started
+#pragma unroll
+      for (int n = 0; n < NTiles; ++n)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const int row = n * 8 + lane % 4 * 2 + i % 2, turn = row / rowsAtOnce;
+          if (row >= rows) continue;
+          const int local = turn / split * rowsAtOnce + row % rowsAtOnce;
+          storeToRank(sumsAt + (local * split + rank) * blockColumns + warp * warpColumns + lane / 4 + i / 2 * 8,
+                      turn % split, sums[n][i]);
+        }
+      arriveAtCluster();
+      waitForCluster();
+#pragma unroll
+      for (int i = 0; i < rowsOfTile / (2 * rowsAtOnce); ++i) {
+        const int row = ownRow + i * rowStride;
+        if (row >= rows) break;
+        const float* parts =
+            sumsAt + (i * rowsAtOnce + thread / blockColumns) * split * blockColumns + thread % blockColumns;
+        float value = 0;
+#pragma unroll
+        for (int other = 0; other < maxSplit; ++other) value += other < split ? parts[other * blockColumns] : 0.0f;
+        if (ownColumn < m.columns)
+          finish(m, value, row, ownColumn, ownTerms.x, ownTerms.y,
+                 i < earlyRows ? residual[i] : residualAt(m, row, ownColumn));
       }
-      continue;  // the warp synchronizes before it writes the next sums
     }
-    clusterBarrier();
-    const float* blockSums = sumsOf(thread % blockColumns / warpColumns) + thread % warpColumns;
-#pragma unroll
-    for (int i = 0; i < rowsOfTile / 4; ++i) {
-      const int row = ownRow + i * stride;
-      if (row >= rows) break;
-      float parts[maxSplit], value = 0;
-#pragma unroll
-      for (int other = 0; other < maxSplit; ++other)
-        parts[other] = other < l.split ? loadFromRank(blockSums + row * sumStride, other) : 0.0f;
-#pragma unroll
-      for (int other = 0; other < maxSplit; ++other) value += parts[other];
-      if (ownColumn < m.columns)
-        finish(m, value, row, ownColumn, ownTerms.x, ownTerms.y,
-               i < earlyRows ? residual[i] : residualAt(m, row, ownColumn));
-    }
-    clusterBarrier();  // no block exits while others read its sums
   }
 }
 
@@ -182,20 +196,20 @@ int nTilesFor(int64_t rows) { return rows <= 8 ? 1 : rows <= 16 ? 2 : rows <= 32
 bool layOut(const FewRowsArguments& m, const Launcher& launcher, Layout& l) {
   const int element = int(bytesOf(m.weightType)), nTiles = nTilesFor(m.rows);
   const int step = m.epilogue.columnScales ? rowBytes : rowBytes / element;
-  const int ringBytes = warps * stagesFor(nTiles) * stageBytes;
-  const int sumBytes = warps * nTiles * 8 * sumStride * int(sizeof(float));
   const int64_t tiles = divideUp<int64_t>(m.columns, blockColumns);
   l.steps = int(divideUp<int64_t>(m.depth, step));
   // The largest split with which all blocks are resident at once, so that all weights are in flight.
   l.split = maxSplit;
   while (l.split > 1 && (tiles * l.split > launcher.multiprocessors * 5 / 2 || l.split > l.steps)) l.split /= 2;
   l.depth = int(divideUp(l.steps, l.split)) * step;
-  l.xStride = l.depth * (m.normWeight ? 4 : element) + 16;
-  const int normBytes = m.normWeight ? (2 * l.depth + 4 * nTiles * 8) * int(sizeof(float)) : 0;
-  l.sumsAt = l.split > 1 ? 0 : ringBytes;
-  l.normAt = ringBytes + (l.split > 1 ? 0 : sumBytes);
-  l.xAt = l.normAt + normBytes;
-  l.sharedBytes = size_t(l.xAt) + size_t(nTiles * 8) * size_t(l.xStride);
+  l.xStride = l.depth * element + 16;
+  const int rowsAtOnce = threads / blockColumns, rowsOfTile = nTiles * 8;
+  l.ownRows = divideUp(rowsOfTile, rowsAtOnce * l.split) * rowsAtOnce;
+  const int sums = l.split > 1 ? l.ownRows * l.split * blockColumns : warps * rowsOfTile * sumStride;
+  l.sumsAt = warps * stagesFor(nTiles, l.split > 1) * stageBytes;
+  l.normAt = l.sumsAt + sums * int(sizeof(float));
+  l.xAt = l.normAt + (m.normWeight ? 2 * l.depth * int(sizeof(float)) : 0);
+  l.sharedBytes = size_t(l.xAt) + size_t(rowsOfTile) * size_t(l.xStride);
   if (l.sharedBytes > launcher.sharedMemory) return false;
   // Without a split: as few blocks as need the same number of iterations.
   const int64_t atOnce = launcher.multiprocessors * (l.sharedBytes * 2 <= launcher.sharedMemory ? 2 : 1);
@@ -205,9 +219,11 @@ bool layOut(const FewRowsArguments& m, const Launcher& launcher, Layout& l) {
 
 template <class T, class W, int NTiles>
 cudaError_t run(const FewRowsArguments& m, const Layout& l, const Launcher& launcher) {
-  static_assert(warps * stagesFor(NTiles) * stageBytes >= warps * NTiles * 8 * sumStride * int(sizeof(float)));
-  return launchClusters(launcher, l.split, clusterProductKernel<T, W, NTiles>, dim3(unsigned(l.blocks)), dim3(threads),
-                        l.sharedBytes, m, l);
+  auto start = [&](auto kernel) {
+    return launchClusters(launcher, l.split, kernel, dim3(unsigned(l.blocks)), dim3(threads), l.sharedBytes, m, l);
+  };
+  return l.split > 1 ? start(clusterProductKernel<T, W, NTiles, true>)
+                     : start(clusterProductKernel<T, W, NTiles, false>);
 }
 
 }  // namespace
@@ -216,7 +232,8 @@ bool clusterProductFits(const FewRowsArguments& m, const Launcher& launcher) {
   Layout layout;
   const bool typed = m.xType == (m.normWeight ? DType::float32 : m.weightType);
   const bool aligned = aligned16(m.x) && aligned16(m.weight) && aligned16(m.normWeight) && aligned16(m.normBias);
-  return launcher.clusters && typed && aligned && m.rows <= clusterProductRows &&
+  const bool few = m.rows <= clusterProductRows && (!m.normWeight || (m.rows <= maxNormRows && m.depth <= maxNormDepth));
+  return launcher.clusters && typed && aligned && few &&
          m.depth * int64_t(m.epilogue.columnScales ? 1 : bytesOf(m.weightType)) % 16 == 0 &&
          layOut(m, launcher, layout);
 }

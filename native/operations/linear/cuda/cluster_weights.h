@@ -19,8 +19,11 @@ constexpr int sumStride = 20;  // floats between rows of a warp's sums: its stor
 template <class W>
 constexpr int stepDepth = rowBytes / int(sizeof(W));
 
-/** Stages of each warp's ring. */
-constexpr int stagesFor(int nTiles) { return nTiles <= 2 ? 6 : nTiles == 4 ? 5 : 4; }
+/** Stages of each warp's ring. Without a split x is whole, and leaves room for one block per multiprocessor from 32
+ * rows on, so that block has more in flight. */
+constexpr int stagesFor(int nTiles, bool split) {
+  return nTiles <= 2 ? 6 : nTiles == 4 ? (split ? 5 : 10) : (split ? 4 : 5);
+}
 
 /** How a case is divided over blocks and laid out in shared memory. */
 struct Layout {
@@ -29,6 +32,7 @@ struct Layout {
   int64_t blocks = 0;                   // of the grid
   int depth = 0, xStride = 0;           // elements of the largest range of the depth; bytes between rows of x
   int sumsAt = 0, normAt = 0, xAt = 0;  // offsets in shared memory, in bytes
+  int ownRows = 0;                      // rows that a block of a cluster finishes
   size_t sharedBytes = 0;
 };
 
