@@ -142,8 +142,8 @@ void Executor::multiplyGroup(float* sums, const uint32_t* a, uint64_t left, uint
     of.products[at]->compute = compute;
   }
   GroupProduct& product = *of.products[at];
-  invalidAccess_ |= !self.fenced || product.left != left || product.operand != operand || product.accumulate != accumulate ||
-                    product.compute != compute || of.barrier.alive != groupSize;
+  invalidAccess_ |= !self.fenced || product.left != left || product.operand != operand ||
+                    product.accumulate != accumulate || product.compute != compute || of.barrier.alive != groupSize;
   product.sums[thread] = sums;
   product.a[thread] = a;
   product.previous[thread] = -1;

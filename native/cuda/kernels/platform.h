@@ -294,6 +294,17 @@ __device__ inline float exp2Fast(float x) {
 #endif
 }
 
+/** 1 / x, accurate except for the last bit. */
+__device__ inline float reciprocalFast(float x) {
+#if defined(__CUDACC__)
+  float result;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+#else
+  return 1.0f / x;
+#endif
+}
+
 constexpr float infinity = __builtin_huge_valf();
 constexpr float log2E = 1.4426950408889634f;
 constexpr unsigned allLanes = 0xffffffffu;

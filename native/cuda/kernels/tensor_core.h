@@ -87,6 +87,8 @@ __device__ inline void multiply(float (&d)[4], const Pair<T> (&a)[4], const Pair
   if constexpr (!std::is_same_v<T, float>) {
     multiplyHalves<T>(d, a, b);
   } else {
+    // Tensor cores truncate when they add, so a long sum would drift; the sum over 16 depths is added with rounding.
+    float sums[4] = {};
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const float2 top = a[2 * half], bottom = a[2 * half + 1], column = b[half];
@@ -102,10 +104,12 @@ __device__ inline void multiply(float (&d)[4], const Pair<T> (&a)[4], const Pair
         highB[i] = roundToTf32(wholeB[i]);
         lowB[i] = roundToTf32(wholeB[i] - highB[i]);
       }
-      multiplyTf32(d, lowA, highB);
-      multiplyTf32(d, highA, lowB);
-      multiplyTf32(d, highA, highB);
+      multiplyTf32(sums, lowA, highB);
+      multiplyTf32(sums, highA, lowB);
+      multiplyTf32(sums, highA, highB);
     }
+#pragma unroll
+    for (int i = 0; i < 4; ++i) d[i] += sums[i];
   }
 }
 

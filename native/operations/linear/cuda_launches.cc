@@ -58,7 +58,9 @@ size_t stageInput(Preparation& p, const Linear& o) {
   if (!o.normWeight && o.x.dtype == type) return 0;
   const size_t bytes = rounded(size_t(rows * depth) * bytesOf(type));
   if (o.normWeight) {
-    p.kernel(normOf(p, o, type), layerNorm, bytes, 0,
+    LayerNormArguments norm = normOf(p, o, type);
+    norm.weightChanges = p.changes(o.normWeight) || p.changes(o.normBias);
+    p.kernel(norm, layerNorm, bytes, 0,
              [](LayerNormArguments& a, const Workspace& workspace) { a.y = workspace.scratch(); });
   } else {
     CopyRowsArguments cast{};

@@ -17,6 +17,7 @@ struct LayerNormArguments {
   float epsilon;
   void* y;
   DType yType;
+  bool weightChanges = true;  // an earlier kernel may write weight or bias (CUDA)
 };
 
 #define ONEHEAD_NORMALIZATION_KERNELS(kernel, withScratch) kernel(LayerNorm, layerNorm)

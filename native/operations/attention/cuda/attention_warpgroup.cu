@@ -27,7 +27,7 @@ namespace onehead::cuda {
 namespace {
 
 constexpr int size = 64, groups = 2, threads = groups * 128, blockRows = groups * 64, tileKeys = 64;
-constexpr int stages = 3, ahead = stages - 1;  // tiles in shared memory, and those in flight
+constexpr int stages = 3, ahead = stages - 1;     // tiles in shared memory, and those in flight
 constexpr int tileBytes = tileKeys * operandRow;  // of keys or values
 constexpr int queryBytes = blockRows * operandRow;
 

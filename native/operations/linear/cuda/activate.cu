@@ -15,6 +15,12 @@ namespace onehead::cuda {
 namespace {
 
 template <class T>
+__device__ inline float activateAs(float x, Activation activation) {
+  if constexpr (std::is_same_v<T, float>) return activate(x, activation);
+  return activation == Activation::gelu ? geluFast(x) : x;
+}
+
+template <class T>
 __global__ void activateKernel(T* y, int64_t elements, Activation activation) {
   constexpr int vector = vectorSize<T>;
   letNextKernelStart();
@@ -25,11 +31,11 @@ __global__ void activateKernel(T* y, int64_t elements, Activation activation) {
     auto* address = reinterpret_cast<uint4*>(y) + at;
     unpack<T>(*address, values);
 #pragma unroll
-    for (int i = 0; i < vector; ++i) values[i] = activate(values[i], activation);
+    for (int i = 0; i < vector; ++i) values[i] = activateAs<T>(values[i], activation);
     *address = pack<T>(values);
   }
   const int64_t rest = vectors * vector + firstElement();
-  if (rest < elements) y[rest] = fromFloat<T>(activate(toFloat(y[rest]), activation));
+  if (rest < elements) y[rest] = fromFloat<T>(activateAs<T>(toFloat(y[rest]), activation));
 }
 
 }  // namespace

@@ -39,14 +39,14 @@ __device__ inline void normRows(const FewRowsArguments& m, const Layout& l, std:
     if (row >= rows) break;
     float sum = 0, squares = 0;
 #pragma unroll
-    for (int j = 0; j < perLane; ++j)
-      sum += (values[i][j].x + values[i][j].y) + (values[i][j].z + values[i][j].w);
+    for (int j = 0; j < perLane; ++j) sum += (values[i][j].x + values[i][j].y) + (values[i][j].z + values[i][j].w);
     const float mean = warpSum(sum) / float(depth);
 #pragma unroll
     for (int j = 0; j < perLane; ++j) {
       float4& four = values[i][j];
       four = make_float4(four.x - mean, four.y - mean, four.z - mean, four.w - mean);
-      if (j * 32 + lane < depth / 4) squares += (four.x * four.x + four.y * four.y) + (four.z * four.z + four.w * four.w);
+      if (j * 32 + lane < depth / 4)
+        squares += (four.x * four.x + four.y * four.y) + (four.z * four.z + four.w * four.w);
     }
     const float factor = rsqrtf(warpSum(squares) / float(depth) + m.epsilon);
     std::byte* to = x + row * l.xStride;

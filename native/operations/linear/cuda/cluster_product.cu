@@ -232,7 +232,8 @@ bool clusterProductFits(const FewRowsArguments& m, const Launcher& launcher) {
   Layout layout;
   const bool typed = m.xType == (m.normWeight ? DType::float32 : m.weightType);
   const bool aligned = aligned16(m.x) && aligned16(m.weight) && aligned16(m.normWeight) && aligned16(m.normBias);
-  const bool few = m.rows <= clusterProductRows && (!m.normWeight || (m.rows <= maxNormRows && m.depth <= maxNormDepth));
+  const bool few =
+      m.rows <= clusterProductRows && (!m.normWeight || (m.rows <= maxNormRows && m.depth <= maxNormDepth));
   return launcher.clusters && typed && aligned && few &&
          m.depth * int64_t(m.epilogue.columnScales ? 1 : bytesOf(m.weightType)) % 16 == 0 &&
          layOut(m, launcher, layout);

@@ -26,22 +26,23 @@ constexpr int warps = 4;
 template <int Fours>
 __global__ void __launch_bounds__(warps * 32) layerNormKernel(const __grid_constant__ LayerNormArguments n) {
   letNextKernelStart();
-  waitForPreviousKernel();
+  if (n.weightChanges) waitForPreviousKernel();
   const int64_t row = int64_t(blockIdx.x) * warps + threadIdx.x / 32;
   const int lane = int(threadIdx.x) % 32, fours = int(n.width) / 4;
-  if (row >= n.rows) return;
+  if (row >= n.rows) return waitForPreviousKernel();
   const float4 zero = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
   float4 x[Fours], weight[Fours], bias[Fours];
   auto load = [&](float4(&to)[Fours], const float* from) {
 #pragma unroll
     for (int i = 0; i < Fours; ++i) {
       const int k = i * 32 + lane;
-      to[i] = k < fours ? reinterpret_cast<const float4*>(from)[k] : zero;
+      to[i] = k < fours ? loadUncached(reinterpret_cast<const float4*>(from) + k) : zero;
     }
   };
-  load(x, n.x + row * n.width);
   load(weight, n.weight);
   load(bias, n.bias);
+  waitForPreviousKernel();
+  load(x, n.x + row * n.width);
   float sum = 0, squares = 0;
 #pragma unroll
   for (int i = 0; i < Fours; ++i) sum += (x[i].x + x[i].y) + (x[i].z + x[i].w);
