@@ -39,6 +39,8 @@ const plain: Sizes[] = [
   { batch: 1, queries: 1, keys: 2600, heads: 1, keyValueHeads: 1, headSize: 16 },
   { batch: 1, queries: 1, keys: 700, heads: 20, keyValueHeads: 1, headSize: 64 },
   { batch: 2, queries: 3, keys: 450, heads: 6, keyValueHeads: 1, headSize: 48 },
+  { batch: 1, queries: 4, keys: 450, heads: 20, keyValueHeads: 1, headSize: 64 },
+  { batch: 1, queries: 2, keys: 3100, heads: 10, keyValueHeads: 1, headSize: 16 },
   { batch: 1, queries: 1, keys: 300, heads: 4, keyValueHeads: 1, headSize: 128 },
   { batch: 1, queries: 1, keys: 2600, heads: 3, keyValueHeads: 1, headSize: 16 },
 ];
@@ -223,16 +225,35 @@ const ofRanges = [
 );
 
 /** More neighbours with the same range than one group holds, at every offset; then single entries. */
-const neighbours = withBytes([pairs, single]).map((size) =>
+const neighbours = withBytes([pairs, single]).flatMap((size) =>
+  [90, 320].map((keys) =>
+    attentionCase({
+      algorithm: 'split-kv',
+      batch: 70,
+      queries: 1,
+      keys,
+      ...size,
+      ranges: Array.from({ length: 70 }, (_, b) =>
+        b < 5 || b > 60 ? { begin: b % 7, count: 40 + b } : { begin: 11, count: keys - 20 },
+      ),
+    }),
+  ),
+);
+
+/** A long prompt, whose last rows see more keys than one block computes, while its first rows do not. */
+const prompts = [2, 1].map((keyValueHeads) =>
   attentionCase({
     algorithm: 'split-kv',
-    batch: 70,
-    queries: 1,
-    keys: 90,
-    ...size,
-    ranges: Array.from({ length: 70 }, (_, b) =>
-      b < 5 || b > 60 ? { begin: b % 7, count: 40 + b } : { begin: 11, count: 70 },
-    ),
+    batch: 2,
+    queries: 45,
+    keys: 300,
+    heads: 2,
+    keyValueHeads,
+    headSize: 64,
+    causal: true,
+    append: true,
+    fused: true,
+    starts: [155, 255],
   }),
 );
 
@@ -384,6 +405,7 @@ export const family: Family = {
     ...ofPool,
     ...ofRanges,
     ...neighbours,
+    ...prompts,
     ...distinct([...combined, ...softmax, ...bytes]),
   ],
   timed,

@@ -195,6 +195,22 @@ __device__ inline void clusterBarrier() {
   waitForCluster();
 }
 
+/** The same barrier in two halves: what a thread does between them it does not wait for others to have done. */
+__device__ inline void clusterArrive() {
+#if defined(__CUDACC__) && __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+#endif
+}
+__device__ inline void clusterWait() {
+#if defined(__CUDACC__)
+#if __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+#endif
+#else
+  emulation::executor().clusterBarrier();
+#endif
+}
+
 /** Loads from the shared memory of the block with this rank, at the offset that `local` has in this block's. */
 __device__ inline float loadFromRank(const float* local, int rank) {
 #if defined(__CUDACC__)

@@ -16,6 +16,12 @@ RangeGroups rangeGroupsOf(const AttentionArguments& a, bool split) {
   return split && a.keyBegin ? RangeGroups{1, maxRangeGroup} : RangeGroups{};
 }
 
+/** Whether a cluster computes split-kv: if a key/value head has several rows, which may be those of several entries. */
+bool usesClusters(const AttentionArguments& a, const Launcher& launcher) {
+  if (a.algorithm != AttentionAlgorithm::splitKeyValue) return false;
+  return (!decodeFits(a) || (a.keyBegin && a.batch > 1)) && clusterAttentionFits(a, launcher);
+}
+
 /** Quantizes new keys and values into an int8 cache, for a kernel that reads them from there. */
 cudaError_t appendQuantized(const AttentionArguments& a, const Launcher& launcher) {
   QuantizeHeadsArguments q{};
@@ -48,6 +54,7 @@ AttentionStages attentionStages(const AttentionArguments& a) {
 
 Needs attentionNeeds(const AttentionArguments& a, const Launcher& launcher) {
   if (keepsScores(a.algorithm)) return baselineNeeds(a);
+  if (usesClusters(a, launcher)) return {};
   const bool split = a.algorithm == AttentionAlgorithm::splitKeyValue;
   if (!split || !decodeFits(a)) return streamingNeeds(a, split, rangeGroupsOf(a, split), launcher);
   const Needs needs = decodeNeeds(a, launcher);
@@ -58,6 +65,7 @@ Needs attentionNeeds(const AttentionArguments& a, const Launcher& launcher) {
 
 cudaError_t attention(const AttentionArguments& a, const Launcher& launcher) {
   if (keepsScores(a.algorithm)) return baselineAttention(a, launcher);
+  if (usesClusters(a, launcher)) return clusterAttention(a, launcher);
   const bool split = a.algorithm == AttentionAlgorithm::splitKeyValue;
   if (!split && warpgroupFits(a, launcher)) return warpgroupAttention(a, launcher);
   if (!split || !decodeFits(a)) {

@@ -140,7 +140,8 @@ inline int64_t splitsFor(int64_t keys, int64_t tile, int64_t blocks, int64_t blo
   return max<int64_t>(1, min<int64_t>(min(wanted, divideUp(keys, tile)), maxSplits));
 }
 
-// Implemented in attention_decode.cu, attention_streaming.cu, attention_warpgroup.cu and attention_baselines.cu.
+// Implemented in attention_decode.cu, attention_streaming.cu, attention_cluster.cu, attention_warpgroup.cu and
+// attention_baselines.cu.
 bool decodeFits(const AttentionArguments& arguments);
 /** For ranges of a pool, decodeAttention skips entries that share theirs; streamingAttention computes them. */
 Needs decodeNeeds(const AttentionArguments& arguments, const Launcher& launcher);
@@ -152,6 +153,9 @@ struct RangeGroups {
 Needs streamingNeeds(const AttentionArguments& arguments, bool split, RangeGroups groups, const Launcher& launcher);
 cudaError_t streamingAttention(const AttentionArguments& arguments, bool split, RangeGroups groups,
                                const Launcher& launcher);
+/** clusterAttention is splitKeyValue, for groups of entries with the same range of a pool too. It needs no scratch. */
+bool clusterAttentionFits(const AttentionArguments& arguments, const Launcher& launcher);
+cudaError_t clusterAttention(const AttentionArguments& arguments, const Launcher& launcher);
 bool warpgroupFits(const AttentionArguments& arguments, const Launcher& launcher);
 cudaError_t warpgroupAttention(const AttentionArguments& arguments, const Launcher& launcher);
 Needs baselineNeeds(const AttentionArguments& arguments);

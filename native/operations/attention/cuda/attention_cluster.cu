@@ -1,0 +1,429 @@
+// split-kv with several rows per key/value head on GPUs with clusters: a multi-query decode step, some positions of a
+// multi-head one, and beams that share their keys. Its caches hold the type of q; int8 caches, more rows and GPUs
+// without clusters have attention_streaming.cu.
+//
+// Shapes   the rows of a key/value head are (query, head of its group), and those of neighbouring entries with the same
+//          range of a pool; tiles of 16 or 32 rows
+// Launch   grid (row tiles x cluster, key/value heads, batch) in clusters of 1 to 8 blocks, which share the keys of a
+//          row tile; 256 threads; shared memory 72 or 87 KB for half types and heads of up to 64, 54 KB of them keys
+//          and values
+// Bytes    each cluster reads the keys and values that its rows see, once; nothing but the output is written
+// Work     4 size multiply-adds and one exponential per score
+// Method   Latency is the bound, so no warp has much to do, and nothing passes through global memory. A block has all
+//          its keys and values (up to `maxRound`) in flight at once with cp.async, before the previous kernel has ended
+//          if no kernel of the program writes them. On tensor cores, each of the 8 warps computes the scores of every
+//          eighth 16 keys; they exchange maxima in shared memory, and put the weights there. Then each computes its own
+//          columns of the second product over all keys of the block, so that warps have no partial results to combine.
+//          The blocks of a cluster send theirs through distributed shared memory: a row's to the block that combines
+//          it. More keys than fit are computed in rounds.
+// Few keys Up to `singleBlockKeys` visible keys have one block; the others of its cluster exit.
+// Append   New rows are read from where they were computed; the blocks of the first row tile write them to the cache.
+//
+// History
+//   Measured on an H200 at commit 08120539 with attention_streaming.cu (float16, heads of 64, microseconds in a chain
+//   of dependent kernels): cross-attention of 20 heads over 1,500 keys of one key/value head 13.7 at batch 1 (6 heads
+//   8.6; batch 8 9.3), about 19 at batch 32; self-attention of 20 heads at 16 / 64 / 440 positions 4.7 / 6.8 / 16.0;
+//   five beams of one window, 20 key/value heads, 18.9 (tiny 11.7, batch 8 39.6); four positions, 20 key/value heads,
+//   10.9. There a tile of 64 keys takes one warp about 2 us, and splits are combined through the L2 cache.
+//   This kernel was never measured. Predicted (launch 0.5, q 0.4, two products with their barriers 0.8, cluster barrier
+//   0.5, sending and combining 0.4, output 0.3): cross-attention 3 to 3.5 at batch 1, 4 at 8, 5 to 6 at 32;
+//   self-attention 3.3 up to 192 positions, where keys are not fetched early, and 4.5 at 440; five beams 4.5, tiny 3.5
+//   and 8 at batch 8; four positions 6. Multi-head beams of ranges no longer launch attention_decode.cu before it.
+//   Registers for 90a and half types: 107 and 126 for heads of up to 64 and 16 or 32 rows, 120 and 147 for larger
+//   heads; no spills.
+#include "cuda/kernels/tensor_core.h"
+#include "streaming_parts.h"
+
+namespace onehead::cuda {
+
+namespace {
+
+constexpr int warps = 8, threads = warps * 32;
+constexpr int maxRound = singleBlockKeys;  // the most keys that a block has in shared memory
+constexpr int roundStep = 32;
+constexpr int maxRows = 96;  // of an entry's key/value head; more are a matter of throughput
+/** The beams of a window that the grid has row tiles for; clusters loop if there are more. */
+constexpr int expectedBeams = 5;
+
+/** P is the head size rounded up to 64 or 128. */
+template <class T, int P, int MTiles>
+struct Shape {
+  static constexpr int rows = MTiles * 16;
+  static constexpr int stride = P + vectorSize<T>;               // padded row: avoids bank conflicts
+  static constexpr int part = P + 4;                             // a row's weighted values, maximum and sum
+  static constexpr int chunks = divideUp(maxRound, warps * 16);  // of 16 keys, for each warp
+  __host__ __device__ static constexpr int weightStride(int round) { return round + vectorSize<T>; }
+  static constexpr size_t sharedBytes(int round) {
+    return size_t(2 * round * stride + rows * stride + rows * weightStride(round)) * sizeof(T) +
+           size_t(rows * (part + 2 * warps)) * sizeof(float);
+  }
+};
+
+struct Plan {
+  int cluster, tiles, round;  // blocks of a cluster, row tiles of the grid, keys of a round
+  int largestGroup;           // entries whose rows one cluster may have
+};
+
+/** Copies keys from `from` up to `to`, and zeros up to `padded` of them. */
+template <class T, int P, int Stride>
+__device__ inline void fetchKeys(const AttentionArguments& a, const Entry& entry, int b, int keyHead, T* keys,
+                                 T* values, int from, int to, int padded) {
+  constexpr int vector = vectorSize<T>, chunks = P / vector, atOnce = 4;
+  const int size = int(a.headSize), all = padded * chunks;
+  for (int first = int(threadIdx.x); first < all; first += atOnce * threads) {
+    // The rows of a block table are loaded at once, since copies are not reordered with loads.
+    const T *k[atOnce], *v[atOnce];
+#pragma unroll
+    for (int u = 0; u < atOnce; ++u) {
+      const int chunk = first + u * threads, key = from + chunk / chunks, column = chunk % chunks * vector;
+      k[u] = v[u] = nullptr;
+      if (chunk >= all || key >= to || column >= size) continue;
+      k[u] = keyRow<T>(a, a.k, a.newKey, b, key, entry) + keyHead * size + column;
+      v[u] = keyRow<T>(a, a.v, a.newValue, b, key, entry) + keyHead * size + column;
+    }
+#pragma unroll
+    for (int u = 0; u < atOnce; ++u) {
+      const int chunk = first + u * threads, at = chunk / chunks * Stride + chunk % chunks * vector;
+      if (chunk >= all) break;
+      copyAsync16(keys + at, k[u] ? k[u] : static_cast<const T*>(a.k.data), k[u] ? 16 : 0);
+      copyAsync16(values + at, v[u] ? v[u] : static_cast<const T*>(a.v.data), v[u] ? 16 : 0);
+    }
+  }
+}
+
+/** Loads B[32][8] of values as two products' operands: 32 keys, 8 columns. */
+template <class T>
+__device__ inline void loadColumns(Pair<T> (&b)[2][2], const T* tile, int stride) {
+  const int lane = int(threadIdx.x) % 32;
+  if constexpr (std::is_same_v<T, float>) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const T* at = tile + (i * 8 + lane % 4 * 2) * stride + lane / 4;
+      b[i / 2][i % 2] = make_float2(at[0], at[stride]);
+    }
+  } else {
+    uint32_t words[4];
+    loadMatrices<true>(words, tile + lane * stride);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) b[i / 2][i % 2] = words[i];
+  }
+}
+
+template <class T, int P, int MTiles>
+__global__ void __launch_bounds__(threads, P* int(sizeof(T)) == 128 ? 2 : 1)
+    clusterAttentionKernel(const __grid_constant__ AttentionArguments a, Plan plan) {
+  using S = Shape<T, P, MTiles>;
+  constexpr int vector = vectorSize<T>, depthTiles = P / 16, columnTiles = P / (8 * warps);
+  ONEHEAD_SHARED(T, shared);
+  T* const keys = shared;
+  T* const values = keys + plan.round * S::stride;
+  T* const queries = values + plan.round * S::stride;
+  T* const weights = queries + S::rows * S::stride;
+  const int weightStride = S::weightStride(plan.round);
+  float* const maxima = reinterpret_cast<float*>(weights + S::rows * weightStride);  // [rows][warps]
+  float* const totals = maxima + S::rows * warps;                                    // the same
+  float* const received = totals + S::rows * warps;  // [cluster][rows that this block combines][part]
+
+  const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32, group = lane / 4, quad = lane % 4;
+  const int b = int(blockIdx.z), keyHead = int(blockIdx.y);
+  const int rank = rankOf(plan.cluster), firstTile = int(blockIdx.x) / plan.cluster;
+  const int headsPerGroup = int(a.heads / a.keyValueHeads), size = int(a.headSize);
+  letNextKernelStart();
+  if (!a.keysUnchanged) waitForPreviousKernel();
+  const Entry entry = entryOf(a, b);
+  if (entry.keys == 0) {  // nothing is visible: the output is zero
+    waitForPreviousKernel();
+    if (blockIdx.x == 0) clearRows<T>(a, b, keyHead);
+    return;
+  }
+  // The rows of entries in a group are consecutive; there are none if an earlier entry's cluster has this one's.
+  const int rows = int(a.queries) * headsPerGroup * (plan.largestGroup > 1 ? rangeGroupSize(a, b) : 1);
+  // Blocks without work wait too: the next kernel's wait for this one must imply that all earlier ones have ended.
+  if (firstTile * S::rows >= rows) return waitForPreviousKernel();
+
+  // Append the new rows to the cache; the blocks of the cluster share this work.
+  if (a.newKey.data && firstTile == 0) {
+    const int sizeChunks = size / vector, all = int(a.queries) * sizeChunks * 2;
+    for (int i = rank * threads + thread; i < all; i += plan.cluster * threads) {
+      const int row = i / 2 / sizeChunks;
+      if (entry.start + row >= a.keys) continue;
+      const int at = keyHead * size + i / 2 % sizeChunks * vector;
+      const AttentionView &from = i % 2 ? a.newValue : a.newKey, &to = i % 2 ? a.v : a.k;
+      T* cache = static_cast<T*>(const_cast<void*>(to.data)) + entry.keyRow * to.batchStride +
+                 (entry.start + row) * to.rowStride + at;
+      *reinterpret_cast<uint4*>(cache) = *reinterpret_cast<const uint4*>(
+          static_cast<const T*>(from.data) + b * from.batchStride + row * from.rowStride + at);
+    }
+  }
+
+  for (int tile = firstTile; tile * S::rows < rows; tile += plan.tiles) {
+    const int row0 = tile * S::rows, lastRow = min(row0 + S::rows, rows) - 1;
+    const int limit = visibleKeys(a, entry, lastRow / headsPerGroup);  // the tile's last row sees the most keys
+    const int ranks = limit <= singleBlockKeys ? 1 : plan.cluster;
+    if (rank >= ranks) continue;
+    if (tile != firstTile) __syncthreads();  // all threads have used what the last tile left in shared memory
+    if (ranks > 1) clusterArrive();
+    const int keysOfRank = divideUp(limit, ranks * roundStep) * roundStep;
+    const int begin = rank * keysOfRank, end = min(begin + keysOfRank, limit);
+
+    // This thread's rows: `group` and `group + 8` of each 16.
+    int visible[MTiles][2];
+    float maximum[MTiles][2], result[MTiles][columnTiles][4] = {};
+#pragma unroll
+    for (int m = 0; m < MTiles; ++m)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int row = row0 + m * 16 + half * 8 + group;
+        visible[m][half] = row < rows ? visibleKeys(a, entry, row / headsPerGroup) : 0;
+        maximum[m][half] = -infinity;
+      }
+
+    for (int from = begin; from < end; from += plan.round) {
+      const int count = min(end - from, plan.round), padded = divideUp(count, roundStep) * roundStep;
+      fetchKeys<T, P, S::stride>(a, entry, b, keyHead, keys, values, from, from + count, padded);
+      if (from == begin) {
+        waitForPreviousKernel();
+        for (int chunk = thread; chunk < S::rows * (P / vector); chunk += threads) {
+          const int row = row0 + chunk / (P / vector), column = chunk % (P / vector) * vector;
+          const bool valid = row < rows && column < size;
+          const T* q = static_cast<const T*>(a.q.data);
+          if (valid)
+            q += b * a.q.batchStride + row / headsPerGroup * a.q.rowStride +
+                 (keyHead * headsPerGroup + row % headsPerGroup) * size + column;
+          copyAsync16(queries + chunk / (P / vector) * S::stride + column, q, valid ? 16 : 0);
+        }
+      }
+      commitCopies();
+      waitForCopies<0>();
+      __syncthreads();
+
+      float scores[S::chunks][MTiles][2][4] = {};
+#pragma unroll
+      for (int k = 0; k < depthTiles; ++k) {
+        Pair<T> left[MTiles][4];
+#pragma unroll
+        for (int m = 0; m < MTiles; ++m) loadA<T>(left[m], queries + m * 16 * S::stride + k * 16, S::stride);
+#pragma unroll
+        for (int c = 0; c < S::chunks; ++c) {
+          const int first = (warp + c * warps) * 16;
+          if (first >= padded) break;
+          Pair<T> right[2][2];
+          loadB<T>(right, keys + first * S::stride + k * 16, S::stride);
+#pragma unroll
+          for (int m = 0; m < MTiles; ++m) {
+            multiply<T>(scores[c][m][0], left[m], right[0]);
+            multiply<T>(scores[c][m][1], left[m], right[1]);
+          }
+        }
+      }
+      if (a.scores)
+#pragma unroll
+        for (int c = 0; c < S::chunks; ++c)
+          if ((warp + c * warps) * 16 < padded)
+            writeScores<MTiles, 2>(a, b, scores[c], visible, rows, row0, from + (warp + c * warps) * 16);
+
+      const float scale = a.scale * log2E;
+#pragma unroll
+      for (int m = 0; m < MTiles; ++m)
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const int seen = min(visible[m][half], from + count);
+          float highest = -infinity;
+#pragma unroll
+          for (int c = 0; c < S::chunks; ++c)
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+              float& score = scores[c][m][i / 2][half * 2 + i % 2];
+              const int key = from + (warp + c * warps) * 16 + i / 2 * 8 + quad * 2 + i % 2;
+              score = key < seen ? score * scale : -infinity;
+              highest = fmaxf(highest, score);
+            }
+          highest = warpMax<4>(highest);
+          if (quad == 0) maxima[(m * 16 + half * 8 + group) * warps + warp] = highest;
+        }
+      __syncthreads();
+#pragma unroll
+      for (int m = 0; m < MTiles; ++m)
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const int row = m * 16 + half * 8 + group;
+          float newMaximum = maximum[m][half], sum = 0;
+#pragma unroll
+          for (int i = 0; i < warps; ++i) newMaximum = fmaxf(newMaximum, maxima[row * warps + i]);
+          const float base = newMaximum == -infinity ? 0.0f : newMaximum;  // the row has seen no key yet
+          const float factor = exp2Fast(maximum[m][half] - base);
+          maximum[m][half] = newMaximum;
+#pragma unroll
+          for (int c = 0; c < S::chunks; ++c) {
+            const int first = (warp + c * warps) * 16;
+            if (first >= padded) break;
+#pragma unroll
+            for (int n = 0; n < 2; ++n) {
+              const float low = exp2Fast(scores[c][m][n][half * 2] - base),
+                          high = exp2Fast(scores[c][m][n][half * 2 + 1] - base);
+              sum += low + high;
+              *reinterpret_cast<Pair<T>*>(weights + row * weightStride + first + n * 8 + quad * 2) =
+                  makePair<T>(low, high);
+            }
+          }
+#pragma unroll
+          for (int n = 0; n < columnTiles; ++n) {
+            result[m][n][half * 2] *= factor;
+            result[m][n][half * 2 + 1] *= factor;
+          }
+          sum = warpSum<4>(sum);
+          if (quad == 0) {
+            float& total = totals[row * warps + warp];
+            total = from == begin ? sum : fmaf(total, factor, sum);
+          }
+        }
+      __syncthreads();
+
+      float other[MTiles][columnTiles][4] = {};  // a second chain of products
+      for (int k = 0; k < padded; k += roundStep) {
+        Pair<T> left[MTiles][2][4];
+#pragma unroll
+        for (int m = 0; m < MTiles; ++m)
+#pragma unroll
+          for (int i = 0; i < 2; ++i) loadA<T>(left[m][i], weights + m * 16 * weightStride + k + i * 16, weightStride);
+#pragma unroll
+        for (int n = 0; n < columnTiles; ++n) {
+          const int column = (warp + n * warps) * 8;
+          if (column >= size) break;
+          Pair<T> right[2][2];
+          loadColumns<T>(right, values + k * S::stride + column, S::stride);
+#pragma unroll
+          for (int m = 0; m < MTiles; ++m) {
+            multiply<T>(result[m][n], left[m][0], right[0]);
+            multiply<T>(other[m][n], left[m][1], right[1]);
+          }
+        }
+      }
+#pragma unroll
+      for (int m = 0; m < MTiles; ++m)
+#pragma unroll
+        for (int n = 0; n < columnTiles; ++n)
+#pragma unroll
+          for (int i = 0; i < 4; ++i) result[m][n][i] += other[m][n][i];
+      if (from + plan.round < end) __syncthreads();  // before the next copies overwrite keys and values
+    }
+
+    auto outputOf = [&](int row) {
+      const int head = keyHead * headsPerGroup + row % headsPerGroup;
+      return static_cast<T*>(const_cast<void*>(a.y.data)) + b * a.y.batchStride + row / headsPerGroup * a.y.rowStride +
+             head * size;
+    };
+    const int slots = divideUp(S::rows, ranks);  // rows that each block of the cluster combines
+    if (ranks > 1) clusterWait();                // all have started, and have used what they received before
+#pragma unroll
+    for (int m = 0; m < MTiles; ++m)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int row = m * 16 + half * 8 + group, to = row % ranks;
+        if (row0 + row >= rows) continue;
+        float total = 0;
+        if (begin < end)
+#pragma unroll
+          for (int i = 0; i < warps; ++i) total += totals[row * warps + i];
+        float* const part = received + (rank * slots + row / ranks) * S::part;
+#pragma unroll
+        for (int n = 0; n < columnTiles; ++n) {
+          const int column = (warp + n * warps) * 8 + quad * 2;
+          if (column >= size) continue;
+          const float low = result[m][n][half * 2], high = result[m][n][half * 2 + 1];
+          if (ranks == 1) {
+            const float factor = 1.0f / total;
+            *reinterpret_cast<Pair<T>*>(outputOf(row0 + row) + column) = makePair<T>(low * factor, high * factor);
+          } else {
+            storeToRank(part + column, to, low);
+            storeToRank(part + column + 1, to, high);
+          }
+        }
+        if (ranks > 1 && warp == 0 && quad < 2) storeToRank(part + P + quad, to, quad ? total : maximum[m][half]);
+      }
+    if (ranks == 1) continue;
+    clusterBarrier();
+    waitForPreviousKernel();  // a block without keys has not waited yet
+    const int pairs = size / 2;
+    for (int index = thread; index < slots * pairs; index += threads) {
+      const int slot = index / pairs, column = index % pairs * 2, row = row0 + slot * ranks + rank;
+      if (row > lastRow) break;
+      const float* part = received + slot * S::part;
+      auto partOf = [&](int i) { return part + i * slots * S::part; };
+      float highest = -infinity, total = 0, low = 0, high = 0;
+#pragma unroll
+      for (int i = 0; i < portableCluster; ++i)
+        if (i < ranks) highest = fmaxf(highest, partOf(i)[P]);
+#pragma unroll
+      for (int i = 0; i < portableCluster; ++i) {
+        if (i >= ranks) break;
+        const float2 state = *reinterpret_cast<const float2*>(partOf(i) + P);
+        const float2 pair = *reinterpret_cast<const float2*>(partOf(i) + column);
+        const float factor = exp2Fast(state.x - highest);  // 0 for a block without keys
+        total = fmaf(state.y, factor, total);
+        low = fmaf(pair.x, factor, low);
+        high = fmaf(pair.y, factor, high);
+      }
+      const float factor = 1.0f / total;
+      *reinterpret_cast<Pair<T>*>(outputOf(row) + column) = makePair<T>(low * factor, high * factor);
+    }
+  }
+  waitForPreviousKernel();  // blocks whose cluster did not need them have not waited yet
+}
+
+/** Entries whose rows the grid of a cluster is made for. */
+int64_t expectedGroup(const AttentionArguments& a) { return a.keyBegin ? min<int64_t>(a.batch, expectedBeams) : 1; }
+
+/** Plans the launch; returns false if shared memory is too small. */
+template <class T, int P, int MTiles>
+bool planFor(const AttentionArguments& a, const Launcher& launcher, Plan& plan) {
+  using S = Shape<T, P, MTiles>;
+  const int64_t rows = a.queries * (a.heads / a.keyValueHeads);
+  plan.cluster = 1;
+  while (plan.cluster < portableCluster && a.keys > plan.cluster * maxRound) plan.cluster *= 2;
+  plan.tiles = int(divideUp<int64_t>(rows * expectedGroup(a), S::rows));
+  plan.round = int(divideUp<int64_t>(min<int64_t>(a.keys, maxRound), roundStep)) * roundStep;
+  while (plan.round > roundStep && S::sharedBytes(plan.round) > launcher.sharedMemory) plan.round -= roundStep;
+  plan.largestGroup = a.keyBegin ? maxRangeGroup : 1;
+  return S::sharedBytes(plan.round) <= launcher.sharedMemory;
+}
+
+/** Calls body(T{}, size, tiles), where the types of size and tiles hold the kernel's P and MTiles. */
+template <class Body>
+cudaError_t withKernel(const AttentionArguments& a, Body body) {
+  const bool one = a.queries * (a.heads / a.keyValueHeads) * expectedGroup(a) <= 16;
+  return withType(a.type, [&](auto element) {
+    auto sized = [&](auto size) {
+      return one ? body(element, size, std::integral_constant<int, 1>{})
+                 : body(element, size, std::integral_constant<int, 2>{});
+    };
+    return a.headSize <= 64 ? sized(std::integral_constant<int, 64>{}) : sized(std::integral_constant<int, 128>{});
+  });
+}
+
+}  // namespace
+
+bool clusterAttentionFits(const AttentionArguments& a, const Launcher& launcher) {
+  if (!launcher.clusters || a.keyScales || a.queries * (a.heads / a.keyValueHeads) > maxRows) return false;
+  bool fits = false;
+  withKernel(a, [&](auto element, auto size, auto tiles) {
+    Plan plan;
+    fits = planFor<decltype(element), size.value, tiles.value>(a, launcher, plan);
+    return cudaSuccess;
+  });
+  return fits;
+}
+
+cudaError_t clusterAttention(const AttentionArguments& a, const Launcher& launcher) {
+  return withKernel(a, [&](auto element, auto size, auto tiles) {
+    using T = decltype(element);
+    using S = Shape<T, size.value, tiles.value>;
+    Plan plan;
+    planFor<T, size.value, tiles.value>(a, launcher, plan);
+    const dim3 grid(unsigned(plan.tiles * plan.cluster), unsigned(a.keyValueHeads), unsigned(a.batch));
+    return launchClusters(launcher, plan.cluster, clusterAttentionKernel<T, size.value, tiles.value>, grid,
+                          dim3(threads), S::sharedBytes(plan.round), a, plan);
+  });
+}
+
+}  // namespace onehead::cuda
