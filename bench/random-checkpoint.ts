@@ -1,6 +1,7 @@
 /** Whisper checkpoints with random weights, for measuring speed without downloading real ones. */
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { bfloat16Bytes, randomNumbers } from '../lib/profiler/measuring/random-weights.js';
 import { whisperConfigJson } from '../lib/profiler/measuring/shapes.js';
 import { parseConfig, type WhisperConfig } from '../lib/whisper/checkpoint/config.js';
 import { wholeJson } from '../lib/whisper/checkpoint/tokenizer-files.js';
@@ -11,6 +12,9 @@ import {
   tokenizerOf,
 } from '../lib/whisper/checkpoint/vocabulary.js';
 import { checkpointTensors } from '../lib/whisper/checkpoint/weights.js';
+
+/** Random numbers, which are repeated; speed does not depend on their values. */
+const blockElements = 1_000_003;
 
 /** Writes a checkpoint of a Whisper size in bfloat16, with reproducible weights. Returns the folder. */
 export function writeRandomCheckpoint(folder: string, name: string): string {
@@ -45,19 +49,11 @@ export function writeRandomCheckpoint(folder: string, name: string): string {
   const file = openSync(join(folder, 'model.safetensors'), 'w');
   writeSync(file, prefix);
   writeSync(file, headerBytes);
-  let state = 1;
+  const [random, ones] = [randomNumbers(blockElements), new Float32Array(blockElements).fill(1)].map(bfloat16Bytes);
   for (const { name: tensor, shape } of tensors) {
-    const count = shape.reduce((product, n) => product * n, 1);
-    const values = new Float32Array(count);
-    const isNorm = /layer_norm/.test(tensor);
-    for (let i = 0; i < count; ++i) {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      values[i] = isNorm && tensor.endsWith('weight') ? 1 : (state / 2 ** 32 - 0.5) * 0.07;
-    }
-    const words = new Uint16Array(values.buffer);
-    // The upper half of a float32 is a bfloat16.
-    const halves = Uint16Array.from({ length: count }, (_, i) => words[2 * i + 1]);
-    writeSync(file, Buffer.from(halves.buffer));
+    const bytes = 2 * shape.reduce((product, n) => product * n, 1);
+    const block = /layer_norm/.test(tensor) && tensor.endsWith('weight') ? ones : random;
+    for (let at = 0; at < bytes; at += block.length) writeSync(file, block, 0, Math.min(block.length, bytes - at));
   }
   closeSync(file);
   return folder;

@@ -8,6 +8,8 @@
  * Prints a table, and stores JSON.
  *
  *   --model DIR          a checkpoint (default: the bundled model)
+ *   --random NAME        instead of --model: random weights of this size, such as large-v3
+ *   --tokens N           with --random: tokens of each text (default: 20)
  *   --audio DIR          recordings of which clips are made: wav, flac, mp3, ... (default: the held-out recordings)
  *   --before DIR         another build of the package, which is measured too, with `batch` instead of `windows`
  *   --peer DIR           a checkpoint in CTranslate2's format, for faster-whisper
@@ -24,14 +26,16 @@
  *   --only TEXT          only rows with this text in clips and arrivals, such as '5 s 8 callers'
  *   --dtype TYPE  --output FILE
  */
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpus, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { joinSamples, readSamples } from '../lib/audio/join.js';
 import type * as Onehead from '../lib/index.js';
+import { whisperConfig } from '../lib/profiler/measuring/shapes.js';
 import { randomNumbers } from '../test/random.js';
+import { addOtherFiles, writeRandomCheckpoint } from './random-checkpoint.js';
 import { type Arrivals, closedLoop, type Measured, poisson, steps } from './serving/load.js';
 import { measurePeer } from './serving/peer.js';
 
@@ -39,6 +43,8 @@ const { values } = parseArgs({
   allowPositionals: true,
   options: {
     model: { type: 'string' },
+    random: { type: 'string' },
+    tokens: { type: 'string', default: '20' },
     audio: { type: 'string' },
     before: { type: 'string' },
     peer: { type: 'string' },
@@ -90,6 +96,25 @@ function clips(all: readonly Float32Array[], shortest: number, longest: number):
     }
     return joinSamples(parts).subarray(0, longest * sampleRate);
   });
+}
+
+/** Random weights write no timestamps, never end a text, and fail all thresholds. */
+const randomOptions = {
+  maxNewTokens: Number(values.tokens),
+  timestamps: 'none',
+  temperature: 0,
+  compressionRatioThreshold: null,
+  logProbabilityThreshold: null,
+  noSpeechThreshold: null,
+  noSpeechRule: 'openai',
+  recoverSpeech: false,
+} as const;
+let checkpoint = values.model;
+let temporary: string | undefined;
+if (values.random !== undefined) {
+  temporary = mkdtempSync(join(tmpdir(), 'onehead-bench-'));
+  checkpoint = writeRandomCheckpoint(join(temporary, values.random), values.random);
+  await addOtherFiles(checkpoint, whisperConfig(values.random));
 }
 
 interface Row extends Measured {
@@ -148,9 +173,10 @@ async function measure(whisper: Onehead.Whisper, about: Pick<Row, 'system' | 'wi
     return row;
   };
   // Another build may not know the option.
+  const special = values.random === undefined ? {} : randomOptions;
   const context = about.context === 'full' ? {} : { audioContext: about.context };
   const send = (samples: Float32Array, options: object = {}) =>
-    whisper.transcribe({ samples, sampleRate }, { language: 'en', batched: false, ...context, ...options });
+    whisper.transcribe({ samples, sampleRate }, { language: 'en', batched: false, ...context, ...special, ...options });
   const figures = () => (whisper.model as { figures?: typeof whisper.model.figures }).figures?.();
   const arrivals: Arrivals = { milliseconds, sampleRate, send, figures };
   // Warm-up: programs are recorded when they are first used.
@@ -195,7 +221,7 @@ for (const [system, path] of systems) {
       dtype: values.dtype as 'auto' | undefined,
       ...counts,
     };
-    const whisper = await Whisper.load(values.model, load);
+    const whisper = await Whisper.load(checkpoint, load);
     try {
       for (const context of system === 'before' ? contexts.slice(0, 1) : contexts) {
         await measure(whisper, { system, windows, context });
@@ -205,6 +231,8 @@ for (const [system, path] of systems) {
     }
   }
 }
+
+if (temporary !== undefined) rmSync(temporary, { recursive: true });
 
 if (values.peer) {
   const settings = {
@@ -234,10 +262,12 @@ if (values.peer) {
 if (values.output) {
   mkdirSync(dirname(values.output), { recursive: true });
   const machine = { cpu: cpus()[0].model, cores: cpus().length, node: process.version };
-  const { windows, context, callers, seconds, device, threads, dtype } = values;
+  const { random, tokens, windows, context, callers, seconds, device, threads, dtype } = values;
   const about = {
     date: new Date().toISOString().slice(0, 10),
     machine,
+    random,
+    tokens: random === undefined ? undefined : tokens,
     windows,
     context,
     callers,

@@ -28,7 +28,7 @@ export function randomNumbers(count: number, state = seed): Float32Array {
 }
 
 /** Truncates to bfloat16, which is the high half of a float32. */
-function bfloat16Bytes(values: Float32Array): Uint8Array {
+export function bfloat16Bytes(values: Float32Array): Uint8Array {
   const words = new Uint16Array(values.buffer);
   return new Uint8Array(Uint16Array.from({ length: values.length }, (_, i) => words[2 * i + 1]).buffer);
 }
