@@ -32,14 +32,10 @@ step lifetimes env ONEHEAD_TEST_GPU=$gpu npx vitest run test/device/lifetimes.te
 if [ -n "$gpu" ]; then
   step tests npm run --silent test:gpu
 else
-  step tests npx vitest run test/device/decoder-layer.test.ts test/device/projected-attention.test.ts
+  step tests npx vitest run test/cases/attention.test.ts
 fi
-# Steps with fused kernels (attention with its projection, and whole layers of tiny and base), without, and with the
-# automatic choice, which should be the faster one. Traces have the time of each kernel.
-for fusion in always never auto; do
-  step "steps-$fusion" env ONEHEAD_CUDA_FUSION=$fusion $bench --only steps --models tiny,base,turbo,large-v3,small --attentions multi-head \
-    --batches 1,8 --trace "$folder/steps-$fusion-trace.json" --output "$folder/steps-$fusion.json"
-done
+# Steps at small batches. Traces have the time of each kernel.
+step steps-multi-head $bench --only steps --models tiny,base,turbo,large-v3,small --attentions multi-head --batches 1,8 --trace "$folder/steps-multi-head-trace.json" --output "$folder/steps-multi-head.json"
 # Operations that have changed since the last figures. Predictions are under "History" in each kernel's file, and in
 # docs/performance.md.
 sample="We will return on Thursday. Add honey and chicken to the shopping list. Move left forty five meters."

@@ -72,8 +72,6 @@ export interface NativeProgram {
 }
 
 export interface NativeRecorder {
-  /** The maximum batch of the fused projection and attention of a decode step; 0 if the device does not have it. */
-  readonly projectedRows: number;
   operation(
     name: string,
     values: Record<string, NativeTensor | number | boolean | string | undefined>,

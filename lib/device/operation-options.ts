@@ -95,27 +95,6 @@ export interface AttentionOptions extends OutputOptions {
   cacheScales?: { key: Tensor; value: Tensor };
 }
 
-/** The product before attention: norm(x) weight^T + bias. */
-export interface Projection {
-  /**
-   * [heads * size, width]; with `append` the rows of query, key and value are concatenated:
-   * [(heads + 2 keyValueHeads) * size, width].
-   */
-  weight: Weight;
-  /** float32 [outputs]. */
-  bias?: Tensor;
-  norm?: Norm;
-  /** Type of query, key and value. */
-  dtype?: FloatingType;
-  /** As in LinearOptions. */
-  quantized?: boolean;
-}
-
-export interface ProjectedAttentionOptions extends Omit<AttentionOptions, 'append' | 'dtype'> {
-  /** If true, the product also computes key and value, which are appended to the caches. */
-  append?: boolean;
-}
-
 /**
  * The scores that `addWeights` reads and the sums that it updates. All tensors are int32 [entries]; with `rows`, all
  * others are [pool].

@@ -9,8 +9,6 @@ import type {
   NextTokenRules,
   Norm,
   OutputOptions,
-  ProjectedAttentionOptions,
-  Projection,
   RowsOptions,
   Sampling,
   Weight,
@@ -26,16 +24,6 @@ function weightTensors(weight: Weight): { weight: Tensor; weightScales?: Tensor 
     ? { weight: weight as Tensor }
     : { weight: weight.data, weightScales: weight.scales };
 }
-
-/** Converts grouped options of attention to the arguments of native operations. */
-const attentionTensors = ({ scores, keys }: Pick<AttentionOptions, 'scores' | 'keys'>) => ({
-  scores: scores?.to,
-  scoreHeads: scores?.heads,
-  scorePosition: scores?.position,
-  scoreRow: scores?.row,
-  keyBegin: keys?.begin,
-  keyCount: keys?.count,
-});
 
 type Value = Tensor | number | boolean | string | undefined;
 
@@ -136,53 +124,16 @@ export class Operations {
       value,
       newKey: append?.key,
       newValue: append?.value,
-      ...attentionTensors({ scores, keys }),
+      scores: scores?.to,
+      scoreHeads: scores?.heads,
+      scorePosition: scores?.position,
+      scoreRow: scores?.row,
+      keyBegin: keys?.begin,
+      keyCount: keys?.count,
       keyScales: cacheScales?.key,
       valueScales: cacheScales?.value,
       ...options,
     });
-  }
-
-  /**
-   * A projection of x [batch, M, width] to queries, and their attention to key and value: [batch, M, heads * size]. It
-   * is one fused operation for decode steps of few rows on a GPU; otherwise it is recorded as `linear` and `attention`.
-   */
-  projectedAttention(
-    x: Tensor,
-    projection: Projection,
-    key: Tensor,
-    value: Tensor,
-    { append = false, ...options }: ProjectedAttentionOptions,
-  ): Tensor {
-    const { weight, norm, bias, dtype, quantized } = projection;
-    const { algorithm = 'auto', scores, keys, cacheScales, ...rest } = options;
-    const fewRows = x.shape[0] <= this.#recorder.projectedRows && x.shape[1] === 1;
-    const isSplit = algorithm === 'auto' || algorithm === 'split-kv';
-    if (fewRows && isSplit && norm && weight instanceof Tensor && !cacheScales) {
-      return this.#record('projectedAttention', {
-        x,
-        weight,
-        bias,
-        normWeight: norm.weight,
-        normBias: norm.bias,
-        epsilon: norm.epsilon,
-        dtype,
-        appends: append,
-        key,
-        value,
-        ...attentionTensors({ scores, keys }),
-        ...rest,
-        algorithm: 'split-kv',
-      });
-    }
-    const projected = this.linear(x, weight, { norm, bias, dtype, ...(quantized && { quantized }) });
-    if (!append) return this.attention(projected, key, value, options);
-    const keyWidth = key.shape[2];
-    const queryWidth = projected.shape[2] - 2 * keyWidth;
-    const newKey = projected.columns(queryWidth, keyWidth);
-    const newValue = projected.columns(queryWidth + keyWidth, keyWidth);
-    const query = projected.columns(0, queryWidth);
-    return this.attention(query, key, value, { ...options, append: { key: newKey, value: newValue } });
   }
 
   /**

@@ -62,8 +62,7 @@ export interface OperationTime {
   microseconds: number;
   /**
    * The operation's stages, if the device times them separately: 'scores', 'softmax' and 'values' of multi-head
-   * attention. 'layer' means that a GPU ran this operation and the next five, a decoder layer, in one kernel; the other
-   * five then have no times.
+   * attention.
    */
   parts?: { name: string; microseconds: number }[];
 }

@@ -6,7 +6,6 @@ import type {
   LinearOptions,
   Norm,
   Operations,
-  Projection,
 } from '../device/operations.js';
 import type { Tensor } from '../device/tensor.js';
 import {
@@ -67,15 +66,6 @@ function normedProduct(
   return product(ops, ops.layerNorm(x, norm, { dtype: types.values }), parameters, types, options);
 }
 
-/** The projection of queries, or of queries, keys and values, from the norm of x. */
-const projection = ({ weight, bias }: LinearParameters, norm: Norm, types: LayerTypes | undefined): Projection => ({
-  weight,
-  bias,
-  norm,
-  dtype: types?.values,
-  quantized: isQuantized(weight) && types?.activations === 'int8',
-});
-
 /** Returns three views of a product's columns: [query | key | value]. */
 function splitQueryKeyValue(all: Tensor, width: number): [Tensor, Tensor, Tensor] {
   const shared = (all.shape[all.shape.length - 1] - width) / 2;
@@ -113,9 +103,10 @@ export function decoderSelfAttention(
   shape: AttentionShape,
   types?: LayerTypes,
 ): Tensor {
-  const queryKeyValue = projection(parameters.queryKeyValue, parameters.norm, types);
-  const causal = { causal: true, start, append: true, cacheScales: cache.scales };
-  const mixed = ops.projectedAttention(x, queryKeyValue, cache.key, cache.value, { ...shape, ...causal });
+  const all = product(ops, x, parameters.queryKeyValue, types, { norm: parameters.norm });
+  const [query, key, value] = splitQueryKeyValue(all, x.shape[2]);
+  const causal = { causal: true, start, append: { key, value }, cacheScales: cache.scales };
+  const mixed = ops.attention(query, cache.key, cache.value, { ...shape, ...causal });
   return product(ops, mixed, parameters.out, types, { residual: x });
 }
 
@@ -134,11 +125,11 @@ export function crossAttention(
   shape: AttentionShape,
   types?: LayerTypes,
 ): Tensor {
-  const query = projection(parameters.query, parameters.norm, types);
+  const query = product(ops, x, parameters.query, types, { norm: parameters.norm });
   const entries = shape.keys && !shape.rows ? shape.keys.begin.shape[0] : (shape.keys ? x : cache.key).shape[0];
-  const grouped = x.reshape([entries, (x.shape[0] * x.shape[1]) / entries, x.shape[2]]);
+  const grouped = query.reshape([entries, (x.shape[0] * x.shape[1]) / entries, x.shape[2]]);
   const options = { ...shape, cacheScales: cache.scales };
-  const mixed = ops.projectedAttention(grouped, query, cache.key, cache.value, options).reshape(x.shape);
+  const mixed = ops.attention(grouped, cache.key, cache.value, options).reshape(x.shape);
   return product(ops, mixed, parameters.out, types, { residual: x });
 }
 

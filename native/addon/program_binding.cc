@@ -8,8 +8,7 @@ namespace onehead::addon {
 void RecorderBinding::define(Napi::Env env, Napi::Object exports) {
   Napi::Function constructor = DefineClass(
       env, "Recorder",
-      {InstanceMethod<&RecorderBinding::operation>("operation"), InstanceMethod<&RecorderBinding::finish>("finish"),
-       InstanceAccessor<&RecorderBinding::projectedRows>("projectedRows")});
+      {InstanceMethod<&RecorderBinding::operation>("operation"), InstanceMethod<&RecorderBinding::finish>("finish")});
   instanceOf(env).recorderClass = Napi::Persistent(constructor);
   exports.Set("Recorder", constructor);
 }
@@ -25,13 +24,6 @@ Napi::Object RecorderBinding::make(Napi::Env env, std::shared_ptr<SharedDevice> 
 Recorder& RecorderBinding::use() {
   if (!recorder_) throw Error("INVALID_ARGUMENT", "A Recorder cannot be constructed; use device.record().");
   return *recorder_;
-}
-
-/** The most rows for which projectedAttention is one kernel of this device; 0 if it has none. */
-Napi::Value RecorderBinding::projectedRows(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&]() -> Napi::Value {
-    return Napi::Number::New(info.Env(), double(use().capabilities().projectedRows));
-  });
 }
 
 Napi::Value RecorderBinding::operation(const Napi::CallbackInfo& info) {

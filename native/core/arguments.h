@@ -105,16 +105,6 @@ class Arguments {
     return typed(shaped("output", shape), "output", dtype);
   }
 
-  /** All arguments, for other checks to read; these must refuse what they do not read. */
-  Request handOn() const {
-    auto read = [&](const auto& given) {
-      for (const auto& [name, value] : given) read_.insert(name);
-    };
-    read(request_.tensors);
-    read(request_.numbers);
-    read(request_.strings);
-    return request_;
-  }
   Recorder& recorder() const { return recorder_; }
 
   /** Refuses arguments that were not read, since they would have no effect: of an unknown name or the wrong kind. */

@@ -34,8 +34,6 @@ struct Capabilities {
   bool ownWeightLayout = false;
   /** Shared memory per block, in bytes; some kernels keep a row of their input in it. */
   size_t sharedMemory = std::numeric_limits<size_t>::max();
-  /** The most rows for which attention and the product before it are one kernel. */
-  int64_t projectedRows = 0;
 
   bool computesIn(DType type) const {
     for (DType one : types)

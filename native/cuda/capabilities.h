@@ -13,8 +13,7 @@ inline Capabilities capabilities() {
       .title = "CUDA",
       .types = {DType::float32, DType::float16, DType::bfloat16},
       .headSizes = {.minimum = minAttentionHeadSize, .maximum = maxAttentionHeadSize, .step = attentionHeadSizeStep},
-      .rowAlignment = attentionAlignment,
-      .projectedRows = projectedAttentionRows};
+      .rowAlignment = attentionAlignment};
 }
 
 }  // namespace onehead::cuda

@@ -1,6 +1,5 @@
 #include "context.h"
 
-#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -13,19 +12,6 @@ namespace {
 
 /** Up to this much freed memory stays in the pool, so that programs can come and go without calls to the driver. */
 constexpr uint64_t poolBytes = uint64_t(256) << 20;
-
-/** The environment variable ONEHEAD_CUDA_FUSION, so that both ways can be measured on a GPU. */
-Fusion requestedFusion() {
-  const char* given = std::getenv("ONEHEAD_CUDA_FUSION");
-  const std::string requested = given ? given : "";
-  if (requested.empty() || requested == "auto") return Fusion::automatic;
-  if (requested == "always") return Fusion::always;
-  if (requested == "never") return Fusion::never;
-  throw Error("INVALID_ARGUMENT",
-              "Expected the environment variable ONEHEAD_CUDA_FUSION to be 'auto', 'always' or "
-              "'never' but received '" +
-                  requested.substr(0, 100) + "'.");
-}
 
 std::string mebibytes(size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
 
@@ -55,7 +41,6 @@ Context::Context(const CudaOptions& options) : Context(options.index) {
 #if defined(ONEHEAD_WARPGROUPS_COMPILED)
   launcher_.warpgroups = properties.major == 9 && properties.minor == 0;
 #endif
-  launcher_.fusion = requestedFusion();
   launcher_.multiprocessors = properties.multiProcessorCount;
   launcher_.sharedMemory = properties.sharedMemPerBlockOptin;
   check(cudaStreamCreateWithFlags(&launcher_.stream, cudaStreamNonBlocking), "creating a stream");

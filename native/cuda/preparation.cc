@@ -1,8 +1,5 @@
 #include "preparation.h"
 
-#include <algorithm>
-
-#include "../operations/decoder_layer/cuda_launches.h"
 #include "storage.h"
 
 namespace onehead::cuda {
@@ -25,14 +22,10 @@ Preparation::Preparation(CudaExecutable& executable, Context& context, Workspace
 }
 
 void Preparation::prepareAll() {
-  const std::vector<Operation>& operations = executable_.plan().operations;
-  while (index_ < operations.size()) {
-    const size_t fusedOperations = prepareDecoderLayer(*this, executable_.plan(), index_);
-    if (fusedOperations == 0)
-      std::visit([&](const auto& description) { prepare(*this, description); }, operations[index_].description);
-    for (const size_t end = index_ + std::max<size_t>(fusedOperations, 1); index_ < end; ++index_)
-      for (const Tensor* tensor : writtenBy(operations[index_].description))
-        writtenBefore_.insert(tensor->storage.get());
+  for (const Operation& operation : executable_.plan().operations) {
+    std::visit([&](const auto& description) { prepare(*this, description); }, operation.description);
+    for (const Tensor* tensor : writtenBy(operation.description)) writtenBefore_.insert(tensor->storage.get());
+    ++index_;
   }
 }
 

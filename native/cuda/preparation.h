@@ -39,7 +39,7 @@ class Preparation final : public Addresses {
   /** Adds a launch with its scratch memory (bytes) and counters. `part` is the name of its stage in traces. */
   void add(Launch launch, size_t scratchBytes = 0, size_t counters = 0, const char* part = "") {
     workspace.atLeast(scratchBytes, counters);
-    executable_.add(std::move(launch), index_, *part ? part : this->part);
+    executable_.add(std::move(launch), index_, part);
   }
   /** Adds a kernel that uses scratch memory. `complete` sets the addresses at launch, since the memory may move. */
   template <class Arguments, class Complete>
@@ -72,8 +72,6 @@ class Preparation final : public Addresses {
   Context& context;
   Workspace& workspace;
   CublasLt* const cublasLt;  // null if absent
-  /** The stage of launches that are added without one. */
-  const char* part = "";
 
  private:
   CudaExecutable& executable_;

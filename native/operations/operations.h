@@ -23,7 +23,6 @@
 #include "kernels.h"
 #include "linear/operation.h"
 #include "normalization/operation.h"
-#include "projected_attention/operation.h"
 #include "rows/operation.h"
 
 namespace onehead {
@@ -37,7 +36,6 @@ namespace onehead {
   ONEHEAD_NORMALIZATION_OPERATIONS(operation) \
   ONEHEAD_LINEAR_OPERATIONS(operation) \
   ONEHEAD_ATTENTION_OPERATIONS(operation) \
-  ONEHEAD_PROJECTED_ATTENTION_OPERATIONS(operation) \
   ONEHEAD_DECODING_OPERATIONS(operation) \
   ONEHEAD_ALIGNMENT_OPERATIONS(operation)
 // clang-format on

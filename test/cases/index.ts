@@ -35,13 +35,11 @@ import { family as decoding } from './decoding.js';
 import { family as features } from './features.js';
 import { family as linear } from './linear.js';
 import { family as normalization } from './normalization.js';
-import { family as projectedAttention } from './projected-attention.js';
 import { family as rows } from './rows.js';
 
 export const families: Readonly<Record<string, Family>> = {
   linear,
   attention,
-  projectedAttention,
   normalization,
   convolution,
   features,

@@ -79,9 +79,6 @@ function everyCpu() {
   );
 }
 
-// The emulated GPU is so small that the fused kernel would not be chosen; this forces it, to test it.
-if (!gpu) process.env.ONEHEAD_CUDA_FUSION ??= 'always';
-
 /**
  * The devices with which whole models are tested. The emulation takes seconds for a token, so it gets only some
  * recordings.

@@ -125,7 +125,7 @@ describe(`on ${cudaKind}`, () => {
   it('a decode step is compared with the I/O model', async () => {
     const result = await run('io', { ...least, tokens: 1, dtype: 'float16' });
     expect(result.rows.filter(({ note }) => note)).toEqual([]);
-    expect(cases(result, 'operation')).toContain('cross query and cross-attention');
+    expect(cases(result, 'operation')).toEqual(expect.arrayContaining(['cross query', 'cross-attention']));
     expect(result.facts.bytesPerSecond).toBeGreaterThan(0);
   });
 });

@@ -1,5 +1,4 @@
 /** Compares every operation of a decode step with the prediction of the I/O model. */
-import type { OperationTime } from '../../device/program.js';
 import { OneheadError } from '../../errors.js';
 import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
 import { type Ceilings, decoderShape, decodeStep, floor, memoryBytes, type OperationCost } from '../io-model/index.js';
@@ -19,62 +18,22 @@ import { stepReplays } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'models' | 'batches' | 'tokens'>;
 
-/** The sum of two operations that the device computes in one kernel. */
-const fuse = (product: OperationCost, attention: OperationCost): OperationCost => ({
-  ...attention,
-  name: 'projectedAttention',
-  part: `${product.part} and ${attention.part}`,
-  parameterBytes: product.parameterBytes + attention.parameterBytes,
-  activationBytes: product.activationBytes + attention.activationBytes,
-  operations: product.operations + attention.operations,
-});
-
 /**
- * Matches the I/O model's operations with those of a recorded program, where a projection and its attention may be one
- * operation. Throws OneheadError NOT_SUPPORTED if they differ.
+ * Checks that the I/O model's operations are those of a recorded program, one for one. Throws OneheadError
+ * NOT_SUPPORTED if they differ.
  */
-export function costsAsRecorded(
+export function requireMatch(
   costs: readonly OperationCost[],
   recorded: readonly { name: string; label: string }[],
-): OperationCost[] {
-  const remaining = [...costs];
-  const matched = recorded.map(({ name }) => {
-    const cost = remaining.shift();
-    const isFused = name === 'projectedAttention' && remaining.length > 0;
-    return cost && isFused ? fuse(cost, remaining.shift() as OperationCost) : cost;
-  });
-  const same = matched.every((cost, i) => cost?.name === recorded[i].name && cost.label === recorded[i].label);
-  if (!same || remaining.length > 0) {
+): void {
+  const same = costs.every(({ name, label }, i) => name === recorded[i]?.name && label === recorded[i].label);
+  if (!same || costs.length !== recorded.length) {
     throw new OneheadError(
       'NOT_SUPPORTED',
       'The operations of this decode step differ from those of the I/O model; please report this.',
     );
   }
-  return matched as OperationCost[];
 }
-
-/** Operations of a decoder layer, which a GPU may compute in one kernel; see native/operations/decoder_layer. */
-const layerOperations = 6;
-
-/**
- * Groups the indices of a step's operations by how a trace timed them: a layer that ran as one kernel is one group,
- * whose time is that of its first operation.
- */
-export function groupsAsTimed(times: readonly Pick<OperationTime, 'parts'>[]): number[][] {
-  const groups: number[][] = [];
-  for (let next = 0; next < times.length; next += groups[groups.length - 1].length) {
-    const whole = times[next].parts?.some(({ name }) => name === 'layer') ?? false;
-    groups.push(Array.from({ length: whole ? layerOperations : 1 }, (_, i) => next + i));
-  }
-  return groups;
-}
-
-/** The sum of a layer's operations. */
-const layerOf = (costs: readonly OperationCost[]): OperationCost => ({
-  ...costs.reduce(fuse),
-  name: 'layer',
-  part: 'whole layer',
-});
 
 /** Sums the values of each part over the layers. */
 function byPart<T>(costs: readonly OperationCost[], values: readonly T[], value: (from: T) => number) {
@@ -120,20 +79,15 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
       loaded.push(whisper);
       const storage = { batch, bytesPerElement: dtype === 'float32' ? 4 : 2 };
       const position = whisper.prompt.length + tokens - 1;
-      const model = decodeStep(decoderShape(config), { ...storage, position });
-      const recorded = costsAsRecorded(model, whisper.step.operations);
+      costs[name] = decodeStep(decoderShape(config), { ...storage, position });
+      requireMatch(costs[name], whisper.step.operations);
       using encoded = whisper.device.tensor(whisper.dtype, [batch, config.sourcePositions, config.width]);
       // Fills the caches up to the measured position. All sequences have then ended, so steps stay at that position.
       await whisper.generate(encoded, tokens);
-      const groups = groupsAsTimed(await whisper.step.trace());
-      costs[name] = groups.map((group) =>
-        group.length > 1 ? layerOf(group.map((i) => recorded[i])) : recorded[group[0]],
-      );
       samplers.push({
         name,
         sample: async () => {
-          const all: OperationTime[] = await whisper.step.trace(stepReplays);
-          const times = groups.map(([first]) => all[first]);
+          const times = await whisper.step.trace(stepReplays);
           const parts = byPart(costs[name], times, ({ microseconds }) => microseconds);
           return { ...parts, 'whole step': await whisper.step.time(stepReplays) };
         },

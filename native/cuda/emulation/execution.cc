@@ -43,8 +43,8 @@ namespace onehead::emulation {
 namespace {
 
 constexpr size_t stackBytes = size_t(128) << 10;
-constexpr int maxThreads = 4096;  // per cluster
-constexpr int maxBlocks = 16;
+constexpr int maxThreads = 2048;  // per cluster
+constexpr int maxBlocks = 8;
 
 thread_local Executor* currentExecutor = nullptr;
 

@@ -303,7 +303,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
 cudaError_t onehead::emulation::enqueueGrid(cudaStream_t stream, dim3 grid, int cluster, dim3 threads,
                                             size_t sharedBytes, std::function<void()> body) {
   const unsigned count = threads.x * threads.y * threads.z;
-  const bool fits = cluster >= 1 && cluster <= 16 && grid.x % unsigned(cluster) == 0 && count > 0 && count <= 1024 &&
+  const bool fits = cluster >= 1 && cluster <= 8 && grid.x % unsigned(cluster) == 0 && count > 0 && count <= 1024 &&
                     grid.x > 0 && grid.y > 0 && grid.z > 0 && grid.y <= 65535 && grid.z <= 65535 &&
                     sharedBytes <= size_t(227 << 10);
   if (!fits) return remember(cudaErrorInvalidValue);

@@ -18,14 +18,9 @@
 
 namespace onehead::cuda {
 
-enum class Fusion { automatic, always, never };
-
 /** How kernels are launched, and properties of the device. */
 struct Launcher {
   cudaStream_t stream = nullptr;
-  /** When products and attention are fused into one kernel: if it is predicted to be faster, always if possible, never.
-   * */
-  Fusion fusion = Fusion::automatic;
   /** Programmatic dependent launch is available (compute capability 9.0 on). */
   bool programmatic = false;
   /** Clusters of 8 blocks are available (compute capability 9.0 on). */
@@ -210,34 +205,6 @@ AttentionStages attentionStages(const AttentionArguments& arguments);
 Needs attentionNeeds(const AttentionArguments& arguments, const Launcher& launcher);
 /** Launches the stage that the arguments name. */
 cudaError_t attention(const AttentionArguments& arguments, const Launcher& launcher);
-
-/** Attention with one query per row, fused with the product before it and its norm: projected_attention.cu. */
-struct ProjectedAttentionArguments {
-  FewRowsArguments projection;  // x float32 [batch, depth], weight [(heads or heads + 2 keyValueHeads) headSize, depth]
-  /** q, newKey and newValue come from the product. `keysUnchanged`: no *earlier* kernel of the program writes keys,
-   * values, `start`, `source`, `rows`, `keyBegin` and `keyCount`. */
-  AttentionArguments attention;
-  bool appends;  // the product yields query, key and value
-};
-bool projectedAttentionFits(const ProjectedAttentionArguments& arguments, const Launcher& launcher);
-/** Whether it is predicted to be faster than separate kernels. */
-bool projectedAttentionPays(const ProjectedAttentionArguments& arguments, const Launcher& launcher);
-cudaError_t projectedAttention(const ProjectedAttentionArguments& arguments, const Launcher& launcher);
-
-/** The products of a decoder layer in order; the first, third and fifth have a norm. */
-enum LayerProduct { layerQueryKeyValue, layerOut, layerQuery, layerCrossOut, layerUp, layerDown, layerProducts };
-constexpr int layerNorms = 3;
-/** A whole decoder layer for one row, [1, depth] from products[0].x to products[layerDown].y, both float32:
- * decoder_layer.cu. Of the intermediate results only the new key and value are written to memory. */
-struct DecoderLayerArguments {
-  FewRowsArguments products[layerProducts];
-  /** q, newKey and newValue come from the products; `keysUnchanged` as in ProjectedAttentionArguments. */
-  AttentionArguments self, cross;
-};
-bool decoderLayerFits(const DecoderLayerArguments& arguments, const Launcher& launcher);
-/** Whether it is predicted to be faster than separate kernels. */
-bool decoderLayerPays(const DecoderLayerArguments& arguments, const Launcher& launcher);
-cudaError_t decoderLayer(const DecoderLayerArguments& arguments, const Launcher& launcher);
 
 /** Copies rows of `width` elements between two Steppings, in any floating types: copy.cu. */
 struct CopyRowsArguments {

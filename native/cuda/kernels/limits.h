@@ -9,7 +9,5 @@ namespace onehead::cuda {
 constexpr int64_t minAttentionHeadSize = 16, maxAttentionHeadSize = 128, attentionHeadSizeStep = 16;
 /** Alignment of attention's rows, in bytes: they are loaded as vectors. */
 constexpr int64_t attentionAlignment = 16;
-/** The most rows of projected_attention.cu. */
-constexpr int64_t projectedAttentionRows = 8;
 
 }  // namespace onehead::cuda

@@ -15,7 +15,7 @@
 
 namespace onehead::cuda {
 
-/** The most blocks of a cluster on every device that has clusters; up to 16 are possible if there is room. */
+/** The most blocks of a cluster on every device that has clusters. */
 constexpr int portableCluster = 8;
 
 #if defined(__CUDACC__)
@@ -25,23 +25,16 @@ constexpr int portableCluster = 8;
   extern __shared__ __align__(1024) unsigned char oneheadSharedMemory[]; \
   type* name = reinterpret_cast<type*>(oneheadSharedMemory)
 
-/** Sets the kernel's attributes for its shared memory and cluster size. */
-template <class... Parameters>
-cudaError_t allow(const Launcher& launcher, int cluster, void (*kernel)(Parameters...), size_t sharedBytes) {
-  cudaError_t error = cudaSuccess;
-  // Always the device's maximum: the limit must not change after a graph was captured with a larger size.
-  if (sharedBytes > size_t(48) << 10)
-    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(launcher.sharedMemory));
-  if (error == cudaSuccess && cluster > portableCluster)
-    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
-  return error;
-}
-
 /** Launches a kernel on the launcher's stream, in clusters of `cluster` blocks along x. */
 template <class... Parameters>
 cudaError_t launchClusters(const Launcher& launcher, int cluster, void (*kernel)(Parameters...), dim3 grid,
                            dim3 threads, size_t sharedBytes, std::type_identity_t<Parameters>... arguments) {
-  if (cudaError_t error = allow(launcher, cluster, kernel, sharedBytes); error != cudaSuccess) return error;
+  if (sharedBytes > size_t(48) << 10) {
+    // Always the device's maximum: the limit must not change after a graph was captured with a larger size.
+    const cudaError_t error =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(launcher.sharedMemory));
+    if (error != cudaSuccess) return error;
+  }
   cudaLaunchAttribute attributes[2]{};
   unsigned count = 0;
   if (launcher.programmatic) {
@@ -62,26 +55,6 @@ cudaError_t launchClusters(const Launcher& launcher, int cluster, void (*kernel)
   return cudaLaunchKernelEx(&configuration, kernel, arguments...);
 }
 
-/** How many clusters of a kernel the device can run at once; 0 if none fits, or on an error. */
-template <class... Parameters>
-int clustersAtOnce(const Launcher& launcher, int cluster, void (*kernel)(Parameters...), dim3 threads,
-                   size_t sharedBytes) {
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeClusterDimension;
-  attribute.val.clusterDim = {unsigned(cluster), 1, 1};
-  cudaLaunchConfig_t configuration{};
-  configuration.gridDim = dim3(unsigned(cluster));
-  configuration.blockDim = threads;
-  configuration.dynamicSmemBytes = sharedBytes;
-  configuration.attrs = &attribute;
-  configuration.numAttrs = 1;
-  int count = 0;
-  const bool known = allow(launcher, cluster, kernel, sharedBytes) == cudaSuccess &&
-                     cudaOccupancyMaxActiveClusters(&count, kernel, &configuration) == cudaSuccess;
-  cudaGetLastError();
-  return known ? count : 0;
-}
-
 #else
 
 #define ONEHEAD_SHARED(type, name) type* name = reinterpret_cast<type*>(onehead::emulation::executor().shared())
@@ -90,11 +63,6 @@ template <class... Parameters>
 cudaError_t launchClusters(const Launcher& launcher, int cluster, void (*kernel)(Parameters...), dim3 grid,
                            dim3 threads, size_t sharedBytes, std::type_identity_t<Parameters>... arguments) {
   return emulation::enqueueGrid(launcher.stream, grid, cluster, threads, sharedBytes, [=] { kernel(arguments...); });
-}
-
-template <class... Parameters>
-int clustersAtOnce(const Launcher& launcher, int, void (*)(Parameters...), dim3, size_t sharedBytes) {
-  return sharedBytes <= launcher.sharedMemory ? 2 : 0;
 }
 
 #endif

@@ -1,4 +1,4 @@
-#include "cuda_launches.h"
+#include "cuda/preparation.h"
 
 namespace onehead::cuda {
 
@@ -22,8 +22,7 @@ const char* nameOf(AttentionStage stage) {
   return "";
 }
 
-}  // namespace
-
+/** The kernels' arguments, except for scratch memory and counters. */
 AttentionArguments attentionOf(const Preparation& p, const Attention& o) {
   AttentionArguments arguments = argumentsOf(p, o);
   arguments.keysUnchanged = !o.newKey && !o.start && !o.source && !p.changes(o.key) && !p.changes(o.value) &&
@@ -31,6 +30,8 @@ AttentionArguments attentionOf(const Preparation& p, const Attention& o) {
                             !p.changes(o.keyBegin) && !p.changes(o.keyCount);
   return arguments;
 }
+
+}  // namespace
 
 void prepare(Preparation& p, const Attention& o) {
   AttentionArguments arguments = attentionOf(p, o);

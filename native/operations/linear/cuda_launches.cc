@@ -1,5 +1,4 @@
-#include "cuda_launches.h"
-
+#include "cuda/preparation.h"
 #include "cuda/storage.h"
 
 namespace onehead::cuda {
@@ -28,8 +27,7 @@ Epilogue epilogueOf(Preparation& p, const Linear& o) {
           .rowScales = nullptr};
 }
 
-}  // namespace
-
+/** The arguments of the kernels for few rows, with x and its norm as in the operation. */
 FewRowsArguments fewRowsOf(Preparation& p, const Linear& o) {
   return {.rows = o.x.rows(),
           .columns = o.weight.shape[0],
@@ -47,8 +45,6 @@ FewRowsArguments fewRowsOf(Preparation& p, const Linear& o) {
           .y = p.at(o.y),
           .yType = o.y.dtype};
 }
-
-namespace {
 
 /** Kernels on tensor cores take x in the type of the product: stages the norm of x, or x converted, in scratch memory.
  * Returns the bytes used there; 0 if x is used as it is. */
