@@ -96,7 +96,7 @@ struct GroupProduct {
   float results[groupSize][32];
   /** Index of the previous product that accumulates into the same sums of a thread; -1 if there is none in flight. */
   int previous[groupSize];
-  uint64_t operand = 0;
+  uint64_t left = 0, operand = 0;
   bool accumulate = false, computed = false;
   /** Adds the product to the results. */
   void (*compute)(Executor& executor, GroupProduct& product) = nullptr;

@@ -208,6 +208,20 @@ __device__ inline void storeToRank(float* local, int rank, float value) {
 #endif
 }
 
+/** The same for two floats, aligned to 8 bytes. */
+__device__ inline void storeToRank(float2* local, int rank, const float2& value) {
+#if defined(__CUDACC__)
+#if __CUDA_ARCH__ >= 900
+  uint32_t address;
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(sharedAddress(local)), "r"(rank));
+  asm volatile("st.shared::cluster.v2.f32 [%0], {%1, %2};" ::"r"(address), "f"(value.x), "f"(value.y) : "memory");
+#endif
+#else
+  emulation::executor().requireShared(local, 8);
+  *reinterpret_cast<float2*>(const_cast<std::byte*>(emulation::executor().inBlock(rank, local))) = value;
+#endif
+}
+
 /** Loads 16 bytes of a weight through the read-only path: no kernel writes it. It is used once, so it is not allocated
  * in the L1 cache. */
 __device__ inline uint4 loadConstant16(const void* global) {

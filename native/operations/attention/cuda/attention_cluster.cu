@@ -5,7 +5,7 @@
 // Shapes   the rows of a key/value head are (query, head of its group), and those of neighbouring entries with the same
 //          range of a pool; tiles of 16 or 32 rows
 // Launch   grid (row tiles x cluster, key/value heads, batch) in clusters of 1 to 8 blocks, which share the keys of a
-//          row tile; 256 threads; shared memory 72 or 87 KB for half types and heads of up to 64, 54 KB of them keys
+//          row tile; 256 threads; shared memory 68 or 82 KB for half types and heads of up to 64, 54 KB of them keys
 //          and values
 // Bytes    each cluster reads the keys and values that its rows see, once; nothing but the output is written
 // Work     4 size multiply-adds and one exponential per score
@@ -29,7 +29,7 @@
 //   0.5, sending and combining 0.4, output 0.3): cross-attention 3 to 3.5 at batch 1, 4 at 8, 5 to 6 at 32;
 //   self-attention 3.3 up to 192 positions, where keys are not fetched early, and 4.5 at 440; five beams 4.5, tiny 3.5
 //   and 8 at batch 8; four positions 6. Multi-head beams of ranges no longer launch attention_decode.cu before it.
-//   Registers for 90a and half types: 107 and 126 for heads of up to 64 and 16 or 32 rows, 120 and 147 for larger
+//   Registers for 90a and half types: 102 and 123 for heads of up to 64 and 16 or 32 rows, 109 and 142 for larger
 //   heads; no spills.
 #include "cuda/kernels/tensor_core.h"
 #include "streaming_parts.h"
@@ -182,15 +182,24 @@ __global__ void __launch_bounds__(threads, P* int(sizeof(T)) == 128 ? 2 : 1)
       const int count = min(end - from, plan.round), padded = divideUp(count, roundStep) * roundStep;
       fetchKeys<T, P, S::stride>(a, entry, b, keyHead, keys, values, from, from + count, padded);
       if (from == begin) {
+        constexpr int copies = divideUp(S::rows * (P / vector), threads);
+        const T* q[copies];
+#pragma unroll
+        for (int i = 0; i < copies; ++i) {
+          const int chunk = thread + i * threads, row = row0 + chunk / (P / vector),
+                    column = chunk % (P / vector) * vector;
+          q[i] = nullptr;
+          if (row < rows && column < size)
+            q[i] = static_cast<const T*>(a.q.data) + b * a.q.batchStride + row / headsPerGroup * a.q.rowStride +
+                   (keyHead * headsPerGroup + row % headsPerGroup) * size + column;
+        }
         waitForPreviousKernel();
-        for (int chunk = thread; chunk < S::rows * (P / vector); chunk += threads) {
-          const int row = row0 + chunk / (P / vector), column = chunk % (P / vector) * vector;
-          const bool valid = row < rows && column < size;
-          const T* q = static_cast<const T*>(a.q.data);
-          if (valid)
-            q += b * a.q.batchStride + row / headsPerGroup * a.q.rowStride +
-                 (keyHead * headsPerGroup + row % headsPerGroup) * size + column;
-          copyAsync16(queries + chunk / (P / vector) * S::stride + column, q, valid ? 16 : 0);
+#pragma unroll
+        for (int i = 0; i < copies; ++i) {
+          const int chunk = thread + i * threads;
+          if (chunk < S::rows * (P / vector))
+            copyAsync16(queries + chunk / (P / vector) * S::stride + chunk % (P / vector) * vector,
+                        q[i] ? q[i] : static_cast<const T*>(a.q.data), q[i] ? 16 : 0);
         }
       }
       commitCopies();
@@ -247,9 +256,9 @@ __global__ void __launch_bounds__(threads, P* int(sizeof(T)) == 128 ? 2 : 1)
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
           const int row = m * 16 + half * 8 + group;
-          float newMaximum = maximum[m][half], sum = 0;
-#pragma unroll
-          for (int i = 0; i < warps; ++i) newMaximum = fmaxf(newMaximum, maxima[row * warps + i]);
+          const float2 two = *reinterpret_cast<const float2*>(maxima + row * warps + quad * 2);
+          const float newMaximum = fmaxf(maximum[m][half], warpMax<4>(fmaxf(two.x, two.y)));
+          float sum = 0;
           const float base = newMaximum == -infinity ? 0.0f : newMaximum;  // the row has seen no key yet
           const float factor = exp2Fast(maximum[m][half] - base);
           maximum[m][half] = newMaximum;
@@ -313,19 +322,19 @@ __global__ void __launch_bounds__(threads, P* int(sizeof(T)) == 128 ? 2 : 1)
       return static_cast<T*>(const_cast<void*>(a.y.data)) + b * a.y.batchStride + row / headsPerGroup * a.y.rowStride +
              head * size;
     };
-    const int slots = divideUp(S::rows, ranks);  // rows that each block of the cluster combines
-    if (ranks > 1) clusterWait();                // all have started, and have used what they received before
+    // Rows are dealt to the blocks of the cluster, whose number is a power of two.
+    const int shift = __ffs(ranks) - 1, slots = S::rows >> shift;
+    if (ranks > 1) clusterWait();  // all have started, and have used what they received before
 #pragma unroll
     for (int m = 0; m < MTiles; ++m)
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const int row = m * 16 + half * 8 + group, to = row % ranks;
+        const int row = m * 16 + half * 8 + group, to = row & (ranks - 1);
+        float2 two = make_float2(0.0f, 0.0f);
+        if (begin < end) two = *reinterpret_cast<const float2*>(totals + row * warps + quad * 2);
+        const float total = warpSum<4>(two.x + two.y);
         if (row0 + row >= rows) continue;
-        float total = 0;
-        if (begin < end)
-#pragma unroll
-          for (int i = 0; i < warps; ++i) total += totals[row * warps + i];
-        float* const part = received + (rank * slots + row / ranks) * S::part;
+        float* const part = received + (rank * slots + (row >> shift)) * S::part;
 #pragma unroll
         for (int n = 0; n < columnTiles; ++n) {
           const int column = (warp + n * warps) * 8 + quad * 2;
@@ -335,11 +344,11 @@ __global__ void __launch_bounds__(threads, P* int(sizeof(T)) == 128 ? 2 : 1)
             const float factor = 1.0f / total;
             *reinterpret_cast<Pair<T>*>(outputOf(row0 + row) + column) = makePair<T>(low * factor, high * factor);
           } else {
-            storeToRank(part + column, to, low);
-            storeToRank(part + column + 1, to, high);
+            storeToRank(reinterpret_cast<float2*>(part + column), to, make_float2(low, high));
           }
         }
-        if (ranks > 1 && warp == 0 && quad < 2) storeToRank(part + P + quad, to, quad ? total : maximum[m][half]);
+        if (ranks > 1 && warp == 0 && quad == 0)
+          storeToRank(reinterpret_cast<float2*>(part + P), to, make_float2(maximum[m][half], total));
       }
     if (ranks == 1) continue;
     clusterBarrier();
