@@ -3,6 +3,7 @@
  */
 import { attentionVariants } from '../../lib/attention/variants.js';
 import { type AttentionShape, attentionCase } from './attention-case.js';
+import { dividedKeys } from './attention-clusters.js';
 import { Choices, distinct, type Family, type OperationCase, wholeNumbers } from './case.js';
 import { headSize, textPositions, whisperShapes, windowPositions } from './shapes.js';
 
@@ -406,6 +407,7 @@ export const family: Family = {
     ...ofRanges,
     ...neighbours,
     ...prompts,
+    ...dividedKeys,
     ...distinct([...combined, ...softmax, ...bytes]),
   ],
   timed,

@@ -40,6 +40,10 @@ struct AttentionArguments {
   /** GPU only: no kernel of the program writes keys, values, their scales, `rows`, `keyBegin` or `keyCount`, so they
    * may be loaded before the previous kernel has ended. Never set with newKey, start or source. */
   bool keysUnchanged = false;
+  /** GPU only: no *earlier* kernel of the program writes keys, values, their scales, `start`, `source`, `rows`,
+   * `keyBegin` or `keyCount`. Earlier runs have ended, so all rows of the cache but the new ones may be loaded before
+   * the previous kernel has ended. */
+  bool pastUnchanged = false;
 
   // Optional; see Attention in operation.h.
   const int32_t* source = nullptr;         // [pool, keys], splitKeyValue only

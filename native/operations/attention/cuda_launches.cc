@@ -28,6 +28,10 @@ AttentionArguments attentionOf(const Preparation& p, const Attention& o) {
   arguments.keysUnchanged = !o.newKey && !o.start && !o.source && !p.changes(o.key) && !p.changes(o.value) &&
                             !p.changes(o.keyScales) && !p.changes(o.valueScales) && !p.changes(o.rows) &&
                             !p.changes(o.keyBegin) && !p.changes(o.keyCount);
+  arguments.pastUnchanged = !p.changesBefore(o.key) && !p.changesBefore(o.value) && !p.changesBefore(o.keyScales) &&
+                            !p.changesBefore(o.valueScales) && !p.changesBefore(o.start) &&
+                            !p.changesBefore(o.source) && !p.changesBefore(o.rows) && !p.changesBefore(o.keyBegin) &&
+                            !p.changesBefore(o.keyCount);
   return arguments;
 }
 

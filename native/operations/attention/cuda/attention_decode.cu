@@ -2,16 +2,22 @@
 // by attention_streaming.cu, whose tensor cores reuse each key for all of them.
 //
 // Shapes   q [batch, 1, heads, size], k and v [batch, keys, heads, size] -> y [batch, 1, heads, size]
-// Launch   grid (splits, heads, batch), 128 threads; shared memory: one partial result per warp and a flag, at most
-//          2.1 KB
+// Launch   grid (splits, heads, batch), 128 threads, the splits of a head as a cluster; shared memory: one partial result
+//          per warp and block of the cluster, or per warp and a flag, at most 6.4 KB
 // Bytes    2 keys x size elements per head, read once; everything else is small
 // Work     2 multiply-adds per key element and 1/size exponentials: one operation per byte, far below the GPU's ratio
 // Method   Flash-Decoding: the keys of a head are split over enough blocks to fill the GPU. Eight lanes read a row of
-//          64 half-precision elements, 16 bytes each, so a warp reads 4 rows at once; it has the keys and values of 16
+//          64 half-precision elements, 16 bytes each, so a warp reads 4 rows at once; it has the keys and values of 48
 //          rows in flight before it uses the first. Each lane group keeps its own maximum, sum and weighted values.
-//          They are combined with shuffles in the warp, in shared memory in the block, and by the last block of a head
-//          across blocks, with threads over pairs of columns and splits. A head with few visible keys has one block,
-//          and nothing to combine.
+//          They are combined with shuffles in the warp and in shared memory in the block. The blocks of a head are a
+//          cluster: each stores its partial result into the others' shared memory, and combines some of the columns
+//          after one cluster barrier. A head with few visible keys has one block, and nothing to combine. Many heads
+//          fill the GPU with one block each; these have fewer rows in flight and more blocks per multiprocessor.
+//          Without clusters (before compute capability 9.0) the last block of a head combines the splits, with threads
+//          over pairs of columns and splits.
+// Early    Rows of the cache that no earlier kernel of the program writes are loaded before the previous kernel has
+//          ended: cross-attention's, and in a step all of self-attention's but the new one, which earlier runs of the
+//          program wrote. A run starts when the one before has ended, so these are complete.
 // Append   The new row is read from where it was computed, never from the cache. So the block whose split contains it
 //          can write it to the cache in the same launch without synchronization.
 //
@@ -19,98 +25,64 @@
 //   Measured on an H200 at commit 1dabc91 (20 heads of 64, float16; microseconds at batch 1 / 8 / 32): cross-attention
 //   over 1,500 keys 9.3 / 27.2 / 72.5 (87% of bandwidth at 32), self-attention at 65 positions 5.7 / 6.7 / 12.5. At
 //   that commit a head had two blocks from 65 keys on, and each thread of the last block combined one column of up to
-//   24 splits: a chain of loads from the L2 cache. In a separate test program, a cluster of 8 blocks per head that
-//   combined through distributed shared memory took 4.55 for cross-attention at batch 1, and 4.2 with keys prefetched
-//   before the wait; not tried in this kernel.
-//   Changed since, never measured: the last block loads columns of several splits at once; up to `singleBlockKeys` keys
-//   have one block; the first 64 keys and values of each split are loaded before the previous kernel has ended, if no
-//   kernel of the program writes them. Predicted: cross-attention about 7.5 at batch 1 (two dependent loads instead of
-//   some 24) and unchanged from batch 8 on; about 6 at batch 1 after another kernel, whose time hides the prefetch;
-//   self-attention at 65 positions about 4 at batch 1.
-//   int8 caches, never measured: a lane reads 8 bytes and a scale, so a warp still reads 4 rows at once with half the
-//   bytes. Every warp quantizes the new row for itself, and one writes it. Scales of neighbouring heads share a sector:
-//   they add 6% to the bytes from memory, and 50% to those from the L2 cache. Predicted: cross-attention 5.2 at batch
-//   1, 38.5 at 32 (131 MB at the measured 87%). Conversion takes about 22 instructions per warp and key: 29 us at batch
-//   32 if all schedulers issue all the time.
-//   Registers for 90a: 72 to 80 (int8 76 and 80) of the 80 that six blocks per multiprocessor leave; no spills.
+//   24 splits: a chain of loads from the L2 cache.
+//   Measured at commit 08120539, where the last block loaded several splits at once, up to 192 keys had one block, and
+//   the first 64 keys of pool ranges were loaded early (chains of launches, batch 1): cross-attention 8.1, of ranges
+//   6.1, with int8 caches 7.3; with 6 heads 6.9 and 5.3; self-attention at 16 / 64 / 440 positions 3.4 / 4.9 / 7.3. At
+//   batch 8: cross-attention with 6 heads 11.1, of ranges 12.5; self-attention with 20 heads at 16 / 64 positions 4.3 /
+//   6.0. In a separate test program, a cluster of 8 blocks per head that combined through distributed shared memory
+//   took 4.55 for cross-attention at batch 1, and 4.22 with all keys loaded early.
+//   Changed since, never measured: clusters; 192 instead of 64 keys in flight per block if there are few heads; early
+//   loads also from rows of a cache and of self-attention; one block per head if there are many. Predicted at batch 1:
+//   cross-attention 4.3 however the keys are found and with int8 caches, with 6 heads 4; self-attention at 16 / 64 /
+//   440 positions 2.7 / 3 / 4.4. At batch 8: cross-attention with 6 heads 7.5, with 20 heads 19; self-attention at 16
+//   / 64 positions 3.3 / 3.6. Unchanged at batch 32: 640 blocks have 10 MB in flight.
+//   int8 caches: a lane reads 8 bytes and a scale, so a warp still reads 4 rows at once with half the bytes. Every warp
+//   quantizes the new row for itself, and one writes it. Scales of neighbouring heads share a sector: they add 6% to
+//   the bytes from memory, and 50% to those from the L2 cache. Predicted at batch 32: 38.5 (131 MB at the measured
+//   87%). Conversion takes about 22 instructions per warp and key: 29 us at batch 32 if all schedulers issue all the
+//   time.
+//   Registers for 90a: 151 to 168 with 192 keys in flight, of the 168 that three blocks per multiprocessor leave; 76 to
+//   80 with 64, of the 80 that six leave; no spills.
 #include "attention_running.h"
-#include "cuda/kernels/bytes.h"
+#include "cache_vector.h"
+#include "cuda/kernels/cluster_start.h"
 
 namespace onehead::cuda {
 
 namespace {
 
 constexpr int threads = 128, warps = threads / 32;
-constexpr int rowsInFlight = 4;
-/** Blocks per multiprocessor that splitting aims at: more than the six that fit, so that none idles if splits are
- * uneven. Not tuned on a GPU. */
+/** Without clusters, blocks per multiprocessor that splitting aims at: more than the five or six that fit, so that none
+ * idles if splits are uneven. Not tuned on a GPU. */
 constexpr int blocksPerMultiprocessor = 8;
-/** The rows that a block has in flight: 4 warps x 4 rows x `rowsInFlight`. */
+/** The fewest keys for which another block pays: 4 warps read 16 half-precision rows at once, four times. */
 constexpr int minKeysPerSplit = 64;
 
-/** Loads `Count` elements, a multiple of 16 bytes. */
-template <class T, int Count>
-__device__ inline void loadElements(const T* from, float (&values)[Count]) {
-#pragma unroll
-  for (int part = 0; part < Count / vectorSize<T>; ++part) {
-    float vectorValues[vectorSize<T>];
-    unpack<T>(reinterpret_cast<const uint4*>(from)[part], vectorValues);
-#pragma unroll
-    for (int i = 0; i < vectorSize<T>; ++i) values[part * vectorSize<T> + i] = vectorValues[i];
-  }
-}
-
-/** A lane's elements of a key or value in a cache of type C: 16 bytes, or 8 int8 and the scale of their head. */
-template <class C>
-struct CacheVector {
-  static constexpr int elements = vectorSize<C>;
-  uint4 raw;
-  __device__ void load(const C* at) { raw = loadStreaming16(at); }
-  __device__ void values(float (&to)[elements]) const { unpack<C>(raw, to); }
-  __device__ float factor() const { return 1.0f; }
-};
-template <>
-struct CacheVector<int8_t> {
-  static constexpr int elements = 8;
-  uint2 raw;
-  float scale;
-  __device__ void load(const int8_t* at, const float* factor) {
-    raw = loadStreaming8(at);
-    scale = *factor;
-  }
-  __device__ void values(float (&to)[elements]) const {
-    float low[4], high[4];
-    widenBytes(raw.x, low);
-    widenBytes(raw.y, high);
-#pragma unroll
-    for (int i = 0; i < 4; ++i) to[i] = low[i], to[i + 4] = high[i];
-  }
-  __device__ float factor() const { return scale; }
-  /** Quantizes elements of a head that `Lanes` lanes hold. */
-  template <int Lanes>
-  __device__ void quantize(const float (&from)[elements]) {
-    Extent extent;
-#pragma unroll
-    for (int i = 0; i < elements; ++i) extent.look(from[i]);
-    const RowScale row = scaleOf(warpExtent<Lanes>(extent));
-    int rounded[elements];
-#pragma unroll
-    for (int i = 0; i < elements; ++i) rounded[i] = quantized(from[i], row);
-    raw = {packBytes(rounded[0], rounded[1], rounded[2], rounded[3]),
-           packBytes(rounded[4], rounded[5], rounded[6], rounded[7])};
-    scale = row.scale;
-  }
+/** How much a block does. Wide blocks have three times as many keys in flight, for few heads: they fill the GPU with
+ * half the blocks, and read up to 192 half-precision rows of 64 elements in one round of memory latency. */
+template <bool Wide>
+struct Shape {
+  /** Keys that a lane has in flight, and how many of them are computed at once. */
+  static constexpr int keys = Wide ? 12 : 4, keysAtOnce = Wide ? 6 : 4;
+  /** Resident blocks per multiprocessor that the kernel is compiled for. Six leave 80 registers; before compute
+   * capability 9.0 the kernel needs a few more. */
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+  static constexpr int residentBlocks = Wide ? 3 : 5;
+#else
+  static constexpr int residentBlocks = Wide ? 3 : 6;
+#endif
 };
 
-/** A key or value of an entry. Pool ranges and cache rows are separate kernels, each without the other's registers:
- * 80 registers are the limit for six blocks per multiprocessor. */
+/** A key or value in the cache. Pool ranges and cache rows are separate kernels, each without the other's registers. */
 template <class T, bool Ranges>
-__device__ inline const T* rowPointer(const AttentionArguments& a, const AttentionView& all,
-                                      const AttentionView& appended, int64_t b, int key, const Entry& entry) {
+__device__ inline const T* cachedRow(const AttentionArguments& a, const AttentionView& all, int key,
+                                     const Entry& entry) {
+  const T* data = static_cast<const T*>(all.data);
   if constexpr (Ranges)
-    return static_cast<const T*>(all.data) + int64_t(entry.first + key) * all.rowStride;
+    return data + int64_t(entry.first + key) * all.rowStride;
   else
-    return keyRow<T>(a, all, appended, b, key, entry);
+    return data + cacheRow(a, key, entry) * all.batchStride + key * all.rowStride;
 }
 
 /** The index of the flag in shared memory, in floats. Before it: the warps' partial results, or two columns per
@@ -153,26 +125,21 @@ __device__ inline void joinSplits(T* y, const float* parts, int splits, int size
   y[thread] = fromFloat<T>(total);
 }
 
-/** Resident blocks per multiprocessor that the kernel is compiled for: six leave 80 registers. Before compute
- * capability 9.0 the kernel needs a few more than that. */
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
-constexpr int residentBlocks = 5;
-#else
-constexpr int residentBlocks = 6;
-#endif
-
-/** C is the cache's type: T or int8_t. P is the head size rounded up to 64 or 128. */
-template <class T, class C, int P, bool Ranges>
-__global__ void __launch_bounds__(threads, residentBlocks) decodeKernel(const __grid_constant__ AttentionArguments a) {
+/** C is the cache's type: T or int8_t. P is the head size rounded up to 64 or 128. The blocks of a head are a cluster if
+ * they are wide. */
+template <class T, class C, int P, bool Ranges, bool Wide>
+__global__ void __launch_bounds__(threads, Shape<Wide>::residentBlocks)
+    decodeKernel(const __grid_constant__ AttentionArguments a) {
   constexpr bool bytes = std::is_same_v<C, int8_t>;
   constexpr int vector = CacheVector<C>::elements, lanes = P / vector, rowsPerWarp = 32 / lanes,
                 step = rowsPerWarp * warps;
-  ONEHEAD_SHARED(float, shared);  // see flagPlace
+  constexpr int keysInFlight = Shape<Wide>::keys, keysAtOnce = Shape<Wide>::keysAtOnce;
+  ONEHEAD_SHARED(float, shared);  // see sharedFloats
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32;
   const int64_t b = blockIdx.z, head = blockIdx.y, split = blockIdx.x;
   const int size = int(a.headSize), part = int(partialSize(size)), chunk = lane % lanes * vector;
   letNextKernelStart();
-  if (!a.keysUnchanged) waitForPreviousKernel();
+  if (!a.pastUnchanged) waitForPreviousKernel();
   const Entry entry = Ranges ? entryOfRange(a, b) : entryOfRow(a, b);
   const int start = entry.start, limit = entry.keys;
   auto output = [&] { return static_cast<T*>(const_cast<void*>(a.y.data)) + b * a.y.batchStride + head * size; };
@@ -183,27 +150,34 @@ __global__ void __launch_bounds__(threads, residentBlocks) decodeKernel(const __
   }
   // Blocks without work wait too: the next kernel's wait for this one must imply that all earlier ones have ended.
   if (Ranges && rangeGroupSize(a, b) != 1) return waitForPreviousKernel();
-  const int perSplit = limit <= singleBlockKeys
-                           ? singleBlockKeys
-                           : divideUp(divideUp(limit, int(gridDim.x)), minKeysPerSplit) * minKeysPerSplit;
+  int perSplit = singleBlockKeys;
+  if (limit > singleBlockKeys) {
+    perSplit = divideUp(limit, int(gridDim.x));
+    perSplit = Wide ? max(perSplit, minKeysPerSplit) : divideUp(perSplit, minKeysPerSplit) * minKeysPerSplit;
+  }
   const int splits = int(divideUp(limit, perSplit));
-  if (split >= splits) return waitForPreviousKernel();
+  // In a cluster that combines results, blocks without keys take part in the barriers.
+  if (split >= splits && !(Wide && splits > 1)) return waitForPreviousKernel();
+  if (Wide && splits > 1) startInCluster();
   const int begin = int(split) * perSplit, end = min(limit, begin + perSplit);
   const bool holdsElements = chunk < size;  // false for the padding lanes of a head that is narrower than P
+  const int at = int(head) * size + chunk;
 
-  CacheVector<C> k[rowsInFlight], v[rowsInFlight];
-  CacheVector<C> newKey, newValue;  // int8 caches: the new row, quantized
+  const bool appends = !Ranges && a.newKey.data;
+  auto newRow = [&](const AttentionView& from) { return static_cast<const T*>(from.data) + b * from.batchStride + at; };
+  CacheVector<C> k[keysInFlight], v[keysInFlight];
+  CacheVector<C> newKey{}, newValue{};  // int8 caches: the new row, quantized
   const int firstKey = begin + warp * rowsPerWarp + lane / lanes;
-  auto fetch = [&](int key0) {
+  auto fetch = [&](int key0, int except = -1) {
 #pragma unroll
-    for (int u = 0; u < rowsInFlight; ++u) {
+    for (int u = 0; u < keysInFlight; ++u) {
       const int key = key0 + u * step;
-      if (!holdsElements || key >= end) continue;
-      const int64_t at = head * size + chunk;
+      if (!holdsElements || key >= end || key == except) continue;
+      const bool isNew = appends && key == start;
       if constexpr (!bytes) {
-        k[u].load(rowPointer<T, Ranges>(a, a.k, a.newKey, b, key, entry) + at);
-        v[u].load(rowPointer<T, Ranges>(a, a.v, a.newValue, b, key, entry) + at);
-      } else if (!Ranges && a.newKey.data && key == start) {
+        k[u].load(isNew ? newRow(a.newKey) : cachedRow<T, Ranges>(a, a.k, key, entry) + at);
+        v[u].load(isNew ? newRow(a.newValue) : cachedRow<T, Ranges>(a, a.v, key, entry) + at);
+      } else if (isNew) {
         k[u] = newKey;
         v[u] = newValue;
       } else {
@@ -214,115 +188,158 @@ __global__ void __launch_bounds__(threads, residentBlocks) decodeKernel(const __
       }
     }
   };
-  if constexpr (Ranges) fetch(firstKey);
+  constexpr bool fetchesEarly = Wide || Ranges;
+  if constexpr (fetchesEarly) fetch(firstKey, appends ? start : -1);
   waitForPreviousKernel();
 
   float query[vector] = {};
-  if (holdsElements) {
-    loadElements<T>(static_cast<const T*>(a.q.data) + b * a.q.batchStride + head * size + chunk, query);
-#pragma unroll
-    for (int i = 0; i < vector; ++i) query[i] *= a.scale * log2E;
-  }
+  if (holdsElements) loadElements<T>(static_cast<const T*>(a.q.data) + b * a.q.batchStride + at, query);
   if constexpr (bytes && !Ranges) {
-    if (a.newKey.data) {
-      float newRow[2][vector] = {};
+    if (appends) {
+      float elements[2][vector] = {};
 #pragma unroll
-      for (int which = 0; which < 2; ++which) {
-        const AttentionView& from = which ? a.newValue : a.newKey;
-        if (holdsElements)
-          loadElements<T>(static_cast<const T*>(from.data) + b * from.batchStride + head * size + chunk, newRow[which]);
-      }
-      newKey.template quantize<lanes>(newRow[0]);
-      newValue.template quantize<lanes>(newRow[1]);
+      for (int which = 0; which < 2; ++which)
+        if (holdsElements) loadElements<T>(newRow(which ? a.newValue : a.newKey), elements[which]);
+      newKey.template quantize<lanes>(elements[0]);
+      newValue.template quantize<lanes>(elements[1]);
     }
   }
+  if constexpr (fetchesEarly && !Ranges) {
+    if (appends)
+#pragma unroll
+      for (int u = 0; u < keysInFlight; ++u) {
+        if (!holdsElements || firstKey + u * step != start) continue;
+        if constexpr (bytes) {
+          k[u] = newKey;
+          v[u] = newValue;
+        } else {
+          k[u].load(newRow(a.newKey));
+          v[u].load(newRow(a.newValue));
+        }
+      }
+  }
+  const float scale = a.scale * log2E;
+#pragma unroll
+  for (int i = 0; i < vector; ++i) query[i] *= scale;
 
   float* scoreOutput = scoresOf(a, b, 0, head);
   Running<vector> running;
-  for (int key0 = firstKey; key0 - lane / lanes < end; key0 += rowsInFlight * step) {
-    if (!Ranges || key0 != firstKey) fetch(key0);
-    float scores[rowsInFlight], newMaximum = running.maximum;
+  for (int key0 = firstKey; key0 - lane / lanes < end; key0 += keysInFlight * step) {
+    if (!fetchesEarly || key0 != firstKey) fetch(key0);
+    float scores[keysInFlight], newMaximum = running.maximum;
+    // The same for a whole warp: whether it has any of the keys that are computed together with this one.
+    auto hasAny = [&](int u) { return u == 0 || key0 - lane / lanes + u * step < end; };
 #pragma unroll
-    for (int u = 0; u < rowsInFlight; ++u) {
-      float score = 0, values[vector];
-      if (holdsElements && key0 + u * step < end) {
-        k[u].values(values);
+    for (int u0 = 0; u0 < keysInFlight; u0 += keysAtOnce) {
+      if (!hasAny(u0)) break;
 #pragma unroll
-        for (int i = 0; i < vector; ++i) score = fmaf(query[i], values[i], score);
-        if constexpr (bytes) score *= k[u].factor();
+      for (int u = u0; u < u0 + keysAtOnce; ++u) {
+        float score = 0, values[vector];
+        if (holdsElements && key0 + u * step < end) {
+          k[u].values(values);
+#pragma unroll
+          for (int i = 0; i < vector; ++i) score = fmaf(query[i], values[i], score);
+          if constexpr (bytes) score *= k[u].factor();
+        }
+        score = warpSum<lanes>(score);
+        scores[u] = key0 + u * step < end ? score : -infinity;
+        newMaximum = fmaxf(newMaximum, scores[u]);
+        if (scoreOutput && lane % lanes == 0 && key0 + u * step < min(end, int(a.scoreKeys)))
+          scoreOutput[key0 + u * step] = score * ln2;
       }
-      score = warpSum<lanes>(score);
-      scores[u] = key0 + u * step < end ? score : -infinity;
-      newMaximum = fmaxf(newMaximum, scores[u]);
-      if (scoreOutput && lane % lanes == 0 && key0 + u * step < min(end, int(a.scoreKeys)))
-        scoreOutput[key0 + u * step] = score * ln2;
     }
     if (newMaximum == -infinity) continue;
     running.rescale(newMaximum);
 #pragma unroll
-    for (int u = 0; u < rowsInFlight; ++u) {
-      if (!holdsElements || key0 + u * step >= end) continue;
-      float values[vector];
-      v[u].values(values);
-      running.add(exp2Fast(scores[u] - newMaximum), values, v[u].factor());
+    for (int u0 = 0; u0 < keysInFlight; u0 += keysAtOnce) {
+      if (!hasAny(u0)) break;
+#pragma unroll
+      for (int u = u0; u < u0 + keysAtOnce; ++u) {
+        if (!holdsElements || key0 + u * step >= end) continue;
+        float values[vector];
+        v[u].values(values);
+        running.add(exp2Fast(scores[u] - newMaximum), values, v[u].factor());
+      }
     }
   }
 
   // Append the new row to the cache.
-  if (!Ranges && a.newKey.data && warp == 0 && lane < lanes && holdsElements && start >= 0 && start < a.keys &&
+  if (appends && warp == 0 && lane < lanes && holdsElements && start >= 0 && start < a.keys &&
       (start >= begin && (start < begin + perSplit || split == splits - 1))) {
-    const int64_t at = head * size + chunk;
     for (int which = 0; which < 2; ++which) {
       const AttentionView &from = which ? a.newValue : a.newKey, &to = which ? a.v : a.k;
       if constexpr (bytes) {
         const int64_t position = entry.keyRow * a.keys + start;
-        const CacheVector<C>& newRow = which ? newValue : newKey;
         C* row = static_cast<C*>(const_cast<void*>(to.data)) + position * to.rowStride + at;
-        *reinterpret_cast<uint2*>(row) = newRow.raw;
-        if (lane == 0) (which ? a.valueScales : a.keyScales)[position * a.heads + head] = newRow.factor();
+        const CacheVector<C>& quantized = which ? newValue : newKey;
+        *reinterpret_cast<uint2*>(row) = quantized.raw;
+        if (lane == 0) (which ? a.valueScales : a.keyScales)[position * a.heads + head] = quantized.factor();
         continue;
       }
       T* row = static_cast<T*>(const_cast<void*>(to.data)) + entry.keyRow * to.batchStride + start * to.rowStride + at;
-      *reinterpret_cast<uint4*>(row) =
-          *reinterpret_cast<const uint4*>(static_cast<const T*>(from.data) + b * from.batchStride + at);
+      *reinterpret_cast<uint4*>(row) = *reinterpret_cast<const uint4*>(newRow(from));
     }
   }
 
   combineGroups<lanes>(running);
   storePart<lanes>(shared + warp * part, running, lane, chunk, size);
   __syncthreads();
-
-  const int64_t row = b * a.heads + head;
+  const Joined block = joinAtOnce<warps>(shared, warps, size, min(thread, size - 1));
   T* y = output();
-  // Combine the warps' results; every warp computes the warps' weights for itself.
-  const float* state = shared + lane * part + size;
-  const float partMaximum = lane < warps ? state[0] : -infinity, partSum = lane < warps ? state[1] : 0.0f;
-  const float maximum = warpMax(partMaximum);
-  const float factor = partMaximum == -infinity ? 0.0f : exp2Fast(partMaximum - maximum),
-              sum = warpSum(partSum * factor);
-  float value = 0;
-#pragma unroll
-  for (int w = 0; w < warps; ++w) {
-    const float partFactor = __shfl_sync(allLanes, factor, w);
-    if (thread < size) value = fmaf(shared[w * part + thread], partFactor, value);
-  }
   if (splits == 1) {
-    if (thread < size) y[thread] = fromFloat<T>(value / sum);
+    if (thread < size) y[thread] = fromFloat<T>(block.value / block.sum);
     return;
   }
-  float* parts = static_cast<float*>(a.scratch) + row * gridDim.x * part;
-  if (thread < size) parts[split * part + thread] = value;
-  if (thread == 0) {
-    parts[split * part + size] = maximum;
-    parts[split * part + size + 1] = sum;
+  if constexpr (Wide) {
+    // Each block combines some of the columns, which the others store into its memory.
+    const int cluster = int(gridDim.x), columns = divideUp(size, cluster), column = int(split) * columns + thread;
+    float *blockParts = shared + warps * part, *own = blockParts + split * part;
+    waitForCluster();  // all blocks have started
+    if (thread < size) storeToRank(own + thread, thread / columns, block.value);
+    if (thread < cluster) {
+      storeToRank(own + size, thread, block.maximum);
+      storeToRank(own + size + 1, thread, block.sum);
+    }
+    clusterBarrier();
+    if (thread >= columns || column >= size) return;
+    const Joined all = joinAtOnce<portableCluster>(blockParts, cluster, size, column);
+    y[column] = fromFloat<T>(all.value / all.sum);
+  } else {
+    const int64_t row = b * a.heads + head;
+    float* parts = static_cast<float*>(a.scratch) + row * gridDim.x * part;
+    if (thread < size) parts[split * part + thread] = block.value;
+    if (thread == 0) {
+      parts[split * part + size] = block.maximum;
+      parts[split * part + size + 1] = block.sum;
+    }
+    if (!isLastBlock(a.counters + row, splits, reinterpret_cast<int*>(shared + flagIndex(size)))) return;
+    joinSplits(y, parts, splits, size, shared);
+    if (thread == 0) a.counters[row] = 0;
   }
-  if (!isLastBlock(a.counters + row, splits, reinterpret_cast<int*>(shared + flagIndex(size)))) return;
-  joinSplits(y, parts, splits, size, shared);
-  if (thread == 0) a.counters[row] = 0;
 }
 
-int64_t splitsOf(const AttentionArguments& a, const Launcher& launcher) {
-  return splitsFor(a.keys, minKeysPerSplit, a.batch * a.heads, blocksPerMultiprocessor, launcher);
+/** The blocks of each head, and whether they are wide. */
+struct Division {
+  int splits;
+  bool wide;
+};
+Division divisionOf(const AttentionArguments& a, const Launcher& launcher) {
+  const int64_t rows = a.batch * a.heads, multiprocessors = launcher.multiprocessors;
+  if (!launcher.clusters)
+    return {int(splitsFor(a.keys, minKeysPerSplit, rows, blocksPerMultiprocessor, launcher)), false};
+  // The largest clusters that are all resident at once. A cluster's blocks are on neighbouring multiprocessors, 16 or 18
+  // of them, so not every place can be filled: 48 clusters of 8 fit on 132 multiprocessors.
+  const int64_t resident = multiprocessors * Shape<true>::residentBlocks - multiprocessors / 11;
+  int cluster = portableCluster;
+  while (cluster > 1 && (rows * cluster > resident || a.keys < cluster * minKeysPerSplit)) cluster /= 2;
+  // Many heads fill the GPU with a narrow block each: they have enough bytes in flight, and nothing to combine.
+  return {cluster, rows <= resident};
+}
+
+/** Shared memory: partial results of the warps and of a cluster's blocks; or of the warps and a flag. */
+size_t sharedFloats(const AttentionArguments& a, bool wide) {
+  const int size = int(a.headSize);
+  return size_t(wide ? (warps + portableCluster) * partialSize(size) : flagIndex(size) + 1);
 }
 
 }  // namespace
@@ -330,21 +347,31 @@ int64_t splitsOf(const AttentionArguments& a, const Launcher& launcher) {
 bool decodeFits(const AttentionArguments& a) { return a.queries == 1 && a.heads == a.keyValueHeads; }
 
 Needs decodeNeeds(const AttentionArguments& a, const Launcher& launcher) {
-  const int64_t splits = splitsOf(a, launcher), rows = a.batch * a.heads;
-  if (splits == 1) return {};
+  const auto [splits, wide] = divisionOf(a, launcher);
+  const int64_t rows = a.batch * a.heads;
+  if (splits == 1 || wide) return {};
   return {size_t(rows * splits * partialSize(a.headSize)) * sizeof(float), size_t(rows)};
 }
 
 cudaError_t decodeAttention(const AttentionArguments& a, const Launcher& launcher) {
-  const dim3 grid(unsigned(splitsOf(a, launcher)), unsigned(a.heads), unsigned(a.batch));
-  const size_t bytes = size_t(flagIndex(int(a.headSize)) + 1) * sizeof(float);
+  const Division division = divisionOf(a, launcher);
+  const dim3 grid(unsigned(division.splits), unsigned(a.heads), unsigned(a.batch));
+  const size_t sharedBytes = sharedFloats(a, division.wide) * sizeof(float);
+  auto start = [&](auto kernel) {
+    return launchClusters(launcher, division.wide ? division.splits : 1, kernel, grid, dim3(threads), sharedBytes, a);
+  };
   return withType(a.type, [&](auto element) {
     using T = decltype(element);
-    auto start = [&](auto kernel) { return launch(launcher, kernel, grid, dim3(threads), bytes, a); };
-    auto sized = [&](auto cached) {
-      using C = decltype(cached);
-      if (a.headSize <= 64) return start(a.keyBegin ? decodeKernel<T, C, 64, true> : decodeKernel<T, C, 64, false>);
-      return start(a.keyBegin ? decodeKernel<T, C, 128, true> : decodeKernel<T, C, 128, false>);
+    auto cached = [&](auto stored, auto size) {
+      using C = decltype(stored);
+      constexpr int P = decltype(size)::value;
+      if (division.wide)
+        return start(a.keyBegin ? decodeKernel<T, C, P, true, true> : decodeKernel<T, C, P, false, true>);
+      return start(a.keyBegin ? decodeKernel<T, C, P, true, false> : decodeKernel<T, C, P, false, false>);
+    };
+    auto sized = [&](auto stored) {
+      return a.headSize <= 64 ? cached(stored, std::integral_constant<int, 64>{})
+                              : cached(stored, std::integral_constant<int, 128>{});
     };
     return a.keyScales ? sized(int8_t{}) : sized(element);
   });

@@ -77,4 +77,27 @@ __device__ inline Joined joinParts(const float* parts, int count, int size, int 
   return joined;
 }
 
+/** The same for at most `Most` partial results, all of which are loaded at once. */
+template <int Most>
+__device__ inline Joined joinAtOnce(const float* parts, int count, int size, int column) {
+  const int part = int(partialSize(size));
+  float2 states[Most];  // maximum score and sum
+  float values[Most];
+#pragma unroll
+  for (int i = 0; i < Most; ++i) {
+    states[i] = i < count ? *reinterpret_cast<const float2*>(parts + i * part + size) : make_float2(-infinity, 0.0f);
+    values[i] = i < count ? parts[i * part + column] : 0.0f;
+  }
+  Joined joined;
+#pragma unroll
+  for (int i = 0; i < Most; ++i) joined.maximum = fmaxf(joined.maximum, states[i].x);
+#pragma unroll
+  for (int i = 0; i < Most; ++i) {
+    const float factor = states[i].x == -infinity ? 0.0f : exp2Fast(states[i].x - joined.maximum);
+    joined.sum = fmaf(states[i].y, factor, joined.sum);
+    joined.value = fmaf(values[i], factor, joined.value);
+  }
+  return joined;
+}
+
 }  // namespace onehead::cuda
