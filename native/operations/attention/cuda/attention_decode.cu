@@ -42,8 +42,8 @@
 //   the bytes from memory, and 50% to those from the L2 cache. Predicted at batch 32: 38.5 (131 MB at the measured
 //   87%). Conversion takes about 22 instructions per warp and key: 29 us at batch 32 if all schedulers issue all the
 //   time.
-//   Registers for 90a: 151 to 168 with 192 keys in flight, of the 168 that three blocks per multiprocessor leave; 76 to
-//   80 with 64, of the 80 that six leave; no spills.
+//   Registers for 90a: 158 to 168 with 192 keys in flight, of the 168 that three blocks per multiprocessor leave; 80 to
+//   96 with 64, of the 96 that five leave; no spills.
 #include "attention_running.h"
 #include "cache_vector.h"
 #include "cuda/kernels/cluster_start.h"
@@ -53,7 +53,7 @@ namespace onehead::cuda {
 namespace {
 
 constexpr int threads = 128, warps = threads / 32;
-/** Without clusters, blocks per multiprocessor that splitting aims at: more than the five or six that fit, so that none
+/** Without clusters, blocks per multiprocessor that splitting aims at: more than the five that fit, so that none
  * idles if splits are uneven. Not tuned on a GPU. */
 constexpr int blocksPerMultiprocessor = 8;
 /** The fewest keys for which another block pays: 4 warps read 16 half-precision rows at once, four times. */
@@ -65,25 +65,9 @@ template <bool Wide>
 struct Shape {
   /** Keys that a lane has in flight, and how many of them are computed at once. */
   static constexpr int keys = Wide ? 12 : 4, keysAtOnce = Wide ? 6 : 4;
-  /** Resident blocks per multiprocessor that the kernel is compiled for. Six leave 80 registers; before compute
-   * capability 9.0 the kernel needs a few more. */
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+  /** Resident blocks per multiprocessor that the kernel is compiled for: three leave 168 registers, five 96. */
   static constexpr int residentBlocks = Wide ? 3 : 5;
-#else
-  static constexpr int residentBlocks = Wide ? 3 : 6;
-#endif
 };
-
-/** A key or value in the cache. Pool ranges and cache rows are separate kernels, each without the other's registers. */
-template <class T, bool Ranges>
-__device__ inline const T* cachedRow(const AttentionArguments& a, const AttentionView& all, int key,
-                                     const Entry& entry) {
-  const T* data = static_cast<const T*>(all.data);
-  if constexpr (Ranges)
-    return data + int64_t(entry.first + key) * all.rowStride;
-  else
-    return data + cacheRow(a, key, entry) * all.batchStride + key * all.rowStride;
-}
 
 /** The index of the flag in shared memory, in floats. Before it: the warps' partial results, or two columns per
  * thread. */
@@ -163,33 +147,71 @@ __global__ void __launch_bounds__(threads, Shape<Wide>::residentBlocks)
   const bool holdsElements = chunk < size;  // false for the padding lanes of a head that is narrower than P
   const int at = int(head) * size + chunk;
 
-  const bool appends = !Ranges && a.newKey.data;
-  auto newRow = [&](const AttentionView& from) { return static_cast<const T*>(from.data) + b * from.batchStride + at; };
+  // All keys but the new one come from the cache: from the entry's row or range, or from the rows of a block table.
+  const bool appends = !Ranges && a.newKey.data, hasTable = !Ranges && a.source;
+  const int newPosition = appends ? start : -1;
   CacheVector<C> k[keysInFlight], v[keysInFlight];
   CacheVector<C> newKey{}, newValue{};  // int8 caches: the new row, quantized
   const int firstKey = begin + warp * rowsPerWarp + lane / lanes;
-  auto fetch = [&](int key0, int except = -1) {
+  auto cached = [&](const AttentionView& all) {
+    return static_cast<const C*>(all.data) + at +
+           (Ranges ? entry.first * all.rowStride : entry.keyRow * all.batchStride);
+  };
+  const C *const kRows = cached(a.k), *const vRows = cached(a.v);
+  auto fetch = [&](int key0) {
+    int others[keysInFlight];  // the row of the cache, relative to the entry's
+#pragma unroll
+    for (int u = 0; u < keysInFlight; ++u) others[u] = 0;
+    if (hasTable) {
+      const int32_t* table = a.source + int64_t(entry.keyRow) * a.keys;
+#pragma unroll
+      for (int u = 0; u < keysInFlight; ++u) {
+        const int key = key0 + u * step;
+        others[u] = key < min(end, start) ? table[key] : -1;
+      }
+#pragma unroll
+      for (int u = 0; u < keysInFlight; ++u)
+        others[u] = others[u] >= 0 && others[u] < a.pool ? others[u] - entry.keyRow : 0;
+    }
 #pragma unroll
     for (int u = 0; u < keysInFlight; ++u) {
       const int key = key0 + u * step;
-      if (!holdsElements || key >= end || key == except) continue;
-      const bool isNew = appends && key == start;
-      if constexpr (!bytes) {
-        k[u].load(isNew ? newRow(a.newKey) : cachedRow<T, Ranges>(a, a.k, key, entry) + at);
-        v[u].load(isNew ? newRow(a.newValue) : cachedRow<T, Ranges>(a, a.v, key, entry) + at);
-      } else if (isNew) {
-        k[u] = newKey;
-        v[u] = newValue;
-      } else {
-        const int64_t position = Ranges ? entry.first + key : cachePosition(a, key, entry),
+      const bool wanted = holdsElements && key < end && key != newPosition;
+      const C *kRow = kRows + key * a.k.rowStride, *vRow = vRows + key * a.v.rowStride;
+      if constexpr (!Ranges) {
+        kRow += others[u] * a.k.batchStride;
+        vRow += others[u] * a.v.batchStride;
+      }
+      if constexpr (bytes) {
+        const int64_t position = Ranges ? entry.first + key : (entry.keyRow + others[u]) * a.keys + key,
                       scale = position * a.heads + head;
-        k[u].load(static_cast<const C*>(a.k.data) + position * a.k.rowStride + at, a.keyScales + scale);
-        v[u].load(static_cast<const C*>(a.v.data) + position * a.v.rowStride + at, a.valueScales + scale);
+        k[u].loadIf(wanted, kRow, a.keyScales + scale);
+        v[u].loadIf(wanted, vRow, a.valueScales + scale);
+      } else {
+        k[u].loadIf(wanted, kRow);
+        v[u].loadIf(wanted, vRow);
+      }
+    }
+  };
+  auto newRow = [&](const AttentionView& from) { return static_cast<const T*>(from.data) + b * from.batchStride + at; };
+  auto takeNew = [&](int key0) {
+    if constexpr (!Ranges) {
+      if (!appends) return;
+#pragma unroll
+      for (int u = 0; u < keysInFlight; ++u) {
+        const bool isNew = holdsElements && key0 + u * step == newPosition;
+        if constexpr (!bytes) {
+          k[u].loadIf(isNew, newRow(a.newKey));
+          v[u].loadIf(isNew, newRow(a.newValue));
+        } else if (isNew) {
+          k[u] = newKey;
+          v[u] = newValue;
+        }
       }
     }
   };
   constexpr bool fetchesEarly = Wide || Ranges;
-  if constexpr (fetchesEarly) fetch(firstKey, appends ? start : -1);
+  if constexpr (fetchesEarly) fetch(firstKey);
   waitForPreviousKernel();
 
   float query[vector] = {};
@@ -204,20 +226,26 @@ __global__ void __launch_bounds__(threads, Shape<Wide>::residentBlocks)
       newValue.template quantize<lanes>(elements[1]);
     }
   }
-  if constexpr (fetchesEarly && !Ranges) {
-    if (appends)
-#pragma unroll
-      for (int u = 0; u < keysInFlight; ++u) {
-        if (!holdsElements || firstKey + u * step != start) continue;
-        if constexpr (bytes) {
-          k[u] = newKey;
-          v[u] = newValue;
-        } else {
-          k[u].load(newRow(a.newKey));
-          v[u].load(newRow(a.newValue));
-        }
+  if constexpr (fetchesEarly) takeNew(firstKey);
+
+  // Append the new row to the cache; early, since a cluster barrier waits for stores.
+  if (appends && warp == 0 && lane < lanes && holdsElements && start >= 0 && start < a.keys &&
+      (start >= begin && (start < begin + perSplit || split == splits - 1))) {
+    for (int which = 0; which < 2; ++which) {
+      const AttentionView &from = which ? a.newValue : a.newKey, &to = which ? a.v : a.k;
+      if constexpr (bytes) {
+        const int64_t position = entry.keyRow * a.keys + start;
+        C* row = static_cast<C*>(const_cast<void*>(to.data)) + position * to.rowStride + at;
+        const CacheVector<C>& quantized = which ? newValue : newKey;
+        *reinterpret_cast<uint2*>(row) = quantized.raw;
+        if (lane == 0) (which ? a.valueScales : a.keyScales)[position * a.heads + head] = quantized.factor();
+        continue;
       }
+      T* row = static_cast<T*>(const_cast<void*>(to.data)) + entry.keyRow * to.batchStride + start * to.rowStride + at;
+      *reinterpret_cast<uint4*>(row) = *reinterpret_cast<const uint4*>(newRow(from));
+    }
   }
+
   const float scale = a.scale * log2E;
 #pragma unroll
   for (int i = 0; i < vector; ++i) query[i] *= scale;
@@ -225,7 +253,10 @@ __global__ void __launch_bounds__(threads, Shape<Wide>::residentBlocks)
   float* scoreOutput = scoresOf(a, b, 0, head);
   Running<vector> running;
   for (int key0 = firstKey; key0 - lane / lanes < end; key0 += keysInFlight * step) {
-    if (!fetchesEarly || key0 != firstKey) fetch(key0);
+    if (!fetchesEarly || key0 != firstKey) {
+      fetch(key0);
+      takeNew(key0);
+    }
     float scores[keysInFlight], newMaximum = running.maximum;
     // The same for a whole warp: whether it has any of the keys that are computed together with this one.
     auto hasAny = [&](int u) { return u == 0 || key0 - lane / lanes + u * step < end; };
@@ -260,24 +291,6 @@ __global__ void __launch_bounds__(threads, Shape<Wide>::residentBlocks)
         v[u].values(values);
         running.add(exp2Fast(scores[u] - newMaximum), values, v[u].factor());
       }
-    }
-  }
-
-  // Append the new row to the cache.
-  if (appends && warp == 0 && lane < lanes && holdsElements && start >= 0 && start < a.keys &&
-      (start >= begin && (start < begin + perSplit || split == splits - 1))) {
-    for (int which = 0; which < 2; ++which) {
-      const AttentionView &from = which ? a.newValue : a.newKey, &to = which ? a.v : a.k;
-      if constexpr (bytes) {
-        const int64_t position = entry.keyRow * a.keys + start;
-        C* row = static_cast<C*>(const_cast<void*>(to.data)) + position * to.rowStride + at;
-        const CacheVector<C>& quantized = which ? newValue : newKey;
-        *reinterpret_cast<uint2*>(row) = quantized.raw;
-        if (lane == 0) (which ? a.valueScales : a.keyScales)[position * a.heads + head] = quantized.factor();
-        continue;
-      }
-      T* row = static_cast<T*>(const_cast<void*>(to.data)) + entry.keyRow * to.batchStride + start * to.rowStride + at;
-      *reinterpret_cast<uint4*>(row) = *reinterpret_cast<const uint4*>(newRow(from));
     }
   }
 

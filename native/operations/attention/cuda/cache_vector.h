@@ -23,7 +23,19 @@ template <class C>
 struct CacheVector {
   static constexpr int elements = vectorSize<C>;
   uint4 raw;
-  __device__ void load(const C* at) { raw = loadStreaming16(at); }
+  /** Without a branch, so that the loads of several vectors follow each other. */
+  __device__ void loadIf(bool wanted, const C* at) {
+#if defined(__CUDACC__)
+    asm volatile(
+        "{\n.reg .pred wanted;\nsetp.ne.s32 wanted, %5, 0;\n"
+        "@wanted ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];\n}"
+        : "+r"(raw.x), "+r"(raw.y), "+r"(raw.z), "+r"(raw.w)
+        : "l"(at), "r"(int(wanted))
+        : "memory");
+#else
+    if (wanted) raw = loadStreaming16(at);
+#endif
+  }
   __device__ void values(float (&to)[elements]) const { unpack<C>(raw, to); }
   __device__ float factor() const { return 1.0f; }
 };
@@ -32,9 +44,20 @@ struct CacheVector<int8_t> {
   static constexpr int elements = 8;
   uint2 raw;
   float scale;
-  __device__ void load(const int8_t* at, const float* factor) {
+  __device__ void loadIf(bool wanted, const int8_t* at, const float* factor) {
+#if defined(__CUDACC__)
+    asm volatile(
+        "{\n.reg .pred wanted;\nsetp.ne.s32 wanted, %5, 0;\n"
+        "@wanted ld.global.L1::no_allocate.v2.u32 {%0, %1}, [%3];\n"
+        "@wanted ld.global.f32 %2, [%4];\n}"
+        : "+r"(raw.x), "+r"(raw.y), "+f"(scale)
+        : "l"(at), "l"(factor), "r"(int(wanted))
+        : "memory");
+#else
+    if (!wanted) return;
     raw = loadStreaming8(at);
     scale = *factor;
+#endif
   }
   __device__ void values(float (&to)[elements]) const {
     float low[4], high[4];
