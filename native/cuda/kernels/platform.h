@@ -142,8 +142,8 @@ __device__ inline void waitForCopies() {
 /** This block's rank in its cluster. */
 __device__ inline int rankOf(int cluster) { return int(blockIdx.x) % cluster; }
 
-/** Barrier of all threads of the cluster, in two parts: what a thread wrote before it arrived, also to shared memory, is
- * visible to all that have waited. */
+/** Barrier of all threads of the cluster, in two parts: what a thread wrote before it arrived, also to shared memory,
+ * is visible to all that have waited. */
 __device__ inline void arriveAtCluster() {
 #if defined(__CUDACC__) && __CUDA_ARCH__ >= 900
   asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");

@@ -63,21 +63,8 @@ struct Joined {
   /** The column of the result; zero if nothing was visible. */
   __device__ float result() const { return sum == 0 ? 0.0f : value / sum; }
 };
-__device__ inline Joined joinParts(const float* parts, int count, int size, int column) {
-  const int part = int(partialSize(size));
-  Joined joined;
-  for (int i = 0; i < count; ++i) joined.maximum = fmaxf(joined.maximum, parts[i * part + size]);
-  for (int i = 0; i < count; ++i) {
-    const float maximum = parts[i * part + size];
-    if (maximum == -infinity) continue;
-    const float factor = exp2Fast(maximum - joined.maximum);
-    joined.sum = fmaf(parts[i * part + size + 1], factor, joined.sum);
-    joined.value = fmaf(parts[i * part + column], factor, joined.value);
-  }
-  return joined;
-}
 
-/** The same for at most `Most` partial results, all of which are loaded at once. */
+/** Combines a column of at most `Most` partial results, all of which are loaded at once. */
 template <int Most>
 __device__ inline Joined joinAtOnce(const float* parts, int count, int size, int column) {
   const int part = int(partialSize(size));
