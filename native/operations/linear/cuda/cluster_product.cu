@@ -55,30 +55,41 @@ __device__ inline float residualAt(const FewRowsArguments& m, int64_t row, int64
              : 0.0f;
 }
 
-template <class T, class W, int NTiles, bool Split>
+/** DepthWarps warps share the depth of the same columns. Tiled: without a split of the depth; each block loops over tiles
+ * of columns and keeps x. */
+template <class T, class W, int NTiles, int DepthWarps, bool Tiled>
 __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
     clusterProductKernel(const __grid_constant__ FewRowsArguments m, const __grid_constant__ Layout l) {
-  constexpr int stages = stagesFor(NTiles, Split), rowsOfTile = NTiles * 8, earlyRows = 4;
-  constexpr int rowsAtOnce = threads / blockColumns;  // that a block finishes
-  ONEHEAD_SHARED(std::byte, shared);                  // rings, sums, norm, x
+  static_assert(!Tiled || DepthWarps == 1);
+  constexpr int stages = stagesFor(NTiles, Tiled), rowsOfTile = NTiles * 8, earlyRows = 4;
+  constexpr int blockColumns = warps / DepthWarps * warpColumns, rowsAtOnce = threads / blockColumns;
+  ONEHEAD_SHARED(std::byte, shared);  // rings, sums, norm, x
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32, rows = int(m.rows);
-  const int split = Split ? l.split : 1, rank = Split ? rankOf(split) : 0;
-  const int begin = l.steps * rank / split, end = l.steps * (rank + 1) / split, steps = end - begin;
-  // A cluster has one tile; without a split a block has several.
+  const int split = Tiled ? 1 : l.split, rank = Tiled ? 0 : rankOf(split);
+  // The block's steps of the depth, and this warp's.
+  const int blockBegin = l.steps * rank / split, blockEnd = l.steps * (rank + 1) / split;
+  const int part = warp % DepthWarps, blockSteps = blockEnd - blockBegin;
+  const int begin = blockBegin + blockSteps * part / DepthWarps, end = blockBegin + blockSteps * (part + 1) / DepthWarps;
+  const int steps = end - begin;
+  // A cluster has one tile of columns.
   const int64_t tileStep = int64_t(gridDim.x) / split, tiles = divideUp<int64_t>(m.columns, blockColumns);
   const int64_t firstTile = int64_t(blockIdx.x) / split;
+  const int warpColumn = warp / DepthWarps * warpColumns;
   std::byte* ring = shared + warp * stages * stageBytes;
-  // Split: [row][rank][column], the cluster's sums of the rows that this block finishes. Otherwise each warp's sums.
-  float* sumsAt = reinterpret_cast<float*>(shared + l.sumsAt);
+  // A warp's sums overwrite its own ring, which is drained by then. If the block loops, the next tile's weights are
+  // already in flight, so the sums have memory of their own.
+  constexpr int sumsApart = Tiled ? rowsOfTile * sumStride * int(sizeof(float)) : stages * stageBytes;
+  auto sumsOf = [&](int ofWarp) { return reinterpret_cast<float*>(shared + l.sumsAt + ofWarp * sumsApart); };
+  float* sumsOfWarp = sumsOf(warp);
   float* norm = reinterpret_cast<float*>(shared + l.normAt);
   std::byte* x = shared + l.xAt;
 
   int64_t nextTile = firstTile;
   int nextStep = 0, nextStage = 0;
   auto fetch = [&] {
-    if (nextTile < tiles) {
-      fetchWeights<W>(m, ring + nextStage * stageBytes, nextTile * blockColumns + warp * warpColumns, begin + nextStep);
-      if (++nextStep == steps) {
+    if (nextTile < tiles && nextStep < steps) {
+      fetchWeights<W>(m, ring + nextStage * stageBytes, nextTile * blockColumns + warpColumn, begin + nextStep);
+      if (++nextStep == steps && Tiled) {
         nextStep = 0;
         nextTile += tileStep;
       }
@@ -87,9 +98,8 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
     commitCopies();
   };
   letNextKernelStart();
-  if (Split) arriveAtCluster();
   if (m.weightChanges) waitForPreviousKernel();
-  const int first = begin * stepDepth<W>, count = min(end * stepDepth<W>, int(m.depth)) - first;
+  const int first = blockBegin * stepDepth<W>, count = min(blockEnd * stepDepth<W>, int(m.depth)) - first;
   const bool hasNorm = NTiles == 1 && m.normWeight;
   if (hasNorm)
     for (int k = thread * 4; k < count; k += threads * 4) {
@@ -98,11 +108,11 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
     }
 #pragma unroll
   for (int i = 0; i < stages - 1; ++i) fetch();
-  // Of a cluster's sums all those of a thread are in one column.
+  // All results of a thread are in one column.
   const int64_t ownColumn = firstTile * blockColumns + thread % blockColumns;
   const int ownRow = rank * rowsAtOnce + thread / blockColumns, rowStride = rowsAtOnce * split;
   float2 ownTerms = make_float2(0.0f, 0.0f);
-  if (Split) ownTerms = columnTerms(m, ownColumn);
+  if (!Tiled) ownTerms = columnTerms(m, ownColumn);
   if (hasNorm) {
     waitForCopies<stages - 2>();  // the norm's weights, which were requested with the first stage
     __syncthreads();
@@ -110,7 +120,7 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
   waitForPreviousKernel();
 
   float residual[earlyRows] = {};
-  if (Split)
+  if (!Tiled)
 #pragma unroll
     for (int i = 0; i < earlyRows; ++i) residual[i] = residualAt(m, ownRow + i * rowStride, ownColumn);
   if (hasNorm) {
@@ -137,55 +147,56 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
       __syncwarp();  // other lanes' copies are visible, and all lanes have read the stage that is refilled next
       fetch();
       const std::byte* weights = ring + stage * stageBytes;
-      const T* left = reinterpret_cast<const T*>(x) + step * stepDepth<W>;
+      const T* left = reinterpret_cast<const T*>(x) + (begin - blockBegin + step) * stepDepth<W>;
       if constexpr (std::is_same_v<W, int8_t>)
         multiplyInt8Stage<T, NTiles>(sums, weights, left, l.xStride / int(sizeof(T)));
       else
         multiplyStage<T, NTiles>(sums, weights, left, l.xStride / int(sizeof(T)));
       stage = stage + 1 == stages ? 0 : stage + 1;
     }
-    if constexpr (!Split) {
-      float* sumsOfWarp = sumsAt + warp * rowsOfTile * sumStride;
-      __syncwarp();  // all lanes have read the previous tile's sums
+    if (!Tiled) waitForCopies<0>();  // only empty groups are left: the sums may overwrite the rings
+    __syncwarp();                    // and if the block loops, all lanes have read the previous tile's sums
 #pragma unroll
-      for (int n = 0; n < NTiles; ++n)
+    for (int n = 0; n < NTiles; ++n)
 #pragma unroll
-        for (int i = 0; i < 4; ++i)
-          sumsOfWarp[(n * 8 + lane % 4 * 2 + i % 2) * sumStride + lane / 4 + i / 2 * 8] = sums[n][i];
+      for (int i = 0; i < 4; ++i)
+        sumsOfWarp[(n * 8 + lane % 4 * 2 + i % 2) * sumStride + lane / 4 + i / 2 * 8] = sums[n][i];
+    if constexpr (Tiled) {
       __syncwarp();
-      const int64_t column = tile * blockColumns + warp * warpColumns + lane % warpColumns;
+      const int64_t column = tile * blockColumns + warpColumn + lane % warpColumns;
       if (column >= m.columns) continue;
       const float2 terms = columnTerms(m, column);
       for (int row = lane / warpColumns; row < rows; row += 2)
         finish(m, sumsOfWarp[row * sumStride + lane % warpColumns], row, column, terms.x, terms.y,
                residualAt(m, row, column));
     } else {
-      waitForCluster();  // all blocks of the cluster have started
+      if (split > 1)
+        clusterBarrier();
+      else
+        __syncthreads();
+      const float* blockSums = sumsOf(thread % blockColumns / warpColumns * DepthWarps) + thread % warpColumns;
+      constexpr int mostRows = rowsOfTile / rowsAtOnce / (DepthWarps > 1 ? 1 : 2);  // of a thread; split is at least 2
 #pragma unroll
-      for (int n = 0; n < NTiles; ++n)
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const int row = n * 8 + lane % 4 * 2 + i % 2, turn = row / rowsAtOnce;
-          if (row >= rows) continue;
-          const int local = turn / split * rowsAtOnce + row % rowsAtOnce;
-          storeToRank(sumsAt + (local * split + rank) * blockColumns + warp * warpColumns + lane / 4 + i / 2 * 8,
-                      turn % split, sums[n][i]);
-        }
-      arriveAtCluster();
-      waitForCluster();
-#pragma unroll
-      for (int i = 0; i < rowsOfTile / (2 * rowsAtOnce); ++i) {
+      for (int i = 0; i < mostRows; ++i) {
         const int row = ownRow + i * rowStride;
         if (row >= rows) break;
-        const float* parts =
-            sumsAt + (i * rowsAtOnce + thread / blockColumns) * split * blockColumns + thread % blockColumns;
-        float value = 0;
+        float parts[maxSplit][DepthWarps], value = 0;
 #pragma unroll
-        for (int other = 0; other < maxSplit; ++other) value += other < split ? parts[other * blockColumns] : 0.0f;
+        for (int other = 0; other < maxSplit; ++other)
+#pragma unroll
+          for (int ofDepth = 0; ofDepth < DepthWarps; ++ofDepth) {
+            const float* from = blockSums + ofDepth * (sumsApart / int(sizeof(float))) + row * sumStride;
+            parts[other][ofDepth] = other >= split ? 0.0f : split > 1 ? loadFromRank(from, other) : *from;
+          }
+#pragma unroll
+        for (int other = 0; other < maxSplit; ++other)
+#pragma unroll
+          for (int ofDepth = 0; ofDepth < DepthWarps; ++ofDepth) value += parts[other][ofDepth];
         if (ownColumn < m.columns)
           finish(m, value, row, ownColumn, ownTerms.x, ownTerms.y,
                  i < earlyRows ? residual[i] : residualAt(m, row, ownColumn));
       }
+      if (split > 1) clusterBarrier();  // no block exits while others read its sums
     }
   }
 }
@@ -194,36 +205,44 @@ int nTilesFor(int64_t rows) { return rows <= 8 ? 1 : rows <= 16 ? 2 : rows <= 32
 
 /** Computes the layout; returns false if shared memory is too small for x. */
 bool layOut(const FewRowsArguments& m, const Launcher& launcher, Layout& l) {
-  const int element = int(bytesOf(m.weightType)), nTiles = nTilesFor(m.rows);
+  const int element = int(bytesOf(m.weightType)), nTiles = nTilesFor(m.rows), rowsOfTile = nTiles * 8;
   const int step = m.epilogue.columnScales ? rowBytes : rowBytes / element;
-  const int64_t tiles = divideUp<int64_t>(m.columns, blockColumns);
   l.steps = int(divideUp<int64_t>(m.depth, step));
-  // The largest split with which all blocks are resident at once, so that all weights are in flight.
+  const int64_t atOnce = launcher.multiprocessors * 5 / 2;  // blocks that are resident, so that all weights are in flight
+  auto tilesOf = [&](int depthWarps) { return divideUp<int64_t>(m.columns, warps / depthWarps * warpColumns); };
+  // With up to 8 rows a block can hold all of x, and its warps share the depth: no cluster has to combine sums.
+  l.depthWarps = nTiles == 1 && l.steps >= warps && tilesOf(warps) <= atOnce ? warps : 1;
+  const int64_t tiles = tilesOf(l.depthWarps);
+  // The largest split with which all blocks are resident; of shared depth only as much as warps have in flight.
   l.split = maxSplit;
-  while (l.split > 1 && (tiles * l.split > launcher.multiprocessors * 5 / 2 || l.split > l.steps)) l.split /= 2;
+  const int enough = l.depthWarps > 1 ? warps * (stagesFor(nTiles, false) - 1) : 1;
+  while (l.split > 1 && (tiles * l.split > atOnce || l.split > l.steps || l.steps * 2 <= enough * l.split)) l.split /= 2;
+  const bool tiled = l.split == 1 && l.depthWarps == 1;
   l.depth = int(divideUp(l.steps, l.split)) * step;
   l.xStride = l.depth * element + 16;
-  const int rowsAtOnce = threads / blockColumns, rowsOfTile = nTiles * 8;
-  l.ownRows = divideUp(rowsOfTile, rowsAtOnce * l.split) * rowsAtOnce;
-  const int sums = l.split > 1 ? l.ownRows * l.split * blockColumns : warps * rowsOfTile * sumStride;
-  l.sumsAt = warps * stagesFor(nTiles, l.split > 1) * stageBytes;
-  l.normAt = l.sumsAt + sums * int(sizeof(float));
+  const int ringBytes = warps * stagesFor(nTiles, tiled) * stageBytes;
+  const int sumBytes = warps * rowsOfTile * sumStride * int(sizeof(float));
+  l.sumsAt = tiled ? ringBytes : 0;
+  l.normAt = ringBytes + (tiled ? sumBytes : 0);
   l.xAt = l.normAt + (m.normWeight ? 2 * l.depth * int(sizeof(float)) : 0);
   l.sharedBytes = size_t(l.xAt) + size_t(rowsOfTile) * size_t(l.xStride);
   if (l.sharedBytes > launcher.sharedMemory) return false;
   // Without a split: as few blocks as need the same number of iterations.
-  const int64_t atOnce = launcher.multiprocessors * (l.sharedBytes * 2 <= launcher.sharedMemory ? 2 : 1);
-  l.blocks = l.split > 1 ? tiles * l.split : divideUp(tiles, divideUp(tiles, atOnce));
+  const int64_t looping = launcher.multiprocessors * (l.sharedBytes * 2 <= launcher.sharedMemory ? 2 : 1);
+  l.blocks = tiled ? divideUp(tiles, divideUp(tiles, looping)) : tiles * l.split;
   return true;
 }
 
 template <class T, class W, int NTiles>
 cudaError_t run(const FewRowsArguments& m, const Layout& l, const Launcher& launcher) {
+  static_assert(stagesFor(NTiles, false) * stageBytes >= NTiles * 8 * sumStride * int(sizeof(float)));
   auto start = [&](auto kernel) {
     return launchClusters(launcher, l.split, kernel, dim3(unsigned(l.blocks)), dim3(threads), l.sharedBytes, m, l);
   };
-  return l.split > 1 ? start(clusterProductKernel<T, W, NTiles, true>)
-                     : start(clusterProductKernel<T, W, NTiles, false>);
+  if constexpr (NTiles == 1)
+    if (l.depthWarps > 1) return start(clusterProductKernel<T, W, NTiles, warps, false>);
+  return l.split > 1 ? start(clusterProductKernel<T, W, NTiles, 1, false>)
+                     : start(clusterProductKernel<T, W, NTiles, 1, true>);
 }
 
 }  // namespace

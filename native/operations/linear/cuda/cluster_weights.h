@@ -9,7 +9,7 @@ namespace onehead::cuda {
 namespace {
 
 constexpr int warps = 4, threads = warps * 32;
-constexpr int warpColumns = 16, blockColumns = warps * warpColumns;
+constexpr int warpColumns = 16;
 constexpr int maxSplit = 8;
 constexpr int rowBytes = 128;  // of a weight's row per stage: a cache line
 constexpr int stageBytes = warpColumns * rowBytes;
@@ -19,20 +19,20 @@ constexpr int sumStride = 20;  // floats between rows of a warp's sums: its stor
 template <class W>
 constexpr int stepDepth = rowBytes / int(sizeof(W));
 
-/** Stages of each warp's ring. Without a split x is whole, and leaves room for one block per multiprocessor from 32
- * rows on, so that block has more in flight. */
-constexpr int stagesFor(int nTiles, bool split) {
-  return nTiles <= 2 ? 6 : nTiles == 4 ? (split ? 5 : 10) : (split ? 4 : 5);
+/** Stages of each warp's ring. If x is whole, it leaves room for one block per multiprocessor from 32 rows on, so that
+ * block has more in flight. */
+constexpr int stagesFor(int nTiles, bool wholeX) {
+  return nTiles <= 2 ? 6 : nTiles == 4 ? (wholeX ? 10 : 5) : (wholeX ? 5 : 4);
 }
 
 /** How a case is divided over blocks and laid out in shared memory. */
 struct Layout {
+  int depthWarps = 1;                   // warps of a block that share the depth: 1 or 4
   int split = 1;                        // blocks of a cluster, which share the depth
   int steps = 0;                        // stages of the whole depth
   int64_t blocks = 0;                   // of the grid
   int depth = 0, xStride = 0;           // elements of the largest range of the depth; bytes between rows of x
   int sumsAt = 0, normAt = 0, xAt = 0;  // offsets in shared memory, in bytes
-  int ownRows = 0;                      // rows that a block of a cluster finishes
   size_t sharedBytes = 0;
 };
 
