@@ -6,7 +6,7 @@
 namespace onehead::cuda {
 
 /** Says that this thread has started: the first part of a cluster barrier that orders no memory, so it waits for
- * nothing. waitForCluster is the second part, and what a kernel does between them hides the barrier. */
+ * nothing. clusterWait is the second part, and what a kernel does between them hides the barrier. */
 __device__ inline void startInCluster() {
 #if defined(__CUDACC__) && __CUDA_ARCH__ >= 900
   asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");

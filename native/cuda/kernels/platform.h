@@ -142,28 +142,8 @@ __device__ inline void waitForCopies() {
 /** This block's rank in its cluster. */
 __device__ inline int rankOf(int cluster) { return int(blockIdx.x) % cluster; }
 
-/** Barrier of all threads of the cluster, in two parts: what a thread wrote before it arrived, also to shared memory,
- * is visible to all that have waited. */
-__device__ inline void arriveAtCluster() {
-#if defined(__CUDACC__) && __CUDA_ARCH__ >= 900
-  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
-#endif
-}
-__device__ inline void waitForCluster() {
-#if defined(__CUDACC__)
-#if __CUDA_ARCH__ >= 900
-  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
-#endif
-#else
-  emulation::executor().clusterBarrier();
-#endif
-}
-__device__ inline void clusterBarrier() {
-  arriveAtCluster();
-  waitForCluster();
-}
-
-/** The same barrier in two halves: what a thread does between them it does not wait for others to have done. */
+/** Barrier of all threads of the cluster, in two halves: what a thread wrote before it arrived, also to shared memory, is
+ * visible to all that have waited. It does not wait for what others do between the halves. */
 __device__ inline void clusterArrive() {
 #if defined(__CUDACC__) && __CUDA_ARCH__ >= 900
   asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
@@ -177,6 +157,10 @@ __device__ inline void clusterWait() {
 #else
   emulation::executor().clusterBarrier();
 #endif
+}
+__device__ inline void clusterBarrier() {
+  clusterArrive();
+  clusterWait();
 }
 
 /** Loads from the shared memory of the block with this rank, at the offset that `local` has in this block's. */

@@ -307,7 +307,7 @@ __global__ void __launch_bounds__(threads, Shape<Wide>::residentBlocks)
     // Each block combines some of the columns, which the others store into its memory.
     const int cluster = int(gridDim.x), columns = divideUp(size, cluster), column = int(split) * columns + thread;
     float *blockParts = shared + warps * part, *own = blockParts + split * part;
-    waitForCluster();  // all blocks have started
+    clusterWait();  // all blocks have started
     if (thread < size) storeToRank(own + thread, thread / columns, block.value);
     if (thread < cluster) {
       storeToRank(own + size, thread, block.maximum);

@@ -69,7 +69,8 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
   // The block's steps of the depth, and this warp's.
   const int blockBegin = l.steps * rank / split, blockEnd = l.steps * (rank + 1) / split;
   const int part = warp % DepthWarps, blockSteps = blockEnd - blockBegin;
-  const int begin = blockBegin + blockSteps * part / DepthWarps, end = blockBegin + blockSteps * (part + 1) / DepthWarps;
+  const int begin = blockBegin + blockSteps * part / DepthWarps,
+            end = blockBegin + blockSteps * (part + 1) / DepthWarps;
   const int steps = end - begin;
   // A cluster has one tile of columns.
   const int64_t tileStep = int64_t(gridDim.x) / split, tiles = divideUp<int64_t>(m.columns, blockColumns);
@@ -208,7 +209,8 @@ bool layOut(const FewRowsArguments& m, const Launcher& launcher, Layout& l) {
   const int element = int(bytesOf(m.weightType)), nTiles = nTilesFor(m.rows), rowsOfTile = nTiles * 8;
   const int step = m.epilogue.columnScales ? rowBytes : rowBytes / element;
   l.steps = int(divideUp<int64_t>(m.depth, step));
-  const int64_t atOnce = launcher.multiprocessors * 5 / 2;  // blocks that are resident, so that all weights are in flight
+  const int64_t atOnce =
+      launcher.multiprocessors * 5 / 2;  // blocks that are resident, so that all weights are in flight
   auto tilesOf = [&](int depthWarps) { return divideUp<int64_t>(m.columns, warps / depthWarps * warpColumns); };
   // With up to 8 rows a block can hold all of x, and its warps share the depth: no cluster has to combine sums.
   l.depthWarps = nTiles == 1 && l.steps >= warps && tilesOf(warps) <= atOnce ? warps : 1;
@@ -216,7 +218,8 @@ bool layOut(const FewRowsArguments& m, const Launcher& launcher, Layout& l) {
   // The largest split with which all blocks are resident; of shared depth only as much as warps have in flight.
   l.split = maxSplit;
   const int enough = l.depthWarps > 1 ? warps * (stagesFor(nTiles, false) - 1) : 1;
-  while (l.split > 1 && (tiles * l.split > atOnce || l.split > l.steps || l.steps * 2 <= enough * l.split)) l.split /= 2;
+  while (l.split > 1 && (tiles * l.split > atOnce || l.split > l.steps || l.steps * 2 <= enough * l.split))
+    l.split /= 2;
   const bool tiled = l.split == 1 && l.depthWarps == 1;
   l.depth = int(divideUp(l.steps, l.split)) * step;
   l.xStride = l.depth * element + 16;
