@@ -65,8 +65,13 @@ template <bool Wide>
 struct Shape {
   /** Keys that a lane has in flight, and how many of them are computed at once. */
   static constexpr int keys = Wide ? 12 : 4, keysAtOnce = Wide ? 6 : 4;
-  /** Resident blocks per multiprocessor that the kernel is compiled for: three leave 168 registers, five 96. */
+  /** Resident blocks per multiprocessor that the kernel is compiled for: three leave 168 registers, five 96. Before
+   * compute capability 9.0 the kernel needs a few more. */
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+  static constexpr int residentBlocks = Wide ? 3 : 4;
+#else
   static constexpr int residentBlocks = Wide ? 3 : 5;
+#endif
 };
 
 /** The index of the flag in shared memory, in floats. Before it: the warps' partial results, or two columns per
@@ -114,6 +119,9 @@ __device__ inline void joinSplits(T* y, const float* parts, int splits, int size
 template <class T, class C, int P, bool Ranges, bool Wide>
 __global__ void __launch_bounds__(threads, Shape<Wide>::residentBlocks)
     decodeKernel(const __grid_constant__ AttentionArguments a) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+  if constexpr (Wide) return;  // never launched: without clusters no block is wide
+#endif
   constexpr bool bytes = std::is_same_v<C, int8_t>;
   constexpr int vector = CacheVector<C>::elements, lanes = P / vector, rowsPerWarp = 32 / lanes,
                 step = rowsPerWarp * warps;
