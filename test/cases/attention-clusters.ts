@@ -16,6 +16,7 @@ const withBoth = [false, true].flatMap((bytes) => [
   attentionCase({ ...sizes, ...appending, ...heads(3), batch: 2, keys: 450, starts: [449, 200], headSize: 128, bytes }),
   attentionCase({ ...sizes, ...appending, ...heads(2), batch: 5, keys: 300, starts: [299, 191, 192, 64, 0], bytes }),
   attentionCase({ ...sizes, ...appending, ...heads(7), batch: 4, keys: 300, starts: [299, 0, 192, 255], bytes }),
+  attentionCase({ ...sizes, ...appending, ...heads(2), batch: 4, keys: 900, starts: [899, 500, 192, 64], bytes }),
   attentionCase({
     ...sizes,
     ...appending,

@@ -8,11 +8,10 @@
 // Work     2 multiply-adds per key element and 1/size exponentials: one operation per byte, far below the GPU's ratio
 // Method   Flash-Decoding: the keys of a head are split over enough blocks to fill the GPU. Eight lanes read a row of
 //          64 half-precision elements, 16 bytes each, so a warp reads 4 rows at once; it has the keys and values of 48
-//          rows in flight before it uses the first. Each lane group keeps its own maximum, sum and weighted values.
-//          They are combined with shuffles in the warp and in shared memory in the block. The blocks of a head are a
-//          cluster: each stores its partial result into the others' shared memory, and combines some of the columns
-//          after one cluster barrier. A head with few visible keys has one block, and nothing to combine. Many heads
-//          fill the GPU with one block each; these have fewer rows in flight and more blocks per multiprocessor.
+//          or 16 rows in flight before it uses the first. Each lane group keeps its own maximum, sum and weighted
+//          values. They are combined with shuffles in the warp and in shared memory in the block. The blocks of a head
+//          are a cluster: each stores its partial result into the others' shared memory, and combines some of the
+//          columns after one cluster barrier. A head with few visible keys has one block, and nothing to combine.
 //          Without clusters (before compute capability 9.0) the last block of a head combines the splits, with threads
 //          over pairs of columns and splits.
 // Early    Rows of the cache that no earlier kernel of the program writes are loaded before the previous kernel has
@@ -22,28 +21,23 @@
 //          can write it to the cache in the same launch without synchronization.
 //
 // History
-//   Measured on an H200 at commit 1dabc91 (20 heads of 64, float16; microseconds at batch 1 / 8 / 32): cross-attention
-//   over 1,500 keys 9.3 / 27.2 / 72.5 (87% of bandwidth at 32), self-attention at 65 positions 5.7 / 6.7 / 12.5. At
-//   that commit a head had two blocks from 65 keys on, and each thread of the last block combined one column of up to
-//   24 splits: a chain of loads from the L2 cache.
-//   Measured at commit 08120539, where the last block loaded several splits at once, up to 192 keys had one block, and
-//   the first 64 keys of pool ranges were loaded early (chains of launches, batch 1): cross-attention 8.1, of ranges
-//   6.1, with int8 caches 7.3; with 6 heads 6.9 and 5.3; self-attention at 16 / 64 / 440 positions 3.4 / 4.9 / 7.3. At
-//   batch 8: cross-attention with 6 heads 11.1, of ranges 12.5; self-attention with 20 heads at 16 / 64 positions 4.3 /
-//   6.0. In a separate test program, a cluster of 8 blocks per head that combined through distributed shared memory
-//   took 4.55 for cross-attention at batch 1, and 4.22 with all keys loaded early.
-//   Changed since, never measured: clusters; 192 instead of 64 keys in flight per block if there are few heads; early
-//   loads also from rows of a cache and of self-attention; one block per head if there are many. Predicted at batch 1:
-//   cross-attention 4.3 however the keys are found and with int8 caches, with 6 heads 4; self-attention at 16 / 64 /
-//   440 positions 2.7 / 3 / 4.4. At batch 8: cross-attention with 6 heads 7.5, with 20 heads 19; self-attention at 16
-//   / 64 positions 3.3 / 3.6. Unchanged at batch 32: 640 blocks have 10 MB in flight.
+//   Measured on an H200 (20 heads of 64, float16; microseconds at batch 1 / 8 / 32). At commit 1dabc91: cross-attention
+//   over 1,500 keys 9.3 / 27.2 / 72.5 (87% of bandwidth at 32), self-attention at 65 positions 5.7 / 6.7 / 12.5. Then a
+//   head had two blocks from 65 keys on, and a fence, a counter and loads from the L2 cache combined up to 24 splits.
+//   At commit 08120539, with one block for up to 192 keys, at batch 1: cross-attention 8.1, of pool ranges, whose first
+//   64 keys were loaded early, 6.1, with int8 caches 7.3; self-attention at 16 / 64 / 440 positions 3.4 / 4.9 / 7.3.
+//   At commit 3c93d7d7, with clusters, early loads and wide blocks: cross-attention 4.7 / 22.8 / 73.1, of ranges 4.1 at
+//   batch 1, with int8 caches 4.8 / 33.3 / 66.9; self-attention at 16 positions 2.8 / 3.8 / 4.5, at 64 3.0 / 4.4 / 7.6,
+//   at 440 4.5 / 9.5 / 24.6. Each load took some 40 instructions and a branch to find its row, and two or three blocks
+//   per multiprocessor did not hide four rounds of loads: a quarter of batch 32's time is 18.3, or 16.7 with int8.
+//   Changed since, never measured: loads without branches; the new row is appended before the keys are computed; narrow
+//   blocks also in clusters, if wide ones would need more than two rounds. Predicted: cross-attention 4.2 / 20 / 72,
+//   with int8 caches 4.3 / 19 / 58.
 //   int8 caches: a lane reads 8 bytes and a scale, so a warp still reads 4 rows at once with half the bytes. Every warp
 //   quantizes the new row for itself, and one writes it. Scales of neighbouring heads share a sector: they add 6% to
-//   the bytes from memory, and 50% to those from the L2 cache. Predicted at batch 32: 38.5 (131 MB at the measured
-//   87%). Conversion takes about 22 instructions per warp and key: 29 us at batch 32 if all schedulers issue all the
-//   time.
-//   Registers for 90a: 158 to 168 with 192 keys in flight, of the 168 that three blocks per multiprocessor leave; 80 to
-//   96 with 64, of the 96 that five leave; no spills.
+//   the bytes from memory. Instructions are the bound, some 120 per warp and 4 keys, not the 38.5 that bytes need.
+//   Registers for 90a: 158 to 168 in wide blocks, of the 168 that three per multiprocessor leave; 80 to 96 in narrow
+//   ones, of the 96 that five leave; no spills.
 #include "attention_running.h"
 #include "cache_vector.h"
 #include "cuda/kernels/cluster_start.h"
@@ -59,19 +53,17 @@ constexpr int blocksPerMultiprocessor = 8;
 /** The fewest keys for which another block pays: 4 warps read 16 half-precision rows at once, four times. */
 constexpr int minKeysPerSplit = 64;
 
-/** How much a block does. Wide blocks have three times as many keys in flight, for few heads: they fill the GPU with
- * half the blocks, and read up to 192 half-precision rows of 64 elements in one round of memory latency. */
-template <bool Wide>
+/** Kinds of blocks. The blocks of a head are a cluster if they are wide or narrow, and apart on GPUs without clusters.
+ * Wide blocks have three times as many keys in flight: they read up to 192 half-precision rows of 64 elements in one
+ * round of memory latency. Narrow ones suit longer parts, since more of them fit: some load while others compute. */
+enum class Blocks { wide, narrow, apart };
+template <Blocks Kind>
 struct Shape {
+  static constexpr bool wide = Kind == Blocks::wide, clustered = Kind != Blocks::apart;
   /** Keys that a lane has in flight, and how many of them are computed at once. */
-  static constexpr int keys = Wide ? 12 : 4, keysAtOnce = Wide ? 6 : 4;
-  /** Resident blocks per multiprocessor that the kernel is compiled for: three leave 168 registers, five 96. Before
-   * compute capability 9.0 the kernel needs a few more. */
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
-  static constexpr int residentBlocks = Wide ? 3 : 4;
-#else
-  static constexpr int residentBlocks = Wide ? 3 : 5;
-#endif
+  static constexpr int keys = wide ? 12 : 4, keysAtOnce = wide ? 6 : 4;
+  /** Resident blocks per multiprocessor that the kernel is compiled for: three leave 168 registers, five 96, four 128. */
+  static constexpr int residentBlocks = wide ? 3 : clustered ? 5 : 4;
 };
 
 /** The index of the flag in shared memory, in floats. Before it: the warps' partial results, or two columns per
@@ -114,18 +106,18 @@ __device__ inline void joinSplits(T* y, const float* parts, int splits, int size
   y[thread] = fromFloat<T>(total);
 }
 
-/** C is the cache's type: T or int8_t. P is the head size rounded up to 64 or 128. The blocks of a head are a cluster if
- * they are wide. */
-template <class T, class C, int P, bool Ranges, bool Wide>
-__global__ void __launch_bounds__(threads, Shape<Wide>::residentBlocks)
+/** C is the cache's type: T or int8_t. P is the head size rounded up to 64 or 128. */
+template <class T, class C, int P, bool Ranges, Blocks Kind>
+__global__ void __launch_bounds__(threads, Shape<Kind>::residentBlocks)
     decodeKernel(const __grid_constant__ AttentionArguments a) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
-  if constexpr (Wide) return;  // never launched: without clusters no block is wide
+  constexpr bool clustered = Shape<Kind>::clustered;
+#if defined(__CUDA_ARCH__)
+  if constexpr (clustered != __CUDA_ARCH__ >= 900) return;  // never launched on this GPU
 #endif
   constexpr bool bytes = std::is_same_v<C, int8_t>;
   constexpr int vector = CacheVector<C>::elements, lanes = P / vector, rowsPerWarp = 32 / lanes,
                 step = rowsPerWarp * warps;
-  constexpr int keysInFlight = Shape<Wide>::keys, keysAtOnce = Shape<Wide>::keysAtOnce;
+  constexpr int keysInFlight = Shape<Kind>::keys, keysAtOnce = Shape<Kind>::keysAtOnce;
   ONEHEAD_SHARED(float, shared);  // see sharedFloats
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32;
   const int64_t b = blockIdx.z, head = blockIdx.y, split = blockIdx.x;
@@ -145,12 +137,13 @@ __global__ void __launch_bounds__(threads, Shape<Wide>::residentBlocks)
   int perSplit = singleBlockKeys;
   if (limit > singleBlockKeys) {
     perSplit = divideUp(limit, int(gridDim.x));
-    perSplit = Wide ? max(perSplit, minKeysPerSplit) : divideUp(perSplit, minKeysPerSplit) * minKeysPerSplit;
+    perSplit =
+        Kind == Blocks::wide ? max(perSplit, minKeysPerSplit) : divideUp(perSplit, minKeysPerSplit) * minKeysPerSplit;
   }
   const int splits = int(divideUp(limit, perSplit));
   // In a cluster that combines results, blocks without keys take part in the barriers.
-  if (split >= splits && !(Wide && splits > 1)) return waitForPreviousKernel();
-  if (Wide && splits > 1) startInCluster();
+  if (split >= splits && !(clustered && splits > 1)) return waitForPreviousKernel();
+  if (clustered && splits > 1) startInCluster();
   const int begin = int(split) * perSplit, end = min(limit, begin + perSplit);
   const bool holdsElements = chunk < size;  // false for the padding lanes of a head that is narrower than P
   const int at = int(head) * size + chunk;
@@ -218,7 +211,7 @@ __global__ void __launch_bounds__(threads, Shape<Wide>::residentBlocks)
       }
     }
   };
-  constexpr bool fetchesEarly = Wide || Ranges;
+  constexpr bool fetchesEarly = clustered || Ranges;
   if constexpr (fetchesEarly) fetch(firstKey);
   waitForPreviousKernel();
 
@@ -311,7 +304,7 @@ __global__ void __launch_bounds__(threads, Shape<Wide>::residentBlocks)
     if (thread < size) y[thread] = fromFloat<T>(block.value / block.sum);
     return;
   }
-  if constexpr (Wide) {
+  if constexpr (clustered) {
     // Each block combines some of the columns, which the others store into its memory.
     const int cluster = int(gridDim.x), columns = divideUp(size, cluster), column = int(split) * columns + thread;
     float *blockParts = shared + warps * part, *own = blockParts + split * part;
@@ -339,28 +332,35 @@ __global__ void __launch_bounds__(threads, Shape<Wide>::residentBlocks)
   }
 }
 
-/** The blocks of each head, and whether they are wide. */
+/** The blocks of each head. */
 struct Division {
+  Blocks kind;
   int splits;
-  bool wide;
 };
-Division divisionOf(const AttentionArguments& a, const Launcher& launcher) {
-  const int64_t rows = a.batch * a.heads, multiprocessors = launcher.multiprocessors;
-  if (!launcher.clusters)
-    return {int(splitsFor(a.keys, minKeysPerSplit, rows, blocksPerMultiprocessor, launcher)), false};
-  // The largest clusters that are all resident at once. A cluster's blocks are on neighbouring multiprocessors, 16 or 18
-  // of them, so not every place can be filled: 48 clusters of 8 fit on 132 multiprocessors.
-  const int64_t resident = multiprocessors * Shape<true>::residentBlocks - multiprocessors / 11;
+/** The largest clusters that are all resident at once, and have enough keys. A cluster's blocks are on neighbouring
+ * multiprocessors, 16 or 18 of them, so not every place can be filled: on 132 multiprocessors, 48 clusters of 8 wide
+ * blocks fit. */
+template <Blocks Kind>
+Division clustersOf(const AttentionArguments& a, const Launcher& launcher) {
+  const int64_t multiprocessors = launcher.multiprocessors, heads = a.batch * a.heads;
+  const int64_t resident = multiprocessors * Shape<Kind>::residentBlocks - multiprocessors / 11;
   int cluster = portableCluster;
-  while (cluster > 1 && (rows * cluster > resident || a.keys < cluster * minKeysPerSplit)) cluster /= 2;
-  // Many heads fill the GPU with a narrow block each: they have enough bytes in flight, and nothing to combine.
-  return {cluster, rows <= resident};
+  while (cluster > 1 && (heads * cluster > resident || a.keys < cluster * minKeysPerSplit)) cluster /= 2;
+  return {heads <= resident ? Kind : Blocks::narrow, cluster};
+}
+Division divisionOf(const AttentionArguments& a, const Launcher& launcher) {
+  if (!launcher.clusters)
+    return {Blocks::apart,
+            int(splitsFor(a.keys, minKeysPerSplit, a.batch * a.heads, blocksPerMultiprocessor, launcher))};
+  constexpr int keysOfWide = 2 * singleBlockKeys;  // two rounds
+  const Division wide = clustersOf<Blocks::wide>(a, launcher), narrow = clustersOf<Blocks::narrow>(a, launcher);
+  return a.keys > wide.splits * keysOfWide && narrow.splits > wide.splits ? narrow : wide;
 }
 
 /** Shared memory: partial results of the warps and of a cluster's blocks; or of the warps and a flag. */
-size_t sharedFloats(const AttentionArguments& a, bool wide) {
+size_t sharedFloats(const AttentionArguments& a, Blocks kind) {
   const int size = int(a.headSize);
-  return size_t(wide ? (warps + portableCluster) * partialSize(size) : flagIndex(size) + 1);
+  return size_t(kind == Blocks::apart ? flagIndex(size) + 1 : (warps + portableCluster) * partialSize(size));
 }
 
 }  // namespace
@@ -368,33 +368,38 @@ size_t sharedFloats(const AttentionArguments& a, bool wide) {
 bool decodeFits(const AttentionArguments& a) { return a.queries == 1 && a.heads == a.keyValueHeads; }
 
 Needs decodeNeeds(const AttentionArguments& a, const Launcher& launcher) {
-  const auto [splits, wide] = divisionOf(a, launcher);
+  const auto [kind, splits] = divisionOf(a, launcher);
   const int64_t rows = a.batch * a.heads;
-  if (splits == 1 || wide) return {};
+  if (splits == 1 || kind != Blocks::apart) return {};
   return {size_t(rows * splits * partialSize(a.headSize)) * sizeof(float), size_t(rows)};
 }
 
 cudaError_t decodeAttention(const AttentionArguments& a, const Launcher& launcher) {
-  const Division division = divisionOf(a, launcher);
-  const dim3 grid(unsigned(division.splits), unsigned(a.heads), unsigned(a.batch));
-  const size_t sharedBytes = sharedFloats(a, division.wide) * sizeof(float);
+  const auto [kind, splits] = divisionOf(a, launcher);
+  const int cluster = kind == Blocks::apart ? 1 : splits;
+  const dim3 grid(unsigned(splits), unsigned(a.heads), unsigned(a.batch));
+  const size_t sharedBytes = sharedFloats(a, kind) * sizeof(float);
   auto start = [&](auto kernel) {
-    return launchClusters(launcher, division.wide ? division.splits : 1, kernel, grid, dim3(threads), sharedBytes, a);
+    return launchClusters(launcher, cluster, kernel, grid, dim3(threads), sharedBytes, a);
   };
   return withType(a.type, [&](auto element) {
     using T = decltype(element);
-    auto cached = [&](auto stored, auto size) {
+    auto divided = [&](auto stored, auto size, auto blocks) {
       using C = decltype(stored);
       constexpr int P = decltype(size)::value;
-      if (division.wide)
-        return start(a.keyBegin ? decodeKernel<T, C, P, true, true> : decodeKernel<T, C, P, false, true>);
-      return start(a.keyBegin ? decodeKernel<T, C, P, true, false> : decodeKernel<T, C, P, false, false>);
+      constexpr Blocks kindOf = decltype(blocks)::value;
+      return start(a.keyBegin ? decodeKernel<T, C, P, true, kindOf> : decodeKernel<T, C, P, false, kindOf>);
     };
-    auto sized = [&](auto stored) {
-      return a.headSize <= 64 ? cached(stored, std::integral_constant<int, 64>{})
-                              : cached(stored, std::integral_constant<int, 128>{});
+    auto sized = [&](auto stored, auto size) {
+      if (kind == Blocks::wide) return divided(stored, size, std::integral_constant<Blocks, Blocks::wide>{});
+      if (kind == Blocks::narrow) return divided(stored, size, std::integral_constant<Blocks, Blocks::narrow>{});
+      return divided(stored, size, std::integral_constant<Blocks, Blocks::apart>{});
     };
-    return a.keyScales ? sized(int8_t{}) : sized(element);
+    auto cached = [&](auto stored) {
+      return a.headSize <= 64 ? sized(stored, std::integral_constant<int, 64>{})
+                              : sized(stored, std::integral_constant<int, 128>{});
+    };
+    return a.keyScales ? cached(int8_t{}) : cached(element);
   });
 }
 
