@@ -77,6 +77,10 @@ struct FewRowsArguments {
   void* y;
   DType yType;
 };
+/** For 1 to 8 rows, with clusters of blocks: row_product.cu. Without a norm, x has the weight's type. */
+bool rowProductFits(const FewRowsArguments& arguments, const Launcher& launcher);
+cudaError_t rowProduct(const FewRowsArguments& arguments, const Launcher& launcher);
+
 /** For 1 to 64 rows, with clusters of blocks: cluster_product.cu. Without a norm, x has the weight's type. */
 constexpr int64_t clusterProductRows = 64;
 bool clusterProductFits(const FewRowsArguments& arguments, const Launcher& launcher);

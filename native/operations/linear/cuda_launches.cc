@@ -252,6 +252,7 @@ void prepare(Preparation& p, const Linear& o) {
 
   // 1. Few rows, x as it is: these kernels apply the norm and convert x themselves.
   FewRowsArguments few = fewRowsOf(p, o);
+  if (rowProductFits(few, p.launcher())) return p.kernel(few, rowProduct);
   if (clusterProductFits(few, p.launcher())) return p.kernel(few, clusterProduct);
   if (matvecFits(few, p.launcher())) return p.kernel(few, matvec);
 
@@ -264,6 +265,7 @@ void prepare(Preparation& p, const Linear& o) {
   auto completeX = [](auto& arguments, const Workspace& workspace) {
     if (!arguments.x) arguments.x = workspace.scratch();
   };
+  if (rowProductFits(few, p.launcher())) return p.kernel(few, rowProduct, staged, 0, completeX);
   if (clusterProductFits(few, p.launcher())) return p.kernel(few, clusterProduct, staged, 0, completeX);
   const SkinnyArguments skinnyArguments{.rows = few.rows,
                                         .columns = few.columns,

@@ -31,7 +31,7 @@
 //   int8 weights, never measured. Predicted, half the bytes: at batch 1 up 3.8 -> 3.2, down 4.5 -> 3.4, query/key/value
 //   3 -> 2.9; at batch 32 up 5 -> 4.3, down 5.2 -> 4.3, query/key/value 4.2 -> 3.7; logits 38 -> 20 and 46 -> 30.
 //   Registers for 90a: 98, 122, 168 and 255 for 8, 16, 32 and 64 rows; half types have no spills.
-#include "cluster_norm.h"
+#include "row_norm.h"
 
 namespace onehead::cuda {
 
@@ -55,27 +55,21 @@ __device__ inline float residualAt(const FewRowsArguments& m, int64_t row, int64
              : 0.0f;
 }
 
-/** DepthWarps warps share the depth of the same columns. Tiled: without a split of the depth; each block loops over tiles
- * of columns and keeps x. */
-template <class T, class W, int NTiles, int DepthWarps, bool Tiled>
+/** Tiled: without a split of the depth; each block loops over tiles of columns and keeps x, up to 8 rows of which it
+ * normalizes. */
+template <class T, class W, int NTiles, bool Tiled>
 __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
     clusterProductKernel(const __grid_constant__ FewRowsArguments m, const __grid_constant__ Layout l) {
-  static_assert(!Tiled || DepthWarps == 1);
   constexpr int stages = stagesFor(NTiles, Tiled), rowsOfTile = NTiles * 8, earlyRows = 4;
-  constexpr int blockColumns = warps / DepthWarps * warpColumns, rowsAtOnce = threads / blockColumns;
+  constexpr int rowsAtOnce = threads / blockColumns;
   ONEHEAD_SHARED(std::byte, shared);  // rings, sums, norm, x
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32, rows = int(m.rows);
   const int split = Tiled ? 1 : l.split, rank = Tiled ? 0 : rankOf(split);
-  // The block's steps of the depth, and this warp's.
-  const int blockBegin = l.steps * rank / split, blockEnd = l.steps * (rank + 1) / split;
-  const int part = warp % DepthWarps, blockSteps = blockEnd - blockBegin;
-  const int begin = blockBegin + blockSteps * part / DepthWarps,
-            end = blockBegin + blockSteps * (part + 1) / DepthWarps;
-  const int steps = end - begin;
+  const int begin = l.steps * rank / split, end = l.steps * (rank + 1) / split, steps = end - begin;
   // A cluster has one tile of columns.
   const int64_t tileStep = int64_t(gridDim.x) / split, tiles = divideUp<int64_t>(m.columns, blockColumns);
   const int64_t firstTile = int64_t(blockIdx.x) / split;
-  const int warpColumn = warp / DepthWarps * warpColumns;
+  const int warpColumn = warp * warpColumns;
   std::byte* ring = shared + warp * stages * stageBytes;
   // A warp's sums overwrite its own ring, which is drained by then. If the block loops, the next tile's weights are
   // already in flight, so the sums have memory of their own.
@@ -100,13 +94,9 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
   };
   letNextKernelStart();
   if (m.weightChanges) waitForPreviousKernel();
-  const int first = blockBegin * stepDepth<W>, count = min(blockEnd * stepDepth<W>, int(m.depth)) - first;
-  const bool hasNorm = NTiles == 1 && m.normWeight;
-  if (hasNorm)
-    for (int k = thread * 4; k < count; k += threads * 4) {
-      copyAsync16(norm + k, m.normWeight + first + k, 16);
-      copyAsync16(norm + l.depth + k, m.normBias + first + k, 16);
-    }
+  const int first = begin * stepDepth<W>, count = min(end * stepDepth<W>, int(m.depth)) - first;
+  const bool hasNorm = Tiled && NTiles == 1 && m.normWeight;
+  if (hasNorm && rows > 1) fetchNorm(m, norm);
 #pragma unroll
   for (int i = 0; i < stages - 1; ++i) fetch();
   // All results of a thread are in one column.
@@ -114,27 +104,31 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
   const int ownRow = rank * rowsAtOnce + thread / blockColumns, rowStride = rowsAtOnce * split;
   float2 ownTerms = make_float2(0.0f, 0.0f);
   if (!Tiled) ownTerms = columnTerms(m, ownColumn);
-  if (hasNorm) {
+  if (hasNorm)
+    for (int row = warp; row < rows; row += warps)  // the ends of rows beyond the depth are zero
+      for (int k = int(m.depth) + lane; k < l.depth; k += 32)
+        reinterpret_cast<T*>(x + row * l.xStride)[k] = fromFloat<T>(0.0f);
+  if (hasNorm && rows > 1) {
     waitForCopies<stages - 2>();  // the norm's weights, which were requested with the first stage
     __syncthreads();
   }
-  waitForPreviousKernel();
+  if (!hasNorm || rows > 1) waitForPreviousKernel();
 
   float residual[earlyRows] = {};
   if (!Tiled)
 #pragma unroll
     for (int i = 0; i < earlyRows; ++i) residual[i] = residualAt(m, ownRow + i * rowStride, ownColumn);
-  if (hasNorm) {
-    normRows<T>(m, l, x, norm, first, count);
+  if (hasNorm && rows == 1) {
+    normRow<T>(m, x, norm);
+  } else if (hasNorm) {
+    normRows<T>(m, x, l.xStride, norm);
   } else {
     constexpr int elements = vectorSize<T>;
-    const int chunks = l.depth / elements;
-    for (int chunk = thread; chunk < rows * chunks; chunk += threads) {
-      const int row = chunk / chunks, k = chunk % chunks * elements;
-      const T* from = static_cast<const T*>(m.x) + int64_t(row) * m.depth + first + k;
-      const bool valid = k < count;
-      copyAsync16(x + row * l.xStride + k * int(sizeof(T)), valid ? from : m.x, valid ? 16 : 0);
-    }
+    const T* from = static_cast<const T*>(m.x) + first;
+    for (int row = warp; row < rows; row += warps)
+      for (int k = lane * elements; k < l.depth; k += 32 * elements)
+        copyAsync16(x + row * l.xStride + k * int(sizeof(T)), k < count ? from + row * m.depth + k : m.x,
+                    k < count ? 16 : 0);
     commitCopies();
     waitForCopies<0>();  // also waits for the weights that were requested before x, most of which arrived long ago
   }
@@ -148,7 +142,7 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
       __syncwarp();  // other lanes' copies are visible, and all lanes have read the stage that is refilled next
       fetch();
       const std::byte* weights = ring + stage * stageBytes;
-      const T* left = reinterpret_cast<const T*>(x) + (begin - blockBegin + step) * stepDepth<W>;
+      const T* left = reinterpret_cast<const T*>(x) + step * stepDepth<W>;
       if constexpr (std::is_same_v<W, int8_t>)
         multiplyInt8Stage<T, NTiles>(sums, weights, left, l.xStride / int(sizeof(T)));
       else
@@ -171,33 +165,23 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
         finish(m, sumsOfWarp[row * sumStride + lane % warpColumns], row, column, terms.x, terms.y,
                residualAt(m, row, column));
     } else {
-      if (split > 1)
-        clusterBarrier();
-      else
-        __syncthreads();
-      const float* blockSums = sumsOf(thread % blockColumns / warpColumns * DepthWarps) + thread % warpColumns;
-      constexpr int mostRows = rowsOfTile / rowsAtOnce / (DepthWarps > 1 ? 1 : 2);  // of a thread; split is at least 2
+      clusterBarrier();
+      const float* blockSums = sumsOf(thread % blockColumns / warpColumns) + thread % warpColumns;
 #pragma unroll
-      for (int i = 0; i < mostRows; ++i) {
+      for (int i = 0; i < rowsOfTile / (2 * rowsAtOnce); ++i) {
         const int row = ownRow + i * rowStride;
         if (row >= rows) break;
-        float parts[maxSplit][DepthWarps], value = 0;
+        float parts[maxSplit], value = 0;
 #pragma unroll
         for (int other = 0; other < maxSplit; ++other)
+          parts[other] = other < split ? loadFromRank(blockSums + row * sumStride, other) : 0.0f;
 #pragma unroll
-          for (int ofDepth = 0; ofDepth < DepthWarps; ++ofDepth) {
-            const float* from = blockSums + ofDepth * (sumsApart / int(sizeof(float))) + row * sumStride;
-            parts[other][ofDepth] = other >= split ? 0.0f : split > 1 ? loadFromRank(from, other) : *from;
-          }
-#pragma unroll
-        for (int other = 0; other < maxSplit; ++other)
-#pragma unroll
-          for (int ofDepth = 0; ofDepth < DepthWarps; ++ofDepth) value += parts[other][ofDepth];
+        for (int other = 0; other < maxSplit; ++other) value += parts[other];
         if (ownColumn < m.columns)
           finish(m, value, row, ownColumn, ownTerms.x, ownTerms.y,
                  i < earlyRows ? residual[i] : residualAt(m, row, ownColumn));
       }
-      if (split > 1) clusterBarrier();  // no block exits while others read its sums
+      clusterBarrier();  // no block exits while others read its sums
     }
   }
 }
@@ -209,27 +193,21 @@ bool layOut(const FewRowsArguments& m, const Launcher& launcher, Layout& l) {
   const int element = int(bytesOf(m.weightType)), nTiles = nTilesFor(m.rows), rowsOfTile = nTiles * 8;
   const int step = m.epilogue.columnScales ? rowBytes : rowBytes / element;
   l.steps = int(divideUp<int64_t>(m.depth, step));
-  const int64_t atOnce =
-      launcher.multiprocessors * 5 / 2;  // blocks that are resident, so that all weights are in flight
-  auto tilesOf = [&](int depthWarps) { return divideUp<int64_t>(m.columns, warps / depthWarps * warpColumns); };
-  // With up to 8 rows a block can hold all of x, and its warps share the depth: no cluster has to combine sums.
-  l.depthWarps = nTiles == 1 && l.steps >= warps && tilesOf(warps) <= atOnce ? warps : 1;
-  const int64_t tiles = tilesOf(l.depthWarps);
-  // The largest split with which all blocks are resident; of shared depth only as much as warps have in flight.
+  const int64_t tiles = divideUp<int64_t>(m.columns, blockColumns);
+  // The largest split with which all blocks are resident at once, so that all weights are in flight.
   l.split = maxSplit;
-  const int enough = l.depthWarps > 1 ? warps * (stagesFor(nTiles, false) - 1) : 1;
-  while (l.split > 1 && (tiles * l.split > atOnce || l.split > l.steps || l.steps * 2 <= enough * l.split))
-    l.split /= 2;
-  const bool tiled = l.split == 1 && l.depthWarps == 1;
+  while (l.split > 1 && (tiles * l.split > launcher.multiprocessors * 5 / 2 || l.split > l.steps)) l.split /= 2;
+  const bool tiled = l.split == 1;
   l.depth = int(divideUp(l.steps, l.split)) * step;
   l.xStride = l.depth * element + 16;
   const int ringBytes = warps * stagesFor(nTiles, tiled) * stageBytes;
   const int sumBytes = warps * rowsOfTile * sumStride * int(sizeof(float));
   l.sumsAt = tiled ? ringBytes : 0;
   l.normAt = ringBytes + (tiled ? sumBytes : 0);
-  l.xAt = l.normAt + (m.normWeight ? 2 * l.depth * int(sizeof(float)) : 0);
+  l.xAt = l.normAt + normFloats(m) * int(sizeof(float));
   l.sharedBytes = size_t(l.xAt) + size_t(rowsOfTile) * size_t(l.xStride);
   if (l.sharedBytes > launcher.sharedMemory) return false;
+  if (m.normWeight && (!tiled || m.rows > maxNormRows || m.depth > maxNormDepth)) return false;
   // Without a split: as few blocks as need the same number of iterations.
   const int64_t looping = launcher.multiprocessors * (l.sharedBytes * 2 <= launcher.sharedMemory ? 2 : 1);
   l.blocks = tiled ? divideUp(tiles, divideUp(tiles, looping)) : tiles * l.split;
@@ -242,10 +220,8 @@ cudaError_t run(const FewRowsArguments& m, const Layout& l, const Launcher& laun
   auto start = [&](auto kernel) {
     return launchClusters(launcher, l.split, kernel, dim3(unsigned(l.blocks)), dim3(threads), l.sharedBytes, m, l);
   };
-  if constexpr (NTiles == 1)
-    if (l.depthWarps > 1) return start(clusterProductKernel<T, W, NTiles, warps, false>);
-  return l.split > 1 ? start(clusterProductKernel<T, W, NTiles, 1, false>)
-                     : start(clusterProductKernel<T, W, NTiles, 1, true>);
+  return l.split > 1 ? start(clusterProductKernel<T, W, NTiles, false>)
+                     : start(clusterProductKernel<T, W, NTiles, true>);
 }
 
 }  // namespace
@@ -254,9 +230,7 @@ bool clusterProductFits(const FewRowsArguments& m, const Launcher& launcher) {
   Layout layout;
   const bool typed = m.xType == (m.normWeight ? DType::float32 : m.weightType);
   const bool aligned = aligned16(m.x) && aligned16(m.weight) && aligned16(m.normWeight) && aligned16(m.normBias);
-  const bool few =
-      m.rows <= clusterProductRows && (!m.normWeight || (m.rows <= maxNormRows && m.depth <= maxNormDepth));
-  return launcher.clusters && typed && aligned && few &&
+  return launcher.clusters && typed && aligned && m.rows <= clusterProductRows &&
          m.depth * int64_t(m.epilogue.columnScales ? 1 : bytesOf(m.weightType)) % 16 == 0 &&
          layOut(m, launcher, layout);
 }

@@ -1,4 +1,4 @@
-// Part of cluster_product.cu: the layout of a case, and a warp's ring of weights between memory and tensor cores.
+// Part of cluster_product.cu and row_product.cu: a warp's ring of weights between memory and tensor cores.
 #pragma once
 
 #include "cuda/kernels/bytes.h"
@@ -9,7 +9,7 @@ namespace onehead::cuda {
 namespace {
 
 constexpr int warps = 4, threads = warps * 32;
-constexpr int warpColumns = 16;
+constexpr int warpColumns = 16, blockColumns = warps * warpColumns;
 constexpr int maxSplit = 8;
 constexpr int rowBytes = 128;  // of a weight's row per stage: a cache line
 constexpr int stageBytes = warpColumns * rowBytes;
@@ -27,7 +27,6 @@ constexpr int stagesFor(int nTiles, bool wholeX) {
 
 /** How a case is divided over blocks and laid out in shared memory. */
 struct Layout {
-  int depthWarps = 1;                   // warps of a block that share the depth: 1 or 4
   int split = 1;                        // blocks of a cluster, which share the depth
   int steps = 0;                        // stages of the whole depth
   int64_t blocks = 0;                   // of the grid
@@ -124,18 +123,21 @@ __device__ inline void multiplyStage(float (&sums)[NTiles][4], const std::byte* 
   constexpr int slices = stepDepth<T> / 16;
   const int lane = int(threadIdx.x) % 32;
   if constexpr (NTiles == 1 && !std::is_same_v<T, float>) {
+    uint32_t right[slices / 2][4], left[slices][4];
 #pragma unroll
-    for (int slice = 0; slice < slices; slice += 2) {  // 8 rows of x at 32 depths
-      uint32_t right[4];
-      loadMatrices<false>(right, x + (lane % 8) * stride + slice * 16 + lane / 8 * 8);
+    for (int i = 0; i < slices / 2; ++i)  // 8 rows of x at 32 depths
+      loadMatrices<false>(right[i], x + (lane % 8) * stride + i * 32 + lane / 8 * 8);
 #pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        Pair<T> left[4];
-        loadWeights<T>(left, stage, slice + i);
-        const Pair<T> half[2] = {right[2 * i], right[2 * i + 1]};
-        multiply<T>(sums[0], left, half);
-      }
+    for (int slice = 0; slice < slices; ++slice) loadWeights<T>(left[slice], stage, slice);
+    float others[4] = {};  // two chains of products are faster than one
+#pragma unroll
+    for (int i = 0; i < slices / 2; ++i) {
+      const Pair<T> first[2] = {right[i][0], right[i][1]}, second[2] = {right[i][2], right[i][3]};
+      multiply<T>(sums[0], left[2 * i], first);
+      multiply<T>(others, left[2 * i + 1], second);
     }
+#pragma unroll
+    for (int i = 0; i < 4; ++i) sums[0][i] += others[i];
   } else {
 #pragma unroll
     for (int slice = 0; slice < slices; ++slice) {

@@ -1,0 +1,214 @@
+// Products of 1 to 8 rows (decode steps of few sequences) on GPUs with clusters, with the norm, bias, activation and
+// residual fused. A step is a chain of such kernels, so what counts is the time from the end of the previous kernel to
+// the stores: the weights are in shared memory by then.
+//
+// Shapes   x [rows, depth], weight [columns, depth] -> y [rows, columns]
+// Launch   grid (tiles of 16 columns x split) in clusters of `split` = 1 to 8 blocks, 128 threads; shared memory: 40 KB
+//          for the weights of a block, and its range of x
+// Bytes    columns x depth of weights; x once per block, from the L2 cache
+// Method   The four warps of a block share the depth of 16 columns; a deep product is split over a cluster too. Each warp
+//          copies its weights to shared memory with cp.async before the previous kernel has ended, usually all of them.
+//          Then x is read, normalized by each block for itself, and multiplied on tensor cores: the weight's rows are
+//          the rows of the MMA, the rows of x its columns. The warps' sums are added through shared memory, those of a
+//          cluster through distributed shared memory.
+// Norm     One row is spread over all threads, several over the warps; mean first, then the variance about it, in
+//          registers.
+//
+// History
+//   cluster_product.cu, which did this before, took at commit 08120539 on an H200 (large-v3's shapes, float16, chains of
+//   launches, batch 1 / 8): norm and query/key/value 7.4 / 8.5 us, out 3.1 / 3.6, norm and cross query 6.5 / 7.3, norm
+//   and up 8.3 / 9.7, down 5.5 / 6.2. Of that the combination of the norm's moments in a cluster was 3.4. In a separate
+//   program a chain of kernels that only load x, wait for such weights and store took 1.3 us (3.3 MB of weights), 2.6
+//   (9.8) and 3.4 (13.1), and a reduction through a cluster 1.0.
+#include "row_norm.h"
+
+namespace onehead::cuda {
+
+namespace {
+
+/** Stages of a warp's ring: the weights of 1,280 half-precision depths shared by four warps. */
+constexpr int rowStages = 5;
+
+struct RowLayout {
+  int split = 1, steps = 0, depth = 0;  // see Layout
+  int xStride = 0;                      // bytes between rows of x; 0 for a single row
+  int normAt = 0, xAt = 0;              // offsets in shared memory, in bytes
+  size_t sharedBytes = 0;
+};
+
+/** Copies this block's range of x's rows, `chunks` vectors of which `valid` are within the depth. */
+template <class T>
+__device__ inline void copyRows(const FewRowsArguments& m, std::byte* x, int stride, int first, int valid, int chunks) {
+  const int thread = int(threadIdx.x);
+  const T* from = static_cast<const T*>(m.x) + first;
+  if (m.rows == 1) {
+    for (int k = thread; k < chunks; k += threads)
+      copyAsync16(x + k * 16, k < valid ? from + k * vectorSize<T> : m.x, k < valid ? 16 : 0);
+  } else {
+    for (int row = thread / 32; row < int(m.rows); row += warps)
+      for (int k = thread % 32; k < chunks; k += 32)
+        copyAsync16(x + row * stride + k * 16, k < valid ? from + row * m.depth + k * vectorSize<T> : m.x,
+                    k < valid ? 16 : 0);
+  }
+  commitCopies();
+  waitForCopies<0>();
+}
+
+template <class T, class W, bool Split>
+__global__ void __launch_bounds__(threads, 4)
+    rowProductKernel(const __grid_constant__ FewRowsArguments m, const __grid_constant__ RowLayout l) {
+  ONEHEAD_SHARED(std::byte, shared);  // rings, norm, x
+  const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32, rows = int(m.rows);
+  const int split = Split ? l.split : 1, rank = Split ? rankOf(split) : 0;
+  // The block's steps of the depth, and this warp's.
+  const int blockBegin = l.steps * rank / split, blockSteps = l.steps * (rank + 1) / split - blockBegin;
+  const int begin = blockSteps * warp / warps, steps = blockSteps * (warp + 1) / warps - begin;
+  const int64_t column0 = int64_t(blockIdx.x) / split * warpColumns;
+  std::byte* ring = shared + warp * rowStages * stageBytes;
+  float* norm = reinterpret_cast<float*>(shared + l.normAt);
+  std::byte* x = shared + l.xAt;
+
+  int nextStep = 0, nextStage = 0;
+  auto fetch = [&] {
+    if (nextStep < steps) {
+      fetchWeights<W>(m, ring + nextStage * stageBytes, column0, blockBegin + begin + nextStep);
+      ++nextStep;
+      nextStage = nextStage + 1 == rowStages ? 0 : nextStage + 1;
+    }
+    commitCopies();
+  };
+  letNextKernelStart();
+  if (m.weightChanges) waitForPreviousKernel();
+  const bool hasNorm = !Split && m.normWeight;
+  if (hasNorm && rows > 1) fetchNorm(m, norm);
+#pragma unroll
+  for (int i = 0; i < rowStages; ++i) fetch();
+  // A thread finishes one result.
+  const int ownRow = thread / warpColumns;
+  const int64_t ownColumn = column0 + thread % warpColumns;
+  const bool owns = rank == 0 && ownRow < rows && ownColumn < m.columns;
+  const Epilogue& e = m.epilogue;
+  float scale = e.scale, bias = 0, residual = 0;
+  if (owns && e.columnScales) scale *= e.columnScales[ownColumn];
+  if (owns && e.bias) bias = e.bias[ownColumn];
+
+  // The ends of rows beyond the depth are zero.
+  if (hasNorm)
+    for (int row = warp; row < rows; row += warps)
+      for (int k = int(m.depth) + lane; k < l.depth; k += 32)
+        reinterpret_cast<T*>(x + row * l.xStride)[k] = fromFloat<T>(0.0f);
+  if (hasNorm && rows > 1) {
+    waitForCopies<rowStages - 1>();  // the norm's weights, which were requested with the first stage
+    __syncthreads();
+  }
+  if (!hasNorm || rows > 1) waitForPreviousKernel();
+  if (owns && e.residual && !hasNorm)
+    residual = loadUncached(e.residual + ownRow % e.residualRows * m.columns + ownColumn);
+  if (hasNorm && rows == 1) {
+    normRow<T>(m, x, norm);
+  } else if (hasNorm) {
+    normRows<T>(m, x, l.xStride, norm);
+  } else {
+    const int first = blockBegin * stepDepth<W>, count = min(blockSteps * stepDepth<W>, int(m.depth) - first);
+    copyRows<T>(m, x, l.xStride, first, count / vectorSize<T>, l.depth / vectorSize<T>);
+  }
+  if (owns && e.residual && hasNorm)
+    residual = loadUncached(e.residual + ownRow % e.residualRows * m.columns + ownColumn);
+  __syncthreads();
+
+  float sums[1][4] = {};
+  int stage = 0;
+  for (int step = 0; step < steps; ++step) {
+    waitForCopies<rowStages - 1>();
+    __syncwarp();  // other lanes' copies are visible
+    const std::byte* weights = ring + stage * stageBytes;
+    const T* left = reinterpret_cast<const T*>(x) + (begin + step) * stepDepth<W>;
+    if constexpr (std::is_same_v<W, int8_t>)
+      multiplyInt8Stage<T, 1>(sums, weights, left, l.xStride / int(sizeof(T)));
+    else
+      multiplyStage<T, 1>(sums, weights, left, l.xStride / int(sizeof(T)));
+    stage = stage + 1 == rowStages ? 0 : stage + 1;
+    __syncwarp();  // all lanes have read the stage that is refilled
+    fetch();
+  }
+  // The sums overwrite the warp's own ring, of which only empty groups of copies are left.
+  waitForCopies<0>();
+  constexpr int sumsApart = rowStages * stageBytes / int(sizeof(float));
+  float* sumsAt = reinterpret_cast<float*>(shared);
+#pragma unroll
+  for (int i = 0; i < 4; ++i)
+    sumsAt[warp * sumsApart + (lane % 4 * 2 + i % 2) * sumStride + lane / 4 + i / 2 * 8] = sums[0][i];
+  if (Split)
+    clusterBarrier();
+  else
+    __syncthreads();
+  if (owns) {
+    const float* from = sumsAt + ownRow * sumStride + thread % warpColumns;
+    float value = 0;
+    if constexpr (Split) {
+      float parts[maxSplit][warps];
+#pragma unroll
+      for (int other = 0; other < maxSplit; ++other) {
+        if (other >= split) break;
+#pragma unroll
+        for (int i = 0; i < warps; ++i) parts[other][i] = loadFromRank(from + i * sumsApart, other);
+      }
+#pragma unroll
+      for (int other = 0; other < maxSplit; ++other) {
+        if (other >= split) break;
+        value += (parts[other][0] + parts[other][1]) + (parts[other][2] + parts[other][3]);
+      }
+    } else {
+      value = (from[0] + from[sumsApart]) + (from[2 * sumsApart] + from[3 * sumsApart]);
+    }
+    value = activate(value * scale + bias, e.activation) + residual;
+    storeAs(m.y, m.yType, ownRow * m.columns + ownColumn, value);
+  }
+  if (Split) clusterBarrier();  // no block exits while others read its sums
+}
+
+/** Computes the layout; returns false if the product is too large for this kernel. */
+bool layOut(const FewRowsArguments& m, const Launcher& launcher, RowLayout& l) {
+  const int element = int(bytesOf(m.weightType)), step = m.epilogue.columnScales ? rowBytes : rowBytes / element;
+  const int64_t tiles = divideUp<int64_t>(m.columns, warpColumns);
+  l.steps = int(divideUp<int64_t>(m.depth, step));
+  // The smallest split with which all weights of a block are in flight at once.
+  while (l.split < maxSplit && l.steps > l.split * warps * rowStages) l.split *= 2;
+  if (tiles * l.split > launcher.multiprocessors * 5 / 2 || l.steps < l.split) return false;
+  l.depth = int(divideUp(l.steps, l.split)) * step;
+  l.xStride = m.rows == 1 ? 0 : l.depth * element + 16;
+  l.normAt = warps * rowStages * stageBytes;
+  l.xAt = l.normAt + normFloats(m) * int(sizeof(float));
+  l.sharedBytes = size_t(l.xAt) + size_t(m.rows == 1 ? l.depth * element : maxNormRows * l.xStride);
+  return l.sharedBytes <= launcher.sharedMemory && !(m.normWeight && (l.split > 1 || m.depth > maxNormDepth));
+}
+
+}  // namespace
+
+bool rowProductFits(const FewRowsArguments& m, const Launcher& launcher) {
+  RowLayout layout;
+  const bool typed = m.xType == (m.normWeight ? DType::float32 : m.weightType);
+  const bool aligned = aligned16(m.x) && aligned16(m.weight) && aligned16(m.normWeight) && aligned16(m.normBias);
+  return launcher.clusters && typed && aligned && m.rows <= maxNormRows &&
+         m.depth * int64_t(m.epilogue.columnScales ? 1 : bytesOf(m.weightType)) % 16 == 0 && m.depth % 4 == 0 &&
+         layOut(m, launcher, layout);
+}
+
+cudaError_t rowProduct(const FewRowsArguments& m, const Launcher& launcher) {
+  RowLayout layout;
+  layOut(m, launcher, layout);
+  const dim3 grid(unsigned(divideUp<int64_t>(m.columns, warpColumns) * layout.split));
+  return withType(m.weightType, [&](auto element) {
+    using T = decltype(element);
+    auto start = [&](auto kernel) {
+      return launchClusters(launcher, layout.split, kernel, grid, dim3(threads), layout.sharedBytes, m, layout);
+    };
+    auto stored = [&](auto weight) {
+      using W = decltype(weight);
+      return layout.split > 1 ? start(rowProductKernel<T, W, true>) : start(rowProductKernel<T, W, false>);
+    };
+    return m.epilogue.columnScales ? stored(int8_t{}) : stored(element);
+  });
+}
+
+}  // namespace onehead::cuda
