@@ -1,36 +1,35 @@
-// Products of 1 to 64 rows (decode steps) on GPUs with clusters, with the norm, bias, activation and residual fused.
-// Reading the weight is the bound, so it is read once, and as early as possible.
+// Products of 9 to 64 rows (decode steps) on GPUs with clusters, and of fewer rows if there are many columns (logits),
+// with bias, activation and residual fused, and for logits the norm. Reading the weight is the bound, so it is read
+// once, and as early as possible.
 //
 // Shapes   x [rows, depth], weight [columns, depth] -> y [rows, columns]
 // Launch   grid (tiles of 64 columns x split) in clusters of `split` = 1 to 8 blocks, 128 threads; shared memory: 32 to
-//          48 KB of rings, the norm's weights, and the block's range of x
+//          80 KB of rings, and the block's range of x
 // Bytes    columns x depth of weights; x once per cluster, from the L2 cache
 // Method   A block computes 64 columns, a warp 16 of them, on tensor cores: the weight's rows are the rows of the MMA,
 //          the rows of x its columns, 8 at a time. If there are few columns, the depth is split over a cluster of 2 to
 //          8 blocks; each has its range of the weights and of x, and they add their sums through distributed shared
 //          memory. Each warp has its own ring of stages in shared memory, filled with cp.async before the previous
-//          kernel has ended (weights do not change), so the main loop has no block barrier. The norm is computed from
-//          each block's mean and squares (cluster_norm.h). int8 weights are widened in registers: a lane multiplies the
-//          16 consecutive depths that it loads from a weight's row by the same 16 of x, so nothing is shuffled; scales
-//          of columns are part of the epilogue. Many columns (logits) need no split: each block loops over tiles and
-//          keeps x.
+//          kernel has ended (weights do not change), so the main loop has no block barrier. int8 weights are widened in
+//          registers: a lane multiplies the 16 consecutive depths that it loads from a weight's row by the same 16 of x,
+//          so nothing is shuffled; scales of columns are part of the epilogue. Many columns need no split: each block
+//          loops over tiles and keeps x.
+// Norm     With more than 8 rows layer_norm.cu runs before: 2.5 us, while each block's own norm took 8 to 20.
 // In flight  4 warps x (stages - 1) x 2 KB of weights per block: 40 KB up to 16 rows, 32 KB for 32, 24 KB for 64. Two
 //          to four blocks fit on a multiprocessor, so the next kernel's weights load while this one computes.
 //
 // History
-//   Measured on an H200 at commit 1dabc91 with this kernel's predecessors, matvec.cu and, from 5 rows on, layer_norm.cu
-//   and skinny.cu (turbo's shapes, float16, microseconds at batch 1 / 8 / 32): norm and query/key/value 8.96 / 14.4 /
-//   17.1, out 5.4 / 3.8 / 6.0, norm and cross query 8.5 / 13.6 / 16.8, norm and up 8.8 / 16.8 / 19.7, down 15.3 / 10.3
-//   / 13.7, norm and logits 40.8 / 53.5 / 75.8. They had no more in flight than registers hold, and read x from the L2
-//   cache inside the loop.
-//   This kernel was never measured. Predicted: launch 0.5, x 0.8 (1 at 32 rows), norm 0.5 including its cluster
-//   barrier, the rest of the weights at 3.3 TB/s, products 0.4, reducing and storing 0.8. In a chain, where weights
-//   load while the previous kernel runs: query/key/value 3 / 3.2 / 4.2, out 2.6 / 2.6 / 3, query 3 / 3 / 3.4, up 3.8 /
-//   4 / 5, down 4.5 / 4.6 / 5.2; alone no faster than their bytes (2.5, 0.8, 0.8, 3.4, 3.4) plus the launch. Logits 38
-//   / 40 / 46.
-//   int8 weights, never measured. Predicted, half the bytes: at batch 1 up 3.8 -> 3.2, down 4.5 -> 3.4, query/key/value
-//   3 -> 2.9; at batch 32 up 5 -> 4.3, down 5.2 -> 4.3, query/key/value 4.2 -> 3.7; logits 38 -> 20 and 46 -> 30.
-//   Registers for 90a: 98, 122, 168 and 255 for 8, 16, 32 and 64 rows; half types have no spills.
+//   Measured on an H200 at commit 1dabc91 with this kernel's predecessor for 5 rows on, skinny.cu, and layer_norm.cu
+//   (turbo's shapes, float16, microseconds at batch 32): norm and query/key/value 17.1, out 6.0, norm and cross query
+//   16.8, norm and up 19.7, down 13.7, norm and logits 75.8.
+//   Measured at commit 08120539, with the norm of each block's range combined over the cluster: 16.2, 5.5, 13.3, 29.5
+//   (two waves of blocks, since x was float32), 9.0, 69.3. Predicted had been 4.2, 3, 3.4, 5, 5.2 and 46.
+//   Measured at commit 116e5cce, with layer_norm.cu before, and ten stages for logits: 9.9, 6.0, 7.9, 10.4, 9.1 and 56.1
+//   (2.4 TB/s). Pushing sums to the block that finishes them, with stores to distributed shared memory, was slower than
+//   loading them: 6.6 and 10.4 for out and down. Stamps of the clock show what is left at 32 rows, in clocks after the
+//   wait: x 2,400 to 4,500, products 1,500 to 5,700, sums 3,000.
+//   Registers for 90a: 114, 154 and 244 for 16, 32 and 64 rows; half types have no spills but for 12 bytes with int8
+//   weights at 32 rows.
 #include "row_norm.h"
 
 namespace onehead::cuda {

@@ -1,5 +1,5 @@
 // Products of 1 to 4 rows (a decode step of few sequences), with the norm, bias, activation and residual fused, where
-// cluster_product.cu cannot be used: on GPUs without clusters, or if rows are not multiples of 16 bytes.
+// row_product.cu cannot be used: on GPUs without clusters, or if rows are not multiples of 16 bytes.
 //
 // Shapes   x [rows, depth], weight [columns, depth] -> y [rows, columns]
 // Launch   at most 12 blocks per multiprocessor of 128 threads; shared memory: x as float32
