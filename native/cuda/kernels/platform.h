@@ -142,8 +142,8 @@ __device__ inline void waitForCopies() {
 /** This block's rank in its cluster. */
 __device__ inline int rankOf(int cluster) { return int(blockIdx.x) % cluster; }
 
-/** Barrier of all threads of the cluster, in two halves: what a thread wrote before it arrived, also to shared memory, is
- * visible to all that have waited. It does not wait for what others do between the halves. */
+/** Barrier of all threads of the cluster, in two halves: what a thread wrote before it arrived, also to shared memory,
+ * is visible to all that have waited. It does not wait for what others do between the halves. */
 __device__ inline void clusterArrive() {
 #if defined(__CUDACC__) && __CUDA_ARCH__ >= 900
   asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
@@ -161,6 +161,14 @@ __device__ inline void clusterWait() {
 __device__ inline void clusterBarrier() {
   clusterArrive();
   clusterWait();
+}
+
+/** The first half of the barrier without ordering memory, so it waits for no store: says only that this thread has
+ * started, as all blocks must have before others store to their shared memory. */
+__device__ inline void startInCluster() {
+#if defined(__CUDACC__) && __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+#endif
 }
 
 /** Loads from the shared memory of the block with this rank, at the offset that `local` has in this block's. */

@@ -16,11 +16,8 @@ RangeGroups rangeGroupsOf(const AttentionArguments& a, bool split) {
   return split && a.keyBegin ? RangeGroups{1, maxRangeGroup} : RangeGroups{};
 }
 
-/** Whether a cluster computes split-kv: if a key/value head has several rows, which may be those of several entries. */
-bool usesClusters(const AttentionArguments& a, const Launcher& launcher) {
-  if (a.algorithm != AttentionAlgorithm::splitKeyValue) return false;
-  return (!decodeFits(a) || (a.keyBegin && a.batch > 1)) && clusterAttentionFits(a, launcher);
-}
+/** Whether entries may share a range of a pool; the decode kernel computes those that do not. */
+bool mayShareRanges(const AttentionArguments& a) { return a.keyBegin && a.batch > 1; }
 
 /** Quantizes new keys and values into an int8 cache, for a kernel that reads them from there. */
 cudaError_t appendQuantized(const AttentionArguments& a, const Launcher& launcher) {
@@ -54,21 +51,23 @@ AttentionStages attentionStages(const AttentionArguments& a) {
 
 Needs attentionNeeds(const AttentionArguments& a, const Launcher& launcher) {
   if (keepsScores(a.algorithm)) return baselineNeeds(a);
-  if (usesClusters(a, launcher)) return {};
   const bool split = a.algorithm == AttentionAlgorithm::splitKeyValue;
-  if (!split || !decodeFits(a)) return streamingNeeds(a, split, rangeGroupsOf(a, split), launcher);
+  const bool clusters = split && clusterAttentionFits(a, launcher);
+  if (!split || !decodeFits(a, launcher))
+    return clusters ? Needs{} : streamingNeeds(a, split, rangeGroupsOf(a, split), launcher);
   const Needs needs = decodeNeeds(a, launcher);
-  if (!a.keyBegin) return needs;
+  if (!mayShareRanges(a) || clusters) return needs;
   const Needs shared = streamingNeeds(a, true, severalEntries, launcher);
   return {max(needs.scratchBytes, shared.scratchBytes), max(needs.counters, shared.counters)};
 }
 
 cudaError_t attention(const AttentionArguments& a, const Launcher& launcher) {
   if (keepsScores(a.algorithm)) return baselineAttention(a, launcher);
-  if (usesClusters(a, launcher)) return clusterAttention(a, launcher);
   const bool split = a.algorithm == AttentionAlgorithm::splitKeyValue;
   if (!split && warpgroupFits(a, launcher)) return warpgroupAttention(a, launcher);
-  if (!split || !decodeFits(a)) {
+  const bool clusters = split && clusterAttentionFits(a, launcher);
+  if (!split || !decodeFits(a, launcher)) {
+    if (clusters) return clusterAttention(a, rangeGroupsOf(a, split), launcher);
     AttentionArguments here = a;
     if (a.keyScales && a.newKey.data) {
       const cudaError_t error = appendQuantized(a, launcher);
@@ -78,7 +77,8 @@ cudaError_t attention(const AttentionArguments& a, const Launcher& launcher) {
     return streamingAttention(here, split, rangeGroupsOf(a, split), launcher);
   }
   const cudaError_t error = decodeAttention(a, launcher);
-  if (error != cudaSuccess || !a.keyBegin || a.batch == 1) return error;
+  if (error != cudaSuccess || !mayShareRanges(a)) return error;
+  if (clusters) return clusterAttention(a, severalEntries, launcher);
   return streamingAttention(a, true, severalEntries, launcher);
 }
 

@@ -49,6 +49,10 @@ __device__ inline int visibleKeys(const AttentionArguments& a, const Entry& entr
 /** The most entries that one block serves together because they read the same range. */
 constexpr int maxRangeGroup = 16;
 
+/** The most keys that a range of a pool is expected to have: those of a window of 30 s. The pool holds many ranges, so
+ * its size says little. Only for choosing how to launch; ranges may be longer. */
+constexpr int expectedRange = 1500;
+
 /**
  * How many entries from b on read the same range of a pool of positions and are served by b's blocks; 0 if an earlier
  * entry's blocks serve b. Called by whole warps: each lane examines one of 32 entries, so it takes no longer than
@@ -142,11 +146,12 @@ inline int64_t splitsFor(int64_t keys, int64_t tile, int64_t blocks, int64_t blo
 
 // Implemented in attention_decode.cu, attention_streaming.cu, attention_cluster.cu, attention_warpgroup.cu and
 // attention_baselines.cu.
-bool decodeFits(const AttentionArguments& arguments);
-/** For ranges of a pool, decodeAttention skips entries that share theirs; streamingAttention computes them. */
+/** One query, and a key/value head for each query head, or so few keys that reading them for each head costs little. */
+bool decodeFits(const AttentionArguments& arguments, const Launcher& launcher);
+/** For ranges of a pool, decodeAttention skips entries that share theirs: another kernel computes those. */
 Needs decodeNeeds(const AttentionArguments& arguments, const Launcher& launcher);
 cudaError_t decodeAttention(const AttentionArguments& arguments, const Launcher& launcher);
-/** Sizes of groups of entries with the same range of a pool that streamingAttention serves; it skips smaller ones. */
+/** Sizes of groups of entries with the same range of a pool that a kernel serves; it skips smaller ones. */
 struct RangeGroups {
   int minimum = 1, maximum = 1;
 };
@@ -155,7 +160,7 @@ cudaError_t streamingAttention(const AttentionArguments& arguments, bool split, 
                                const Launcher& launcher);
 /** clusterAttention is splitKeyValue, for groups of entries with the same range of a pool too. It needs no scratch. */
 bool clusterAttentionFits(const AttentionArguments& arguments, const Launcher& launcher);
-cudaError_t clusterAttention(const AttentionArguments& arguments, const Launcher& launcher);
+cudaError_t clusterAttention(const AttentionArguments& arguments, RangeGroups groups, const Launcher& launcher);
 bool warpgroupFits(const AttentionArguments& arguments, const Launcher& launcher);
 cudaError_t warpgroupAttention(const AttentionArguments& arguments, const Launcher& launcher);
 Needs baselineNeeds(const AttentionArguments& arguments);

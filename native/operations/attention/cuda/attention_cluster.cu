@@ -61,32 +61,32 @@ struct Shape {
 
 struct Plan {
   int cluster, tiles, round;  // blocks of a cluster, row tiles of the grid, keys of a round
-  int largestGroup;           // entries whose rows one cluster may have
+  RangeGroups groups;         // entries whose rows one cluster may have
 };
 
-/** Copies keys from `from` up to `to`, and zeros up to `padded` of them. */
+/** Copies rows `first` to `last` of keys or values to where those from `from` on begin; zeros for rows from `to` on. */
 template <class T, int P, int Stride>
-__device__ inline void fetchKeys(const AttentionArguments& a, const Entry& entry, int b, int keyHead, T* keys,
-                                 T* values, int from, int to, int padded) {
+__device__ inline void fetchRows(const AttentionArguments& a, const AttentionView& all, const AttentionView& appended,
+                                 const Entry& entry, int b, int keyHead, T* rows, int from, int first, int last,
+                                 int to) {
   constexpr int vector = vectorSize<T>, chunks = P / vector, atOnce = 4;
-  const int size = int(a.headSize), all = padded * chunks;
-  for (int first = int(threadIdx.x); first < all; first += atOnce * threads) {
+  const int size = int(a.headSize), end = (last - from) * chunks;
+  for (int chunk0 = (first - from) * chunks + int(threadIdx.x); chunk0 < end; chunk0 += atOnce * threads) {
     // The rows of a block table are loaded at once, since copies are not reordered with loads.
-    const T *k[atOnce], *v[atOnce];
+    const T* source[atOnce];
 #pragma unroll
     for (int u = 0; u < atOnce; ++u) {
-      const int chunk = first + u * threads, key = from + chunk / chunks, column = chunk % chunks * vector;
-      k[u] = v[u] = nullptr;
-      if (chunk >= all || key >= to || column >= size) continue;
-      k[u] = keyRow<T>(a, a.k, a.newKey, b, key, entry) + keyHead * size + column;
-      v[u] = keyRow<T>(a, a.v, a.newValue, b, key, entry) + keyHead * size + column;
+      const int chunk = chunk0 + u * threads, key = from + chunk / chunks, column = chunk % chunks * vector;
+      source[u] = nullptr;
+      if (chunk >= end || key >= to || column >= size) continue;
+      source[u] = keyRow<T>(a, all, appended, b, key, entry) + keyHead * size + column;
     }
 #pragma unroll
     for (int u = 0; u < atOnce; ++u) {
-      const int chunk = first + u * threads, at = chunk / chunks * Stride + chunk % chunks * vector;
-      if (chunk >= all) break;
-      copyAsync16(keys + at, k[u] ? k[u] : static_cast<const T*>(a.k.data), k[u] ? 16 : 0);
-      copyAsync16(values + at, v[u] ? v[u] : static_cast<const T*>(a.v.data), v[u] ? 16 : 0);
+      const int chunk = chunk0 + u * threads;
+      if (chunk >= end) break;
+      copyAsync16(rows + chunk / chunks * Stride + chunk % chunks * vector,
+                  source[u] ? source[u] : static_cast<const T*>(all.data), source[u] ? 16 : 0);
     }
   }
 }
@@ -109,8 +109,12 @@ __device__ inline void loadColumns(Pair<T> (&b)[2][2], const T* tile, int stride
   }
 }
 
+/** Resident blocks per multiprocessor that the kernel is compiled for: of half types and small heads, two. */
+template <class T, int P>
+constexpr int residentBlocks = P* int(sizeof(T)) == 128 ? 2 : 1;
+
 template <class T, int P, int MTiles>
-__global__ void __launch_bounds__(threads, P* int(sizeof(T)) == 128 ? 2 : 1)
+__global__ void __launch_bounds__(threads, residentBlocks<T, P>)
     clusterAttentionKernel(const __grid_constant__ AttentionArguments a, Plan plan) {
   using S = Shape<T, P, MTiles>;
   constexpr int vector = vectorSize<T>, depthTiles = P / 16, columnTiles = P / (8 * warps);
@@ -129,7 +133,7 @@ __global__ void __launch_bounds__(threads, P* int(sizeof(T)) == 128 ? 2 : 1)
   const int rank = rankOf(plan.cluster), firstTile = int(blockIdx.x) / plan.cluster;
   const int headsPerGroup = int(a.heads / a.keyValueHeads), size = int(a.headSize);
   letNextKernelStart();
-  if (!a.keysUnchanged) waitForPreviousKernel();
+  if (!a.pastUnchanged) waitForPreviousKernel();
   const Entry entry = entryOf(a, b);
   if (entry.keys == 0) {  // nothing is visible: the output is zero
     waitForPreviousKernel();
@@ -137,14 +141,14 @@ __global__ void __launch_bounds__(threads, P* int(sizeof(T)) == 128 ? 2 : 1)
     return;
   }
   // The rows of entries in a group are consecutive; there are none if an earlier entry's cluster has this one's.
-  const int rows = int(a.queries) * headsPerGroup * (plan.largestGroup > 1 ? rangeGroupSize(a, b) : 1);
+  const int entries = plan.groups.maximum > 1 ? rangeGroupSize(a, b) : 1;
+  const int rows = entries < plan.groups.minimum ? 0 : int(a.queries) * headsPerGroup * entries;
   // Blocks without work wait too: the next kernel's wait for this one must imply that all earlier ones have ended.
   if (firstTile * S::rows >= rows) return waitForPreviousKernel();
 
-  // Append the new rows to the cache; the blocks of the cluster share this work.
-  if (a.newKey.data && firstTile == 0) {
+  auto appendRows = [&] {
     const int sizeChunks = size / vector, all = int(a.queries) * sizeChunks * 2;
-    for (int i = rank * threads + thread; i < all; i += plan.cluster * threads) {
+    for (int i = thread; i < all; i += threads) {
       const int row = i / 2 / sizeChunks;
       if (entry.start + row >= a.keys) continue;
       const int at = keyHead * size + i / 2 % sizeChunks * vector;
@@ -154,7 +158,7 @@ __global__ void __launch_bounds__(threads, P* int(sizeof(T)) == 128 ? 2 : 1)
       *reinterpret_cast<uint4*>(cache) = *reinterpret_cast<const uint4*>(
           static_cast<const T*>(from.data) + b * from.batchStride + row * from.rowStride + at);
     }
-  }
+  };
 
   for (int tile = firstTile; tile * S::rows < rows; tile += plan.tiles) {
     const int row0 = tile * S::rows, lastRow = min(row0 + S::rows, rows) - 1;
@@ -162,7 +166,8 @@ __global__ void __launch_bounds__(threads, P* int(sizeof(T)) == 128 ? 2 : 1)
     const int ranks = limit <= singleBlockKeys ? 1 : plan.cluster;
     if (rank >= ranks) continue;
     if (tile != firstTile) __syncthreads();  // all threads have used what the last tile left in shared memory
-    if (ranks > 1) clusterArrive();
+    // Later barriers also order the use of what the last tile received.
+    if (ranks > 1) tile == firstTile ? startInCluster() : clusterArrive();
     const int keysOfRank = divideUp(limit, ranks * roundStep) * roundStep;
     const int begin = rank * keysOfRank, end = min(begin + keysOfRank, limit);
 
@@ -178,32 +183,53 @@ __global__ void __launch_bounds__(threads, P* int(sizeof(T)) == 128 ? 2 : 1)
         maximum[m][half] = -infinity;
       }
 
-    for (int from = begin; from < end; from += plan.round) {
-      const int count = min(end - from, plan.round), padded = divideUp(count, roundStep) * roundStep;
-      fetchKeys<T, P, S::stride>(a, entry, b, keyHead, keys, values, from, from + count, padded);
-      if (from == begin) {
-        constexpr int copies = divideUp(S::rows * (P / vector), threads);
-        const T* q[copies];
-#pragma unroll
-        for (int i = 0; i < copies; ++i) {
-          const int chunk = thread + i * threads, row = row0 + chunk / (P / vector),
-                    column = chunk % (P / vector) * vector;
-          q[i] = nullptr;
-          if (row < rows && column < size)
-            q[i] = static_cast<const T*>(a.q.data) + b * a.q.batchStride + row / headsPerGroup * a.q.rowStride +
-                   (keyHead * headsPerGroup + row % headsPerGroup) * size + column;
-        }
-        waitForPreviousKernel();
-#pragma unroll
-        for (int i = 0; i < copies; ++i) {
-          const int chunk = thread + i * threads;
-          if (chunk < S::rows * (P / vector))
-            copyAsync16(queries + chunk / (P / vector) * S::stride + chunk % (P / vector) * vector,
-                        q[i] ? q[i] : static_cast<const T*>(a.q.data), q[i] ? 16 : 0);
-        }
-      }
+    auto fetch = [&](bool ofValues, int from, int first, int last) {
+      fetchRows<T, P, S::stride>(a, ofValues ? a.v : a.k, ofValues ? a.newValue : a.newKey, entry, b, keyHead,
+                                 ofValues ? values : keys, from, first, last, end);
+    };
+    auto paddedEnd = [&](int from) { return from + divideUp(min(end - from, plan.round), roundStep) * roundStep; };
+
+    if (begin < end) {
+      // The first round: what no earlier kernel of the program writes, then queries and new rows.
+      const int last = paddedEnd(begin), past = a.newKey.data ? min(max(entry.start, begin), last) : last;
+      fetch(false, begin, begin, past);
       commitCopies();
-      waitForCopies<0>();
+      fetch(true, begin, begin, past);
+      commitCopies();
+      constexpr int copies = divideUp(S::rows * (P / vector), threads);
+      const T* q[copies];
+#pragma unroll
+      for (int i = 0; i < copies; ++i) {
+        const int chunk = thread + i * threads, row = row0 + chunk / (P / vector),
+                  column = chunk % (P / vector) * vector;
+        q[i] = nullptr;
+        if (row < rows && column < size)
+          q[i] = static_cast<const T*>(a.q.data) + b * a.q.batchStride + row / headsPerGroup * a.q.rowStride +
+                 (keyHead * headsPerGroup + row % headsPerGroup) * size + column;
+      }
+      waitForPreviousKernel();
+      uint4 query[copies];
+#pragma unroll
+      for (int i = 0; i < copies; ++i) query[i] = q[i] ? *reinterpret_cast<const uint4*>(q[i]) : make_uint4(0, 0, 0, 0);
+      if (past < last) {
+        fetch(false, begin, past, last);
+        fetch(true, begin, past, last);
+        commitCopies();
+        waitForCopies<0>();
+      }
+#pragma unroll
+      for (int i = 0; i < copies; ++i) {
+        const int chunk = thread + i * threads;
+        if (chunk < S::rows * (P / vector))
+          *reinterpret_cast<uint4*>(queries + chunk / (P / vector) * S::stride + chunk % (P / vector) * vector) =
+              query[i];
+      }
+      if (a.newKey.data && tile == 0 && rank == 0) appendRows();
+    }
+
+    for (int from = begin; from < end; from += plan.round) {
+      const int count = min(end - from, plan.round), padded = paddedEnd(from) - from, next = from + plan.round;
+      waitForCopies<1>();  // keys; those of values may be under way
       __syncthreads();
 
       float scores[S::chunks][MTiles][2][4] = {};
@@ -251,6 +277,8 @@ __global__ void __launch_bounds__(threads, P* int(sizeof(T)) == 128 ? 2 : 1)
           if (quad == 0) maxima[(m * 16 + half * 8 + group) * warps + warp] = highest;
         }
       __syncthreads();
+      if (next < end) fetch(false, next, next, paddedEnd(next));
+      commitCopies();
 #pragma unroll
       for (int m = 0; m < MTiles; ++m)
 #pragma unroll
@@ -286,6 +314,7 @@ __global__ void __launch_bounds__(threads, P* int(sizeof(T)) == 128 ? 2 : 1)
             total = from == begin ? sum : fmaf(total, factor, sum);
           }
         }
+      waitForCopies<1>();  // values; the next round's keys may be under way
       __syncthreads();
 
       float other[MTiles][columnTiles][4] = {};  // a second chain of products
@@ -314,7 +343,11 @@ __global__ void __launch_bounds__(threads, P* int(sizeof(T)) == 128 ? 2 : 1)
         for (int n = 0; n < columnTiles; ++n)
 #pragma unroll
           for (int i = 0; i < 4; ++i) result[m][n][i] += other[m][n][i];
-      if (from + plan.round < end) __syncthreads();  // before the next copies overwrite keys and values
+      if (next < end) {
+        __syncthreads();  // all have used the values
+        fetch(true, next, next, paddedEnd(next));
+        commitCopies();
+      }
     }
 
     auto outputOf = [&](int row) {
@@ -385,15 +418,24 @@ int64_t expectedGroup(const AttentionArguments& a) { return a.keyBegin ? min<int
 
 /** Plans the launch; returns false if shared memory is too small. */
 template <class T, int P, int MTiles>
-bool planFor(const AttentionArguments& a, const Launcher& launcher, Plan& plan) {
+bool planFor(const AttentionArguments& a, RangeGroups groups, const Launcher& launcher, Plan& plan) {
   using S = Shape<T, P, MTiles>;
-  const int64_t rows = a.queries * (a.heads / a.keyValueHeads);
-  plan.cluster = 1;
-  while (plan.cluster < portableCluster && a.keys > plan.cluster * maxRound) plan.cluster *= 2;
+  const int64_t rows = a.queries * (a.heads / a.keyValueHeads), multiprocessors = launcher.multiprocessors;
+  plan.groups = groups;
   plan.tiles = int(divideUp<int64_t>(rows * expectedGroup(a), S::rows));
   plan.round = int(divideUp<int64_t>(min<int64_t>(a.keys, maxRound), roundStep)) * roundStep;
   while (plan.round > roundStep && S::sharedBytes(plan.round) > launcher.sharedMemory) plan.round -= roundStep;
-  plan.largestGroup = a.keyBegin ? maxRangeGroup : 1;
+  // The largest clusters that are all resident at once, as far as is known; a cluster's blocks are on neighbouring
+  // multiprocessors, so not every place can be filled. Several waves of clusters would each wait for all their keys;
+  // blocks with several rounds compute one while they load the next.
+  const int64_t resident = (multiprocessors - multiprocessors / 11) * residentBlocks<T, P>;
+  const int64_t keys = a.keyBegin ? min<int64_t>(a.keys, expectedRange) : a.keys;
+  const int64_t tiles = groups.minimum > 1 ? divideUp<int64_t>(a.batch, expectedBeams) * plan.tiles
+                                           : a.batch * divideUp<int64_t>(rows, S::rows);
+  plan.cluster = 1;
+  while (plan.cluster < portableCluster && keys > plan.cluster * maxRound &&
+         tiles * a.keyValueHeads * plan.cluster * 2 <= resident)
+    plan.cluster *= 2;
   return S::sharedBytes(plan.round) <= launcher.sharedMemory;
 }
 
@@ -417,18 +459,18 @@ bool clusterAttentionFits(const AttentionArguments& a, const Launcher& launcher)
   bool fits = false;
   withKernel(a, [&](auto element, auto size, auto tiles) {
     Plan plan;
-    fits = planFor<decltype(element), size.value, tiles.value>(a, launcher, plan);
+    fits = planFor<decltype(element), size.value, tiles.value>(a, {}, launcher, plan);
     return cudaSuccess;
   });
   return fits;
 }
 
-cudaError_t clusterAttention(const AttentionArguments& a, const Launcher& launcher) {
+cudaError_t clusterAttention(const AttentionArguments& a, RangeGroups groups, const Launcher& launcher) {
   return withKernel(a, [&](auto element, auto size, auto tiles) {
     using T = decltype(element);
     using S = Shape<T, size.value, tiles.value>;
     Plan plan;
-    planFor<T, size.value, tiles.value>(a, launcher, plan);
+    planFor<T, size.value, tiles.value>(a, groups, launcher, plan);
     const dim3 grid(unsigned(plan.tiles * plan.cluster), unsigned(a.keyValueHeads), unsigned(a.batch));
     return launchClusters(launcher, plan.cluster, clusterAttentionKernel<T, size.value, tiles.value>, grid,
                           dim3(threads), S::sharedBytes(plan.round), a, plan);

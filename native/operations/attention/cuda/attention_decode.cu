@@ -1,9 +1,10 @@
-// split-kv for one query row per key/value head: a multi-head decode step. Several rows per key/value head are computed
-// by attention_streaming.cu, whose tensor cores reuse each key for all of them.
+// split-kv for one query per head: a multi-head decode step, and a multi-query one that reads so little that each query
+// head may have blocks of its own. attention_cluster.cu and attention_streaming.cu compute all rows of a key/value head
+// together.
 //
 // Shapes   q [batch, 1, heads, size], k and v [batch, keys, heads, size] -> y [batch, 1, heads, size]
-// Launch   grid (splits, heads, batch), 128 threads, the splits of a head as a cluster; shared memory: one partial result
-//          per warp and block of the cluster, or per warp and a flag, at most 6.4 KB
+// Launch   grid (splits, heads, batch), 128 threads, the splits of a head as a cluster; shared memory: one partial
+//          result per warp and block of the cluster, or per warp and a flag, at most 6.4 KB
 // Bytes    2 keys x size elements per head, read once; everything else is small
 // Work     2 multiply-adds per key element and 1/size exponentials: one operation per byte, far below the GPU's ratio
 // Method   Flash-Decoding: the keys of a head are split over enough blocks to fill the GPU. Eight lanes read a row of
@@ -40,7 +41,6 @@
 //   ones, of the 96 that five leave; no spills.
 #include "attention_running.h"
 #include "cache_vector.h"
-#include "cuda/kernels/cluster_start.h"
 
 namespace onehead::cuda {
 
@@ -53,17 +53,24 @@ constexpr int blocksPerMultiprocessor = 8;
 /** The fewest keys for which another block pays: 4 warps read 16 half-precision rows at once, four times. */
 constexpr int minKeysPerSplit = 64;
 
+/** The most bytes that all query heads of a launch read for this kernel to compute several per key/value head. From
+ * figures of an H200 (20 heads of 64, float16): with as many key/value heads, self-attention at batch 8 (a cache of 18
+ * MB) took this kernel 3.8 us at 16 positions and 4.4 at 64, cross-attention at batch 1 (8 MB) 4.7; clusters that read
+ * one key/value head once took 5.9, 6.8 and 5.2. At batch 8 (61 MB) cross-attention took 22.8 here, 6.1 there. */
+constexpr int64_t maxSharedBytes = 20 << 20;
+
 /** Kinds of blocks. The blocks of a head are a cluster if they are wide or narrow, and apart on GPUs without clusters.
  * Wide blocks have three times as many keys in flight: they read up to 192 half-precision rows of 64 elements in one
  * round of memory latency. Narrow ones suit longer parts, since more of them fit: some load while others compute. */
 enum class Blocks { wide, narrow, apart };
-template <Blocks Kind>
+template <Blocks Kind, bool Grouped = false>
 struct Shape {
   static constexpr bool wide = Kind == Blocks::wide, clustered = Kind != Blocks::apart;
   /** Keys that a lane has in flight, and how many of them are computed at once. */
   static constexpr int keys = wide ? 12 : 4, keysAtOnce = wide ? 6 : 4;
-  /** Resident blocks per multiprocessor that the kernel is compiled for: three leave 168 registers, five 96, four 128. */
-  static constexpr int residentBlocks = wide ? 3 : clustered ? 5 : 4;
+  /** Resident blocks per multiprocessor that the kernel is compiled for: three leave 168 registers, five 96, four
+   * 128. Grouped heads need more registers, for the addresses of both a head and its group's. */
+  static constexpr int residentBlocks = (wide ? 3 : clustered ? 5 : 4) - Grouped;
 };
 
 /** The index of the flag in shared memory, in floats. Before it: the warps' partial results, or two columns per
@@ -106,9 +113,10 @@ __device__ inline void joinSplits(T* y, const float* parts, int splits, int size
   y[thread] = fromFloat<T>(total);
 }
 
-/** C is the cache's type: T or int8_t. P is the head size rounded up to 64 or 128. */
-template <class T, class C, int P, bool Ranges, Blocks Kind>
-__global__ void __launch_bounds__(threads, Shape<Kind>::residentBlocks)
+/** C is the cache's type: T or int8_t. P is the head size rounded up to 64 or 128. Grouped: several heads share a
+ * key/value head. */
+template <class T, class C, int P, bool Ranges, Blocks Kind, bool Grouped>
+__global__ void __launch_bounds__(threads, Shape<Kind, Grouped>::residentBlocks)
     decodeKernel(const __grid_constant__ AttentionArguments a) {
   constexpr bool clustered = Shape<Kind>::clustered;
 #if defined(__CUDA_ARCH__)
@@ -121,6 +129,9 @@ __global__ void __launch_bounds__(threads, Shape<Kind>::residentBlocks)
   ONEHEAD_SHARED(float, shared);  // see sharedFloats
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32;
   const int64_t b = blockIdx.z, head = blockIdx.y, split = blockIdx.x;
+  // Heads of a group read the same keys and values, from the L2 cache after the first.
+  const int groupSize = Grouped ? int(a.heads) / int(a.keyValueHeads) : 1;
+  const int64_t keyHeads = Grouped ? a.keyValueHeads : a.heads, keyHead = Grouped ? int(blockIdx.y) / groupSize : head;
   const int size = int(a.headSize), part = int(partialSize(size)), chunk = lane % lanes * vector;
   letNextKernelStart();
   if (!a.pastUnchanged) waitForPreviousKernel();
@@ -146,7 +157,7 @@ __global__ void __launch_bounds__(threads, Shape<Kind>::residentBlocks)
   if (clustered && splits > 1) startInCluster();
   const int begin = int(split) * perSplit, end = min(limit, begin + perSplit);
   const bool holdsElements = chunk < size;  // false for the padding lanes of a head that is narrower than P
-  const int at = int(head) * size + chunk;
+  const int at = int(keyHead) * size + chunk, queryAt = Grouped ? int(blockIdx.y) * size + chunk : at;
 
   // All keys but the new one come from the cache: from the entry's row or range, or from the rows of a block table.
   const bool appends = !Ranges && a.newKey.data, hasTable = !Ranges && a.source;
@@ -185,7 +196,7 @@ __global__ void __launch_bounds__(threads, Shape<Kind>::residentBlocks)
       }
       if constexpr (bytes) {
         const int64_t position = Ranges ? entry.first + key : (entry.keyRow + others[u]) * a.keys + key,
-                      scale = position * a.heads + head;
+                      scale = position * keyHeads + keyHead;
         k[u].loadIf(wanted, kRow, a.keyScales + scale);
         v[u].loadIf(wanted, vRow, a.valueScales + scale);
       } else {
@@ -216,7 +227,7 @@ __global__ void __launch_bounds__(threads, Shape<Kind>::residentBlocks)
   waitForPreviousKernel();
 
   float query[vector] = {};
-  if (holdsElements) loadElements<T>(static_cast<const T*>(a.q.data) + b * a.q.batchStride + at, query);
+  if (holdsElements) loadElements<T>(static_cast<const T*>(a.q.data) + b * a.q.batchStride + queryAt, query);
   if constexpr (bytes && !Ranges) {
     if (appends) {
       float elements[2][vector] = {};
@@ -230,7 +241,8 @@ __global__ void __launch_bounds__(threads, Shape<Kind>::residentBlocks)
   if constexpr (fetchesEarly) takeNew(firstKey);
 
   // Append the new row to the cache; early, since a cluster barrier waits for stores.
-  if (appends && warp == 0 && lane < lanes && holdsElements && start >= 0 && start < a.keys &&
+  const bool firstOfGroup = !Grouped || int(blockIdx.y) % groupSize == 0;
+  if (appends && firstOfGroup && warp == 0 && lane < lanes && holdsElements && start >= 0 && start < a.keys &&
       (start >= begin && (start < begin + perSplit || split == splits - 1))) {
     for (int which = 0; which < 2; ++which) {
       const AttentionView &from = which ? a.newValue : a.newKey, &to = which ? a.v : a.k;
@@ -239,7 +251,7 @@ __global__ void __launch_bounds__(threads, Shape<Kind>::residentBlocks)
         C* row = static_cast<C*>(const_cast<void*>(to.data)) + position * to.rowStride + at;
         const CacheVector<C>& quantized = which ? newValue : newKey;
         *reinterpret_cast<uint2*>(row) = quantized.raw;
-        if (lane == 0) (which ? a.valueScales : a.keyScales)[position * a.heads + head] = quantized.factor();
+        if (lane == 0) (which ? a.valueScales : a.keyScales)[position * keyHeads + keyHead] = quantized.factor();
         continue;
       }
       T* row = static_cast<T*>(const_cast<void*>(to.data)) + entry.keyRow * to.batchStride + start * to.rowStride + at;
@@ -343,7 +355,8 @@ struct Division {
 template <Blocks Kind>
 Division clustersOf(const AttentionArguments& a, const Launcher& launcher) {
   const int64_t multiprocessors = launcher.multiprocessors, heads = a.batch * a.heads;
-  const int64_t resident = multiprocessors * Shape<Kind>::residentBlocks - multiprocessors / 11;
+  const int blocks = a.heads == a.keyValueHeads ? Shape<Kind>::residentBlocks : Shape<Kind, true>::residentBlocks;
+  const int64_t resident = multiprocessors * blocks - multiprocessors / 11;
   int cluster = portableCluster;
   while (cluster > 1 && (heads * cluster > resident || a.keys < cluster * minKeysPerSplit)) cluster /= 2;
   return {heads <= resident ? Kind : Blocks::narrow, cluster};
@@ -365,7 +378,13 @@ size_t sharedFloats(const AttentionArguments& a, Blocks kind) {
 
 }  // namespace
 
-bool decodeFits(const AttentionArguments& a) { return a.queries == 1 && a.heads == a.keyValueHeads; }
+bool decodeFits(const AttentionArguments& a, const Launcher& launcher) {
+  if (a.queries != 1) return false;
+  if (a.heads == a.keyValueHeads) return true;
+  const int64_t keys = a.keyBegin ? min<int64_t>(a.keys, expectedRange) : a.keys;
+  const int64_t elementBytes = a.keyScales ? 1 : int64_t(bytesOf(a.type));
+  return launcher.clusters && 2 * a.batch * a.heads * keys * a.headSize * elementBytes <= maxSharedBytes;
+}
 
 Needs decodeNeeds(const AttentionArguments& a, const Launcher& launcher) {
   const auto [kind, splits] = divisionOf(a, launcher);
@@ -388,7 +407,13 @@ cudaError_t decodeAttention(const AttentionArguments& a, const Launcher& launche
       using C = decltype(stored);
       constexpr int P = decltype(size)::value;
       constexpr Blocks kindOf = decltype(blocks)::value;
-      return start(a.keyBegin ? decodeKernel<T, C, P, true, kindOf> : decodeKernel<T, C, P, false, kindOf>);
+      auto grouped = [&](auto several) {
+        constexpr bool G = decltype(several)::value;
+        return start(a.keyBegin ? decodeKernel<T, C, P, true, kindOf, G> : decodeKernel<T, C, P, false, kindOf, G>);
+      };
+      if constexpr (kindOf != Blocks::apart)
+        if (a.heads != a.keyValueHeads) return grouped(std::true_type{});
+      return grouped(std::false_type{});
     };
     auto sized = [&](auto stored, auto size) {
       if (kind == Blocks::wide) return divided(stored, size, std::integral_constant<Blocks, Blocks::wide>{});
