@@ -11,9 +11,9 @@
 //          8 blocks; each has its range of the weights and of x, and they add their sums through distributed shared
 //          memory. Each warp has its own ring of stages in shared memory, filled with cp.async before the previous
 //          kernel has ended (weights do not change), so the main loop has no block barrier. int8 weights are widened in
-//          registers: a lane multiplies the 16 consecutive depths that it loads from a weight's row by the same 16 of x,
-//          so nothing is shuffled; scales of columns are part of the epilogue. Many columns need no split: each block
-//          loops over tiles and keeps x.
+//          registers: a lane multiplies the 16 consecutive depths that it loads from a weight's row by the same 16 of
+//          x, so nothing is shuffled; scales of columns are part of the epilogue. Many columns need no split: each
+//          block loops over tiles and keeps x.
 // Norm     With more than 8 rows layer_norm.cu runs before: 2.5 us, while each block's own norm took 8 to 20.
 // In flight  4 warps x (stages - 1) x 2 KB of weights per block: 40 KB up to 16 rows, 32 KB for 32, 24 KB for 64. Two
 //          to four blocks fit on a multiprocessor, so the next kernel's weights load while this one computes.
@@ -24,10 +24,10 @@
 //   16.8, norm and up 19.7, down 13.7, norm and logits 75.8.
 //   Measured at commit 08120539, with the norm of each block's range combined over the cluster: 16.2, 5.5, 13.3, 29.5
 //   (two waves of blocks, since x was float32), 9.0, 69.3. Predicted had been 4.2, 3, 3.4, 5, 5.2 and 46.
-//   Measured at commit 116e5cce, with layer_norm.cu before, and ten stages for logits: 9.9, 6.0, 7.9, 10.4, 9.1 and 56.1
-//   (2.4 TB/s). Pushing sums to the block that finishes them, with stores to distributed shared memory, was slower than
-//   loading them: 6.6 and 10.4 for out and down. Stamps of the clock show what is left at 32 rows, in clocks after the
-//   wait: x 2,400 to 4,500, products 1,500 to 5,700, sums 3,000.
+//   Measured at commit 116e5cce, with layer_norm.cu before, and ten stages for logits: 9.9, 6.0, 7.9, 10.4, 9.1 and
+//   56.1 (2.4 TB/s). Pushing sums to the block that finishes them, with stores to distributed shared memory, was slower
+//   than loading them: 6.6 and 10.4 for out and down. Stamps of the clock show what is left at 32 rows, in clocks after
+//   the wait: x 2,400 to 4,500, products 1,500 to 5,700, sums 3,000.
 //   Registers for 90a: 114, 154 and 244 for 16, 32 and 64 rows; half types have no spills but for 12 bytes with int8
 //   weights at 32 rows.
 #include "row_norm.h"

@@ -6,23 +6,23 @@
 // Launch   grid (tiles of 16 columns x split) in clusters of `split` = 1 to 8 blocks, 128 threads; shared memory: 40 KB
 //          for the weights of a block, and its range of x
 // Bytes    columns x depth of weights; x once per block, from the L2 cache
-// Method   The four warps of a block share the depth of 16 columns; a deep product is split over a cluster too. Each warp
-//          copies its weights to shared memory with cp.async before the previous kernel has ended, usually all of them.
-//          Then x is read, normalized by each block for itself, and multiplied on tensor cores: the weight's rows are
-//          the rows of the MMA, the rows of x its columns. The warps' sums are added through shared memory, those of a
-//          cluster through distributed shared memory.
+// Method   The four warps of a block share the depth of 16 columns; a deep product is split over a cluster too. Each
+//          warp copies its weights to shared memory with cp.async before the previous kernel has ended, usually all of
+//          them. Then x is read, normalized by each block for itself, and multiplied on tensor cores: the weight's rows
+//          are the rows of the MMA, the rows of x its columns. The warps' sums are added through shared memory, those
+//          of a cluster through distributed shared memory.
 // Norm     One row is spread over all threads, several over the warps; mean first, then the variance about it, in
 //          registers.
 //
 // History
-//   cluster_product.cu, which did this before, took at commit 08120539 on an H200 (large-v3's shapes, float16, chains of
-//   launches, batch 1 / 8): norm and query/key/value 7.4 / 8.5 us, out 3.1 / 3.6, norm and cross query 6.5 / 7.3, norm
-//   and up 8.3 / 9.7, down 5.5 / 6.2. In a separate program a chain of kernels that only load x, wait for such weights
-//   and store took 1.3 us (3.3 MB of weights), 2.6 (9.8) and 3.4 (13.1), and a reduction through a cluster 1.0. Stamps
-//   of the clock showed where the time went after the wait: a norm by one warp 4,500 clocks, 20 dependent products
-//   1,300, a reduction with branches 750.
-//   Measured at commit 116e5cce: 3.8 / 6.1, 2.5 / 3.7, 2.7 / 4.4, 5.1 / 7.1, 5.1 / 6.9; with int8 weights 4.2 / 5.9, 2.5
-//   / 3.6, (not measured), 4.2 / 6.3, 4.5 / 7.0.
+//   cluster_product.cu, which did this before, took at commit 08120539 on an H200 (large-v3's shapes, float16, chains
+//   of launches, batch 1 / 8): norm and query/key/value 7.4 / 8.5 us, out 3.1 / 3.6, norm and cross query 6.5 / 7.3,
+//   norm and up 8.3 / 9.7, down 5.5 / 6.2. In a separate program a chain of kernels that only load x, wait for such
+//   weights and store took 1.3 us (3.3 MB of weights), 2.6 (9.8) and 3.4 (13.1), and a reduction through a cluster 1.0.
+//   Stamps of the clock showed where the time went after the wait: a norm by one warp 4,500 clocks, 20 dependent
+//   products 1,300, a reduction with branches 750.
+//   Measured at commit 116e5cce: 3.8 / 6.1, 2.5 / 3.7, 2.7 / 4.4, 5.1 / 7.1, 5.1 / 6.9; with int8 weights 4.2 / 5.9,
+//   2.5 / 3.6, (not measured), 4.2 / 6.3, 4.5 / 7.0.
 //   Registers for 90a and half types: 77 to 84; no spills.
 #include "row_norm.h"
 
