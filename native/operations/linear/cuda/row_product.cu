@@ -7,10 +7,10 @@
 //          for the weights of a block, and its range of x
 // Bytes    columns x depth of weights; x once per block, from the L2 cache
 // Method   The four warps of a block share the depth of 16 columns; a deep product is split over a cluster too. Each
-//          warp copies its weights to shared memory with cp.async before the previous kernel has ended, usually all of
-//          them. Then x is read, normalized by each block for itself, and multiplied on tensor cores: the weight's rows
-//          are the rows of the MMA, the rows of x its columns. The warps' sums are added through shared memory, those
-//          of a cluster through distributed shared memory.
+//          warp copies its weights to shared memory with cp.async before the previous kernel has ended. Then x is read,
+//          normalized by each block for itself, and multiplied on tensor cores: the weight's rows are the rows of the
+//          MMA, the rows of x its columns. The warps' sums are added through shared memory, those of a cluster through
+//          distributed shared memory.
 // Norm     One row is spread over all threads, several over the warps; mean first, then the variance about it, in
 //          registers.
 //
@@ -30,7 +30,7 @@ namespace onehead::cuda {
 
 namespace {
 
-/** Stages of a warp's ring: the weights of 1,280 half-precision depths shared by four warps. */
+/** Stages of a warp's weights in shared memory: 1,280 half-precision depths shared by four warps. */
 constexpr int rowStages = 5;
 
 struct RowLayout {
@@ -55,7 +55,6 @@ __device__ inline void copyRows(const FewRowsArguments& m, std::byte* x, int str
                     k < valid ? 16 : 0);
   }
   commitCopies();
-  waitForCopies<0>();
 }
 
 template <class T, class W, bool Split>
@@ -72,21 +71,14 @@ __global__ void __launch_bounds__(threads, 4)
   float* norm = reinterpret_cast<float*>(shared + l.normAt);
   std::byte* x = shared + l.xAt;
 
-  int nextStep = 0, nextStage = 0;
-  auto fetch = [&] {
-    if (nextStep < steps) {
-      fetchWeights<W>(m, ring + nextStage * stageBytes, column0, blockBegin + begin + nextStep);
-      ++nextStep;
-      nextStage = nextStage + 1 == rowStages ? 0 : nextStage + 1;
-    }
-    commitCopies();
-  };
   letNextKernelStart();
   if (m.weightChanges) waitForPreviousKernel();
   const bool hasNorm = !Split && m.normWeight;
   if (hasNorm && rows > 1) fetchNorm(m, norm);
-#pragma unroll
-  for (int i = 0; i < rowStages; ++i) fetch();
+  commitCopies();
+  for (int step = 0; step < steps; ++step)
+    fetchWeights<W>(m, ring + step * stageBytes, column0, blockBegin + begin + step);
+  commitCopies();
   // A thread finishes one result.
   const int ownRow = thread / warpColumns;
   const int64_t ownColumn = column0 + thread % warpColumns;
@@ -102,7 +94,7 @@ __global__ void __launch_bounds__(threads, 4)
       for (int k = int(m.depth) + lane; k < l.depth; k += 32)
         reinterpret_cast<T*>(x + row * l.xStride)[k] = fromFloat<T>(0.0f);
   if (hasNorm && rows > 1) {
-    waitForCopies<rowStages - 1>();  // the norm's weights, which were requested with the first stage
+    waitForCopies<1>();  // the norm's weights
     __syncthreads();
   }
   if (!hasNorm || rows > 1) waitForPreviousKernel();
@@ -118,25 +110,21 @@ __global__ void __launch_bounds__(threads, 4)
   }
   if (owns && e.residual && hasNorm)
     residual = loadUncached(e.residual + ownRow % e.residualRows * m.columns + ownColumn);
+  waitForCopies<0>();
   __syncthreads();
 
   float sums[1][4] = {};
-  int stage = 0;
-  for (int step = 0; step < steps; ++step) {
-    waitForCopies<rowStages - 1>();
-    __syncwarp();  // other lanes' copies are visible
-    const std::byte* weights = ring + stage * stageBytes;
+#pragma unroll
+  for (int step = 0; step < rowStages; ++step) {
+    if (step >= steps) break;
+    const std::byte* weights = ring + step * stageBytes;
     const T* left = reinterpret_cast<const T*>(x) + (begin + step) * stepDepth<W>;
     if constexpr (std::is_same_v<W, int8_t>)
       multiplyInt8Stage<T, 1>(sums, weights, left, l.xStride / int(sizeof(T)));
     else
       multiplyStage<T, 1>(sums, weights, left, l.xStride / int(sizeof(T)));
-    stage = stage + 1 == rowStages ? 0 : stage + 1;
-    __syncwarp();  // all lanes have read the stage that is refilled
-    fetch();
   }
-  // The sums overwrite the warp's own ring, of which only empty groups of copies are left.
-  waitForCopies<0>();
+  __syncwarp();  // all lanes have read the ring, which the warp's sums overwrite
   constexpr int sumsApart = rowStages * stageBytes / int(sizeof(float));
   float* sumsAt = reinterpret_cast<float*>(shared);
 #pragma unroll
@@ -176,9 +164,9 @@ bool layOut(const FewRowsArguments& m, const Launcher& launcher, RowLayout& l) {
   const int element = int(bytesOf(m.weightType)), step = m.epilogue.columnScales ? rowBytes : rowBytes / element;
   const int64_t tiles = divideUp<int64_t>(m.columns, warpColumns);
   l.steps = int(divideUp<int64_t>(m.depth, step));
-  // The smallest split with which all weights of a block are in flight at once.
+  // The smallest split with which a block's shared memory holds all of its weights.
   while (l.split < maxSplit && l.steps > l.split * warps * rowStages) l.split *= 2;
-  if (tiles * l.split > launcher.multiprocessors * 5 / 2 || l.steps < l.split) return false;
+  if (l.steps > l.split * warps * rowStages || tiles * l.split > launcher.multiprocessors * 5 / 2) return false;
   l.depth = int(divideUp(l.steps, l.split)) * step;
   l.xStride = m.rows == 1 ? 0 : l.depth * element + 16;
   l.normAt = warps * rowStages * stageBytes;
