@@ -7,6 +7,8 @@ import { wholeNumbers } from './case.js';
 
 const sizes = { algorithm: 'split-kv', queries: 1, headSize: 64 } as const;
 const heads = (count: number) => ({ heads: count, keyValueHeads: count });
+/** Heads that share a key/value head. */
+const shared = { heads: 6, keyValueHeads: 2 };
 const appending = { causal: true, append: true, fused: true };
 
 const withBoth = [false, true].flatMap((bytes) => [
@@ -27,6 +29,8 @@ const withBoth = [false, true].flatMap((bytes) => [
     source: wholeNumbers(5 * 300, 6, 4).map((x, i) => (i < 3 * 300 ? x % 3 : 3 + (x % 2))),
     bytes,
   }),
+  attentionCase({ ...sizes, ...appending, ...shared, batch: 2, keys: 600, starts: [599, 100], bytes }),
+  attentionCase({ ...sizes, ...appending, ...shared, batch: 1, keys: 600, starts: [0], headSize: 128, bytes }),
   attentionCase({
     ...sizes,
     ...heads(1),
@@ -51,4 +55,16 @@ const withScores = attentionCase({
   scores: { sequences: 1, positions: 2, keys: 700, heads: [-1, 0], position: [1] },
 });
 
-export const dividedKeys = [...withBoth, withScores];
+/** So many rows of key/value heads that each has one block, which computes its keys in rounds. */
+const inRounds = attentionCase({
+  ...sizes,
+  ...appending,
+  queries: 3,
+  heads: 4,
+  keyValueHeads: 2,
+  batch: 9,
+  keys: 640,
+  starts: [637, 300, 191, 190, 383, 0, 500, 192, 188],
+});
+
+export const dividedKeys = [...withBoth, withScores, inRounds];

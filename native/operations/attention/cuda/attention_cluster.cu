@@ -1,6 +1,6 @@
-// split-kv with several rows per key/value head on GPUs with clusters: a multi-query decode step, some positions of a
-// multi-head one, and beams that share their keys. Its caches hold the type of q; int8 caches, more rows and GPUs
-// without clusters have attention_streaming.cu.
+// split-kv with several rows per key/value head on GPUs with clusters: a multi-query decode step with many entries or
+// keys, some positions of a multi-head one, and beams that share their keys. Its caches hold the type of q; int8
+// caches, more rows and GPUs without clusters have attention_streaming.cu.
 //
 // Shapes   the rows of a key/value head are (query, head of its group), and those of neighbouring entries with the same
 //          range of a pool; tiles of 16 or 32 rows
@@ -11,13 +11,16 @@
 // Work     4 size multiply-adds and one exponential per score
 // Method   Latency is the bound, so no warp has much to do, and nothing passes through global memory. A block has all
 //          its keys and values (up to `maxRound`) in flight at once with cp.async, before the previous kernel has ended
-//          if no kernel of the program writes them. On tensor cores, each of the 8 warps computes the scores of every
-//          eighth 16 keys; they exchange maxima in shared memory, and put the weights there. Then each computes its own
-//          columns of the second product over all keys of the block, so that warps have no partial results to combine.
-//          The blocks of a cluster send theirs through distributed shared memory: a row's to the block that combines
-//          it. More keys than fit are computed in rounds.
+//          except for those that earlier kernels of the program write. On tensor cores, each of the 8 warps computes
+//          the scores of every eighth 16 keys; they exchange maxima in shared memory, and put the weights there. Then
+//          each computes its own columns of the second product over all keys of the block, so that warps have no
+//          partial results to combine. The blocks of a cluster send theirs through distributed shared memory: a row's
+//          to the block that combines it. More keys than fit are computed in rounds: the next round's keys load while
+//          this one's weights and second product are computed, and its values during the next scores. Clusters are only
+//          so large that all are resident at once: a second wave would load nothing before the first has ended.
 // Few keys Up to `singleBlockKeys` visible keys have one block; the others of its cluster exit.
-// Append   New rows are read from where they were computed; the blocks of the first row tile write them to the cache.
+// Append   New rows are read from where they were computed; the first block of the first row tile writes them to the
+//          cache.
 //
 // History
 //   Measured on an H200 at commit 08120539 with attention_streaming.cu (float16, heads of 64, microseconds in a chain
@@ -25,11 +28,15 @@
 //   8.6; batch 8 9.3), about 19 at batch 32; self-attention of 20 heads at 16 / 64 / 440 positions 4.7 / 6.8 / 16.0;
 //   five beams of one window, 20 key/value heads, 18.9 (tiny 11.7, batch 8 39.6); four positions, 20 key/value heads,
 //   10.9. There a tile of 64 keys takes one warp about 2 us, and splits are combined through the L2 cache.
-//   This kernel was never measured. Predicted (launch 0.5, q 0.4, two products with their barriers 0.8, cluster barrier
-//   0.5, sending and combining 0.4, output 0.3): cross-attention 3 to 3.5 at batch 1, 4 at 8, 5 to 6 at 32;
-//   self-attention 3.3 up to 192 positions, where keys are not fetched early, and 4.5 at 440; five beams 4.5, tiny 3.5
-//   and 8 at batch 8; four positions 6. Multi-head beams of ranges no longer launch attention_decode.cu before it.
-//   Registers for 90a and half types: 102 and 123 for heads of up to 64 and 16 or 32 rows, 109 and 142 for larger
+//   Measured at commit 3fafd1c5 with this kernel in clusters of 8 whatever the batch (batch 1 / 8 / 32):
+//   cross-attention 5.2 / 6.1 / 16.3; self-attention at 16 positions 5.9 / 5.9 / 6.7, at 64 6.7 / 6.8 / 8.2, at 440
+//   7.7 / 8.3 / 9.5; five beams of a window 8.9 / 71.7 / 283, one beam of ranges 48.5 at batch 8 and 188 at 32; four
+//   positions 6.8 / 46.0 / 176. Two blocks fit on a multiprocessor: 30 clusters of 8, so 640 heads were 20 waves.
+//   Changed since, never measured: clusters as large as fit; loads of the next round during this one; keys are used
+//   when they are there, before the values; in self-attention, early loads of all but the new rows; attention_decode.cu
+//   computes entries alone in their range, and steps that read little. Predicted: cross-attention 5.5 at batch 8, 8 at
+//   32; self-attention at batch 32 5.5 / 6.5 / 8; five beams 10 / 32 / 110; four positions 6.5 / 30 / 100.
+//   Registers for 90a and half types: 106 and 123 for heads of up to 64 and 16 or 32 rows, 120 and 161 for larger
 //   heads; no spills.
 #include "cuda/kernels/tensor_core.h"
 #include "streaming_parts.h"

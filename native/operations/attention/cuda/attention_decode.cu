@@ -34,11 +34,16 @@
 //   Changed since, never measured: loads without branches; the new row is appended before the keys are computed; narrow
 //   blocks also in clusters, if wide ones would need more than two rounds. Predicted: cross-attention 4.2 / 20 / 72,
 //   with int8 caches 4.3 / 19 / 58.
+//   Also changed: several heads on one key/value head, each with its own blocks. Predicted: as with as many key/value
+//   heads, or less, since they read the L2 cache: cross-attention 4 at batch 1, with int8 caches 4.5 (15.8 with
+//   attention_streaming.cu); self-attention at 16 / 64 / 440 positions 2.8 / 3 / 4.3, at batch 8 3.8 / 4.3 / 8.5.
+//   Entries alone in their range of a pool are computed here at any batch again: 24 at batch 8 and 75 at 32 (with the
+//   launch of attention_cluster.cu for others).
 //   int8 caches: a lane reads 8 bytes and a scale, so a warp still reads 4 rows at once with half the bytes. Every warp
 //   quantizes the new row for itself, and one writes it. Scales of neighbouring heads share a sector: they add 6% to
 //   the bytes from memory. Instructions are the bound, some 120 per warp and 4 keys, not the 38.5 that bytes need.
 //   Registers for 90a: 158 to 168 in wide blocks, of the 168 that three per multiprocessor leave; 80 to 96 in narrow
-//   ones, of the 96 that five leave; no spills.
+//   ones, of the 96 that five leave; up to 254 and 118 for several heads on one key/value head; no spills.
 #include "attention_running.h"
 #include "cache_vector.h"
 
