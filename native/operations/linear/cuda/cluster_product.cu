@@ -167,18 +167,26 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
       clusterBarrier();
       const float* blockSums = sumsOf(thread % blockColumns / warpColumns) + thread % warpColumns;
 #pragma unroll
-      for (int i = 0; i < rowsOfTile / (2 * rowsAtOnce); ++i) {
-        const int row = ownRow + i * rowStride;
-        if (row >= rows) break;
-        float parts[maxSplit], value = 0;
+      for (int first = 0; first < rowsOfTile / (2 * rowsAtOnce); first += earlyRows) {
+        if (ownRow + first * rowStride >= rows) break;
+        float parts[earlyRows][maxSplit];  // several rows at once: each load waits for another multiprocessor
 #pragma unroll
-        for (int other = 0; other < maxSplit; ++other)
-          parts[other] = other < split ? loadFromRank(blockSums + row * sumStride, other) : 0.0f;
+        for (int i = 0; i < earlyRows; ++i) {
+          const int row = ownRow + (first + i) * rowStride;
 #pragma unroll
-        for (int other = 0; other < maxSplit; ++other) value += parts[other];
-        if (ownColumn < m.columns)
-          finish(m, value, row, ownColumn, ownTerms.x, ownTerms.y,
-                 i < earlyRows ? residual[i] : residualAt(m, row, ownColumn));
+          for (int other = 0; other < maxSplit; ++other)
+            parts[i][other] = row < rows && other < split ? loadFromRank(blockSums + row * sumStride, other) : 0.0f;
+        }
+#pragma unroll
+        for (int i = 0; i < earlyRows; ++i) {
+          const int row = ownRow + (first + i) * rowStride;
+          float value = 0;
+#pragma unroll
+          for (int other = 0; other < maxSplit; ++other) value += parts[i][other];
+          if (row < rows && ownColumn < m.columns)
+            finish(m, value, row, ownColumn, ownTerms.x, ownTerms.y,
+                   first == 0 ? residual[i] : residualAt(m, row, ownColumn));
+        }
       }
       clusterBarrier();  // no block exits while others read its sums
     }
