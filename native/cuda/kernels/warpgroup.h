@@ -7,6 +7,9 @@
 //   commitProducts()         closes a group
 //   waitForProducts<Left>()  waits for all but the latest `Left` groups; before that, d, a and the memory that b
 //                            describes must not be accessed
+// Arithmetic meant to run during products: ptxas 13.0 moves exponentials behind a later wait unless a branch stands
+// between. With -Xptxas -v, a warning C75xx says that products were serialized, e.g. where other instructions write the
+// sums of a product that is in flight over a loop's end.
 // Threads that write operands to shared memory with plain stores or cp.async call shareWithMatrixUnit() before the
 // barrier that publishes them.
 //
@@ -64,6 +67,14 @@ template <int Left>
 __device__ inline void waitForProducts() {
 #if defined(ONEHEAD_WARPGROUPS)
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Left) : "memory");
+#endif
+}
+
+/** Keeps the compiler from moving writes of these registers behind this place, or uses of them before it: beside waits. */
+__device__ inline void pinRegisters(float (&d)[8][4]) {
+#if defined(ONEHEAD_WARPGROUPS)
+#pragma unroll
+  for (int n = 0; n < 8; ++n) asm volatile("" : "+f"(d[n][0]), "+f"(d[n][1]), "+f"(d[n][2]), "+f"(d[n][3])::"memory");
 #endif
 }
 

@@ -2,23 +2,37 @@
 // encoder's attention.
 //
 // Shapes   the rows of a key/value head are (query, head of its group); every row sees all keys
-// Launch   grid (tiles of 128 rows, key/value heads, batch), 256 threads, 64 KB of shared memory (4 stages of 8 KB of
-//          keys and 8 KB of values)
+// Launch   grid (tiles of 128 rows, key/value heads, batch), 256 threads, 80 KB of shared memory (16 KB of queries, 4
+//          stages of 8 KB of keys and 8 KB of values)
 // Bytes    each block reads all keys and values once for its 128 rows, mostly from the L2 cache
 // Work     4 x 64 multiply-adds and one exponential per score: for 64 rows and 64 keys 256 clocks of the tensor cores
 //          and 256 of the special function units
 // Method   FlashAttention: a warpgroup has 64 rows; two warpgroups per block and two blocks per multiprocessor, so that
-//          one computes its softmax while another's products run. Queries and weights are register operands, keys and
-//          values are read from shared memory: tiles of 64 keys, two in flight with cp.async. (TMA would need a tensor
-//          map for each tensor, made on the host for each program, and save four instructions per thread and tile.) The
-//          product with the values still runs while the next tile's scores are issued.
+//          one computes its softmax while another's products run. Within a warpgroup in FlashAttention-3's order: the
+//          next tile's scores and this tile's product with the values are issued together, and the next tile's softmax
+//          runs during the latter. Queries, keys and values are in shared memory, weights in registers: tiles of 64
+//          keys, three loaded in advance with cp.async.
 //
 // History
 //   Measured on an H200 at commit 1dabc91 (20 heads, 1,500 positions, float16), attention_streaming.cu with mma.sync:
 //   74.5 us at batch 1, 545 at 8 (torch's sdpa 37.7 and 245); 250 registers, 11% occupancy, 42% of issue slots.
-//   This kernel was never measured. Predicted: 240 blocks on 132 multiprocessors are 1.82 each, with 24 tiles; 256
-//   clocks for each of two warpgroups at 60% of the exponentials' rate give 43,000 clocks, which is 25 us, plus 4 for
-//   the first tile, loading the rows, and launch: about 30 at batch 1, 215 at 8.
+//   The first version of this kernel gave wrong results on a GPU for more than one tile: ptxas 13.0 reuses registers of
+//   operands that a loop does not change, here the queries. The tests found it; queries are in shared memory since.
+//   That version, each product waited for where it is issued: 38.9 us at batch 1, 275 at 8 on an H200 (sdpa 37.5 and
+//   244). Predicted were 30 and 215, with products and exponentials of different warpgroups at the same time.
+//   Variants in a separate program on the same H200, us at batch 1 / 8 (that version there: 38.0 / 266):
+//     this order, as here                                            36.2 / 253.5
+//     the same, 2 of 8 exponentials as polynomials                   40.3 / 264
+//     tiles loaded with TMA                                          36.2 / 243
+//     TMA, the two warpgroups issue their products in turns          35.9 / 249
+//     TMA, turns, tiles of 80 keys                                   34.3 / 225
+//     TMA, one block of four warpgroups, without and with turns      36.2 / 259, 33.5 / 255
+//     TMA, turns, one block of three warpgroups, tiles of 128 keys   46.7 / 228.5
+//     TMA, two buffers of scores (exponentials also run during the next tile's scores), tiles of 48 keys: two blocks of
+//     two warpgroups 37.2 / 264, one of four with turns 38.6 / 285; 64 keys, one of three 58.4 / 280
+//   The best, TMA with turns and 80 keys, is not adopted yet: its tensor maps would have to be made on the host for each
+//   tensor, and emulated. In the project's own benchmark this order was not measured; here it takes
+//   128 registers without spills, and 380 instructions per tile (123 and 377 in the separate program).
 #include "attention.h"
 #include "cuda/kernels/warpgroup.h"
 
@@ -27,14 +41,73 @@ namespace onehead::cuda {
 namespace {
 
 constexpr int size = 64, groups = 2, threads = groups * 128, blockRows = groups * 64, tileKeys = 64;
-constexpr int stages = 3, ahead = stages - 1;     // tiles in shared memory, and those in flight
+constexpr int stages = 4, ahead = stages - 1;     // tiles in shared memory, and those loaded in advance
 constexpr int tileBytes = tileKeys * operandRow;  // of keys or values
 constexpr int queryBytes = blockRows * operandRow;
+
+/** The softmax of a thread's two rows: scores[n][half * 2 + i] is of row `half` and key n * 8 + quad * 2 + i. */
+struct Softmax {
+  float scale;  // of scores to exponents of two
+  float maximum[2] = {-infinity, -infinity}, highest[2] = {}, factor[2] = {1, 1}, sums[2] = {};
+  bool changes = false;  // of any row of the warp: `factor` is for its values
+
+  /**
+   * Finds the rows' bases. A row's base is its maximum when it was last changed: weights of up to 2^8 are as exact as
+   * those of up to 1, and the sums so far seldom need a new base. At least one key is left.
+   */
+  __device__ void findBases(float (&scores)[8][4], int keysLeft, int quad) {
+    if (keysLeft < tileKeys) {
+#pragma unroll
+      for (int n = 0; n < 8; ++n)
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+          if (n * 8 + quad * 2 + i % 2 >= keysLeft) scores[n][i] = -infinity;
+    }
+    bool mine = false;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      highest[half] = maximum[half];
+#pragma unroll
+      for (int n = 0; n < 8; ++n)
+        highest[half] = fmaxf(highest[half], fmaxf(scores[n][half * 2], scores[n][half * 2 + 1]));
+      highest[half] = warpMax<4>(highest[half]);
+      mine |= (highest[half] - maximum[half]) * scale > 8;
+    }
+    changes = __ballot_sync(allLanes, mine) != 0;
+    if (!changes) return;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      factor[half] = exp2Fast((maximum[half] - highest[half]) * scale);
+      maximum[half] = highest[half];
+      sums[half] *= factor[half];
+    }
+  }
+  /** Replaces scores by weights. */
+  __device__ void exponentiate(float (&scores)[8][4]) {
+    const float base[2] = {maximum[0] * scale, maximum[1] * scale};
+#pragma unroll
+    for (int n = 0; n < 8; ++n)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        scores[n][i] = exp2Fast(fmaf(scores[n][i], scale, -base[i / 2]));
+        sums[i / 2] += scores[n][i];
+      }
+  }
+  /** Relates the values so far to the new bases. */
+  __device__ void rescale(float (&values)[8][4]) const {
+    if (!changes) return;
+#pragma unroll
+    for (int n = 0; n < 8; ++n)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) values[n][i] *= factor[i / 2];
+  }
+};
 
 template <class T>
 __global__ void __launch_bounds__(threads, 2) warpgroupKernel(const __grid_constant__ AttentionArguments a) {
   ONEHEAD_SHARED(std::byte, shared);  // queries, and stages of keys and values
-  const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32, quad = lane % 4;
+  const int thread = int(threadIdx.x), lane = thread % 32, quad = lane % 4;
+  const int warp = __shfl_sync(allLanes, thread / 32, 0);  // known to be the same for all lanes
   const int64_t b = blockIdx.z, keyHead = blockIdx.y;
   const int headsPerGroup = int(a.heads / a.keyValueHeads), rows = int(a.queries) * headsPerGroup, keys = int(a.keys);
   const int row0 = int(blockIdx.x) * blockRows + warp * 16 + lane / 4;  // the thread's other row is row0 + 8
@@ -42,16 +115,18 @@ __global__ void __launch_bounds__(threads, 2) warpgroupKernel(const __grid_const
   waitForPreviousKernel();
 
   const int column = thread % 8;  // each thread copies one 16-byte chunk of every 32nd row
-  const T* keyOf = static_cast<const T*>(a.k.data) + b * a.k.batchStride + keyHead * size + column * 8;
-  const T* valueOf = static_cast<const T*>(a.v.data) + b * a.v.batchStride + keyHead * size + column * 8;
+  const T* keyOf = static_cast<const T*>(a.k.data) + b * a.k.batchStride + keyHead * size;
+  const T* valueOf = static_cast<const T*>(a.v.data) + b * a.v.batchStride + keyHead * size;
+  auto keyTile = [&](int tile) { return shared + queryBytes + tile % stages * 2 * tileBytes; };
   auto load = [&](int tile) {
-    std::byte* to = shared + queryBytes + tile % stages * 2 * tileBytes;
+    std::byte* to = keyTile(tile);
 #pragma unroll
     for (int i = 0; i < tileKeys / 32; ++i) {
       const int row = thread / 8 + i * 32, key = tile * tileKeys + row;
       const bool valid = key < keys;
-      copyAsync16(to + chunkOffset(row, column), valid ? keyOf + key * a.k.rowStride : keyOf, valid ? 16 : 0);
-      copyAsync16(to + tileBytes + chunkOffset(row, column), valid ? valueOf + key * a.v.rowStride : valueOf,
+      const int place = valid ? key : 0;
+      copyAsync16(to + chunkOffset(row, column), keyOf + (place * a.k.rowStride + column * 8), valid ? 16 : 0);
+      copyAsync16(to + tileBytes + chunkOffset(row, column), valueOf + (place * a.v.rowStride + column * 8),
                   valid ? 16 : 0);
     }
   };
@@ -73,84 +148,74 @@ __global__ void __launch_bounds__(threads, 2) warpgroupKernel(const __grid_const
     commitCopies();
   }
 
-  float values[8][4] = {}, scores[8][4] = {}, maximum[2] = {-infinity, -infinity}, sums[2] = {};
-  uint32_t weights[4][4];
   const std::byte* queries = shared + warp / 4 * 64 * operandRow;  // of this warpgroup
-  const float scale = a.scale * log2E;
-  for (int tile = 0; tile < tiles; ++tile) {
-    waitForCopies<ahead - 1>();
-    shareWithMatrixUnit();
-    __syncthreads();
-    // The overwritten stage was read for the previous tile; all threads waited for its products before the barrier.
-    if (tile + ahead < tiles) load(tile + ahead);
-    commitCopies();
-    const std::byte* keyTile = shared + queryBytes + tile % stages * 2 * tileBytes;
-    const std::byte* valueTile = keyTile + tileBytes;
-
-    fenceOperands();
+  float values[8][4] = {}, scores[8][4] = {};
+  uint32_t weights[4][4];
+  auto issueScores = [&](int tile) {
 #pragma unroll
     for (int k = 0; k < 4; ++k)
-      multiplyGroup<T>(scores, describeOperand(queries + k * 32), describeOperand(keyTile + k * 32), k > 0);
+      multiplyGroup<T>(scores, describeOperand(queries + k * 32), describeOperand(keyTile(tile) + k * 32), k > 0);
     commitProducts();
-    waitForProducts<0>();
-
-    const int keysLeft = keys - tile * tileKeys;
-    if (keysLeft < tileKeys) {
-#pragma unroll
-      for (int n = 0; n < 8; ++n)
-#pragma unroll
-        for (int i = 0; i < 4; ++i)
-          if (n * 8 + quad * 2 + i % 2 >= keysLeft) scores[n][i] = -infinity;
-    }
-    // A row's base is its maximum when it was last changed: weights of up to 2^8 are as exact as those of up to 1, and
-    // the sums so far seldom need a new base.
-    float highest[2];
-    bool changes = false;
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      highest[half] = maximum[half];
-#pragma unroll
-      for (int n = 0; n < 8; ++n)
-        highest[half] = fmaxf(highest[half], fmaxf(scores[n][half * 2], scores[n][half * 2 + 1]));
-      highest[half] = warpMax<4>(highest[half]);  // finite: every tile has at least one key
-      changes |= (highest[half] - maximum[half]) * scale > 8;
-    }
-    if (__ballot_sync(allLanes, changes)) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const float factor = exp2Fast((maximum[half] - highest[half]) * scale);
-        maximum[half] = highest[half];
-        sums[half] *= factor;
-#pragma unroll
-        for (int n = 0; n < 8; ++n) {
-          values[n][half * 2] *= factor;
-          values[n][half * 2 + 1] *= factor;
-        }
-      }
-    }
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const float base = maximum[half] * scale;
-#pragma unroll
-      for (int n = 0; n < 8; ++n) {
-        const float low = exp2Fast(fmaf(scores[n][half * 2], scale, -base));
-        const float high = exp2Fast(fmaf(scores[n][half * 2 + 1], scale, -base));
-        sums[half] += low + high;
-        weights[n / 2][n % 2 * 2 + half] = makePair<T>(low, high);
-      }
-    }
-
-    fenceOperands();
+  };
+  auto issueValues = [&](int tile) {
+    const std::byte* valueTile = keyTile(tile) + tileBytes;
 #pragma unroll
     for (int k = 0; k < 4; ++k)
       multiplyGroup<T, true>(values, weights[k], describeOperand(valueTile + k * 16 * operandRow), true);
     commitProducts();
+  };
+  auto packWeights = [&] {
+#pragma unroll
+    for (int n = 0; n < 8; ++n)
+#pragma unroll
+      for (int half = 0; half < 2; ++half)
+        weights[n / 2][n % 2 * 2 + half] = makePair<T>(scores[n][half * 2], scores[n][half * 2 + 1]);
+  };
+
+  Softmax softmax{a.scale * log2E};
+  waitForCopies<ahead - 1>();
+  shareWithMatrixUnit();
+  __syncthreads();
+  fenceOperands();
+  issueScores(0);
+  waitForProducts<0>();
+  pinRegisters(scores);
+  softmax.findBases(scores, keys, quad);
+  softmax.exponentiate(scores);
+  packWeights();
+  // No product is in flight over the loop's end: where other instructions write its accumulators, ptxas would serialize
+  // all products (-Xptxas -v shows a warning C75xx).
+#pragma unroll 1
+  for (int tile = 0; tile < tiles - 1; ++tile) {
+    waitForCopies<ahead - 2>();
+    shareWithMatrixUnit();
+    __syncthreads();
+    fenceOperands();
+    issueScores(tile + 1);
+    issueValues(tile);
+    waitForProducts<1>();
+    pinRegisters(scores);
+    softmax.findBases(scores, keys - (tile + 1) * tileKeys, quad);
+    softmax.exponentiate(scores);
+    pinRegisters(scores);
+    // The overwritten stage was read for the previous tile; all threads waited for its products before the barrier.
+    // This branch stands here because ptxas 13.0 moves the exponentials behind the wait below if there is none.
+    if (tile + ahead < tiles) load(tile + ahead);
+    commitCopies();
     waitForProducts<0>();
+    pinRegisters(scores);
+    pinRegisters(values);
+    softmax.rescale(values);
+    packWeights();
   }
+  fenceOperands();
+  issueValues(tiles - 1);
+  waitForProducts<0>();
+  pinRegisters(values);
 
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    float sum = sums[half];
+    float sum = softmax.sums[half];
     sum += __shfl_xor_sync(allLanes, sum, 1);
     sum += __shfl_xor_sync(allLanes, sum, 2);
     if (row0 + half * 8 >= rows) continue;
