@@ -26,10 +26,10 @@
 //   (two waves of blocks, since x was float32), 9.0, 69.3. Predicted had been 4.2, 3, 3.4, 5, 5.2 and 46.
 //   Measured at commit 116e5cce, with layer_norm.cu before, and ten stages for logits: 9.9, 6.0, 7.9, 10.4, 9.1 and
 //   56.1 (2.4 TB/s). Pushing sums to the block that finishes them, with stores to distributed shared memory, was slower
-//   than loading them: 6.6 and 10.4 for out and down. Stamps of the clock show what is left at 32 rows, in clocks after
-//   the wait: x 2,400 to 4,500, products 1,500 to 5,700, sums 3,000.
-//   Registers for 90a: 114, 154 and 244 for 16, 32 and 64 rows; half types have no spills but for 12 bytes with int8
-//   weights at 32 rows.
+//   than loading them: 6.6 and 10.4 for out and down; so was loading the sums of four rows at once: 6.4 and 9.3. Stamps
+//   of the clock show what is left at 32 rows, in clocks after the wait: x 2,400 to 4,500, products 1,500 to 5,700,
+//   sums 3,000. Registers for 90a: 114, 154 and 244 for 16, 32 and 64 rows; half types have no spills but for 12 bytes
+//   with int8 weights at 32 rows.
 #include "row_norm.h"
 
 namespace onehead::cuda {
@@ -167,26 +167,18 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
       clusterBarrier();
       const float* blockSums = sumsOf(thread % blockColumns / warpColumns) + thread % warpColumns;
 #pragma unroll
-      for (int first = 0; first < rowsOfTile / (2 * rowsAtOnce); first += earlyRows) {
-        if (ownRow + first * rowStride >= rows) break;
-        float parts[earlyRows][maxSplit];  // several rows at once: each load waits for another multiprocessor
+      for (int i = 0; i < rowsOfTile / (2 * rowsAtOnce); ++i) {
+        const int row = ownRow + i * rowStride;
+        if (row >= rows) break;
+        float parts[maxSplit], value = 0;
 #pragma unroll
-        for (int i = 0; i < earlyRows; ++i) {
-          const int row = ownRow + (first + i) * rowStride;
+        for (int other = 0; other < maxSplit; ++other)
+          parts[other] = other < split ? loadFromRank(blockSums + row * sumStride, other) : 0.0f;
 #pragma unroll
-          for (int other = 0; other < maxSplit; ++other)
-            parts[i][other] = row < rows && other < split ? loadFromRank(blockSums + row * sumStride, other) : 0.0f;
-        }
-#pragma unroll
-        for (int i = 0; i < earlyRows; ++i) {
-          const int row = ownRow + (first + i) * rowStride;
-          float value = 0;
-#pragma unroll
-          for (int other = 0; other < maxSplit; ++other) value += parts[i][other];
-          if (row < rows && ownColumn < m.columns)
-            finish(m, value, row, ownColumn, ownTerms.x, ownTerms.y,
-                   first == 0 ? residual[i] : residualAt(m, row, ownColumn));
-        }
+        for (int other = 0; other < maxSplit; ++other) value += parts[other];
+        if (ownColumn < m.columns)
+          finish(m, value, row, ownColumn, ownTerms.x, ownTerms.y,
+                 i < earlyRows ? residual[i] : residualAt(m, row, ownColumn));
       }
       clusterBarrier();  // no block exits while others read its sums
     }
