@@ -70,7 +70,8 @@ __device__ inline void waitForProducts() {
 #endif
 }
 
-/** Keeps the compiler from moving writes of these registers behind this place, or uses of them before it: beside waits. */
+/** Keeps the compiler from moving writes of these registers behind this place, or uses of them before it: beside waits.
+ */
 __device__ inline void pinRegisters(float (&d)[8][4]) {
 #if defined(ONEHEAD_WARPGROUPS)
 #pragma unroll
