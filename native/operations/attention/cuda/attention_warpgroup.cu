@@ -30,10 +30,10 @@
 //     TMA, turns, one block of three warpgroups, tiles of 128 keys   46.7 / 228.5
 //     TMA, two buffers of scores (exponentials also run during the next tile's scores), tiles of 48 keys:
 //     two blocks of two warpgroups 37.2 / 264, one of four with turns 38.6 / 285; 64 keys, one of three 58.4 / 280
-//   The best, TMA with turns and 80 keys, is not adopted yet: its tensor maps would have to be made on the host for each
-//   tensor, and emulated. In the project's own benchmark (commit 8c906c2e) this order takes 35.7 / 247 (torch's sdpa in
-//   the same run 37.5 / 245): 128 registers without spills, and 380 instructions per tile (123 and 377 in the separate
-//   program).
+//   The best, TMA with turns and 80 keys, is not adopted yet: its tensor maps would have to be made on the host for
+//   each tensor, and emulated. In the project's own benchmark (commit 8c906c2e) this order takes 35.7 / 247 (torch's
+//   sdpa in the same run 37.5 / 245): 128 registers without spills, and 380 instructions per tile (123 and 377 in the
+//   separate program).
 #include "attention.h"
 #include "cuda/kernels/warpgroup.h"
 
