@@ -36,7 +36,7 @@ else
 fi
 # Steps at small batches. Traces have the time of each kernel.
 step steps-multi-head $bench --only steps --models tiny,base,turbo,large-v3,small --attentions multi-head --batches 1,8 --trace "$folder/steps-multi-head-trace.json" --output "$folder/steps-multi-head.json"
-# Operations that have changed since the last figures. Predictions are under "History" in each kernel's file, and in
+# The operations of a step. What was measured before is under "History" in each kernel's file, and in
 # docs/performance.md.
 sample="We will return on Thursday. Add honey and chicken to the shopping list. Move left forty five meters."
 changed="--only linear --only self-attention --only cross-attention --only nextToken --only layerNorm"
@@ -51,6 +51,8 @@ step steps $bench --only steps --models turbo,large-v3,tiny --batches 1,8,32 --t
 step precision node dist/cli/main.js profile precision --device "$device" --dtype float16 --models turbo,large-v3 --batch 1,32 --json "$folder/precision.json" --quiet
 printf '{"audio": "%s", "text": "%s"}\n' "$PWD/models/micro/sample.flac" "$sample" >"$folder/sample.jsonl"
 step accuracy node dist/cli/main.js evaluate "$folder/sample.jsonl" --device "$device" --language en --compare float32,float16,int8
+# Concurrent callers with clips of 5 s, whole windows and fitted ones; target: 140 a second, 95% of them within 320 ms.
+step serving npm run --silent bench -- serving --random large-v3 --audio models/micro --device "$device" --windows 32 --callers 1,32 --only "5 s" --shares "" --context full,fit --seconds 5 --output "$folder/serving.json"
 step encoder $bench --only encoder --models tiny,large-v3 --output "$folder/encoder.json"
 step operations $operations --batches 1,8,32 --output "$folder/operations.json"
 exit $failed

@@ -32,10 +32,10 @@
 //   cross-attention 5.2 / 6.1 / 16.3; self-attention at 16 positions 5.9 / 5.9 / 6.7, at 64 6.7 / 6.8 / 8.2, at 440
 //   7.7 / 8.3 / 9.5; five beams of a window 8.9 / 71.7 / 283, one beam of ranges 48.5 at batch 8 and 188 at 32; four
 //   positions 6.8 / 46.0 / 176. Two blocks fit on a multiprocessor: 30 clusters of 8, so 640 heads were 20 waves.
-//   Changed since, never measured: clusters as large as fit; loads of the next round during this one; keys are used
-//   when they are there, before the values; in self-attention, early loads of all but the new rows; attention_decode.cu
-//   computes entries alone in their range, and steps that read little. Predicted: cross-attention 5.5 at batch 8, 8 at
-//   32; self-attention at batch 32 5.5 / 6.5 / 8; five beams 10 / 32 / 110; four positions 6.5 / 30 / 100.
+//   Measured at commit 8c906c2e, with clusters as large as fit, loads of the next round during this one, keys that are
+//   used before the values are there, and early loads in self-attention: cross-attention 6.1 / 14.2 at batch 8 / 32;
+//   self-attention at batch 32 5.7 / 6.4 / 7.5; five beams 9.9 / 51.3 / 179; four positions 7.0 / 45.6 / 124. Predicted
+//   had been 5.5 / 8, 5.5 / 6.5 / 8, 10 / 32 / 110 and 6.5 / 30 / 100.
 //   Registers for 90a and half types: 106 and 123 for heads of up to 64 and 16 or 32 rows, 120 and 161 for larger
 //   heads; no spills.
 #include "cuda/kernels/tensor_core.h"

@@ -31,14 +31,14 @@
 //   batch 1, with int8 caches 4.8 / 33.3 / 66.9; self-attention at 16 positions 2.8 / 3.8 / 4.5, at 64 3.0 / 4.4 / 7.6,
 //   at 440 4.5 / 9.5 / 24.6. Each load took some 40 instructions and a branch to find its row, and two or three blocks
 //   per multiprocessor did not hide four rounds of loads: a quarter of batch 32's time is 18.3, or 16.7 with int8.
-//   Changed since, never measured: loads without branches; the new row is appended before the keys are computed; narrow
-//   blocks also in clusters, if wide ones would need more than two rounds. Predicted: cross-attention 4.2 / 20 / 72,
-//   with int8 caches 4.3 / 19 / 58.
-//   Also changed: several heads on one key/value head, each with its own blocks. Predicted: as with as many key/value
-//   heads, or less, since they read the L2 cache: cross-attention 4 at batch 1, with int8 caches 4.5 (15.8 with
-//   attention_streaming.cu); self-attention at 16 / 64 / 440 positions 2.8 / 3 / 4.3, at batch 8 3.8 / 4.3 / 8.5.
-//   Entries alone in their range of a pool are computed here at any batch again: 24 at batch 8 and 75 at 32 (with the
-//   launch of attention_cluster.cu for others).
+//   At commit 8c906c2e, with loads without branches, the new row appended before the keys are computed, and narrow
+//   blocks also in clusters if wide ones would need more than two rounds: cross-attention 4.2 / 25.1 / 57.7, with int8
+//   caches 4.8 / 24.1 / 54.1 (narrow blocks lose at batch 8 in float16); self-attention at 16 positions 2.6 / 3.5 /
+//   3.9, at 64 2.8 / 3.8 / 6.0, at 440 4.2 / 9.0 / 20.1. Entries alone in their range of a pool, with the launch of
+//   attention_cluster.cu for others: 4.1 / 27.5 / 60.8.
+//   There too, several heads on one key/value head, each with its own blocks, which read the L2 cache: self-attention
+//   at 16 / 64 / 440 positions 2.5 / 2.6 / 3.8 at batch 1, and 2.5 / 3.4 / 7.5 at 8; cross-attention 4.8 at batch 1,
+//   with int8 caches 5.3 (15.8 with attention_streaming.cu).
 //   int8 caches: a lane reads 8 bytes and a scale, so a warp still reads 4 rows at once with half the bytes. Every warp
 //   quantizes the new row for itself, and one writes it. Scales of neighbouring heads share a sector: they add 6% to
 //   the bytes from memory. Instructions are the bound, some 120 per warp and 4 keys, not the 38.5 that bytes need.

@@ -22,16 +22,16 @@
 //   / 32): cross-attention over 1,500 keys 67.5 / 72.9 / 46.8, while 20 key/value heads (attention_decode.cu) took 9.3
 //   / 27.2 / 72.5; self-attention at 65 positions 23.7 / 25.3 / 26.3. At that commit the last block combined 24 splits
 //   of 20 rows, one row and column after another, each a chain of loads from the L2 cache: some 60 of the 67 us.
-//   Changed since, never measured: the loads of a row's splits are independent, splits have at least two tiles, and up
-//   to `singleBlockKeys` keys have one block. Predicted (launch 0.5, first tile 1.2, further tiles 0.7 each, counter
-//   0.9, combining 2 for 61 KB through one multiprocessor): cross-attention about 6 at batch 1, 6 to 7 at 8, 8 to 9 at
-//   32; self-attention about 3, 3 and 4. Measured at commit 08120539: 13.7 and about 19 at batch 1 and 32, and 6.8 for
-//   self-attention at 64 positions, since a tile takes a warp about 2. attention_cluster.cu now computes these shapes.
+//   Measured at commit 08120539, with independent loads of a row's splits, splits of at least two tiles, and one block
+//   for up to `singleBlockKeys` keys: 13.7 and about 19 at batch 1 and 32, and 6.8 for self-attention at 64 positions,
+//   since a tile takes a warp about 2 (predicted had been 6, 8 to 9, and 3). attention_cluster.cu and
+//   attention_decode.cu now compute these shapes on GPUs with clusters.
 //   Encoder (1,500 positions, 20 heads): 74.5 measured, torch's sdpa 37.7. attention_warpgroup.cu replaces this kernel
 //   there on compute capability 9.0.
-//   int8 caches, never measured: tiles are copied as bytes, double-buffered, and converted with their scales in shared
-//   memory, which costs one more pass and barrier per tile. Predicted: about 0.4 us more per tile of 64 keys than half
-//   types. With one key/value head that is more than the saved bytes gain; int8 is there for its memory.
+//   int8 caches (commit 8c906c2e, one key/value head: 17.3 at batch 8, 19.8 at 32): tiles are copied as bytes,
+//   double-buffered, and converted with their scales in shared memory, which costs one more pass and barrier per tile.
+//   Predicted: about 0.4 us more per tile of 64 keys than half types. With one key/value head that is more than the
+//   saved bytes gain; int8 is there for its memory.
 //   Registers for 90a and half types: 153 to 158 for heads up to 64 with 16 rows per warp, 215 to 217 for larger heads,
 //   255 with 32 rows per warp, 165 to 220 for int8 caches; no spills.
 #include "cuda/kernels/tensor_core.h"

@@ -21,9 +21,9 @@
 //   weights and store took 1.3 us (3.3 MB of weights), 2.6 (9.8) and 3.4 (13.1), and a reduction through a cluster 1.0.
 //   Stamps of the clock showed where the time went after the wait: a norm by one warp 4,500 clocks, 20 dependent
 //   products 1,300, a reduction with branches 750.
-//   Measured at commit 116e5cce: 3.8 / 6.1, 2.5 / 3.7, 2.7 / 4.4, 5.1 / 7.1, 5.1 / 6.9; with int8 weights 4.2 / 5.9,
-//   2.5 / 3.6, (not measured), 4.2 / 6.3, 4.5 / 7.0.
-//   Registers for 90a and half types: 77 to 84; no spills.
+//   Measured at commit 8c906c2e: 3.8 / 6.2, 2.4 / 3.6, 2.6 / 4.4, 5.1 / 7.1, 4.8 / 6.8; with int8 weights 3.7 / 5.6,
+//   2.3 / 3.5, (not measured), 4.2 / 6.1, 4.2 / 6.8.
+//   Registers for 90a and half types: 60 to 79; no spills.
 #include "row_norm.h"
 
 namespace onehead::cuda {
