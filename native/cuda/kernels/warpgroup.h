@@ -79,6 +79,19 @@ __device__ inline void pinRegisters(float (&d)[8][4]) {
 #endif
 }
 
+// The PTX of a product: its type, the number of the operand `accumulate`, and what follows the 32 sums. The sums, which
+// are its first operands.
+#define ONEHEAD_PRODUCT(type, accumulate, operands)                          \
+  "{\n.reg .pred accumulate;\nsetp.ne.b32 accumulate, %" accumulate          \
+  ", 0;\n"                                                                   \
+  "wgmma.mma_async.sync.aligned.m64n64k16.f32." type "." type                \
+  " {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
+  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, " operands ";\n}\n"
+#define ONEHEAD_FOUR_SUMS(d) "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+#define ONEHEAD_SUMS(d)                                                                               \
+  ONEHEAD_FOUR_SUMS(d[0]), ONEHEAD_FOUR_SUMS(d[1]), ONEHEAD_FOUR_SUMS(d[2]), ONEHEAD_FOUR_SUMS(d[3]), \
+      ONEHEAD_FOUR_SUMS(d[4]), ONEHEAD_FOUR_SUMS(d[5]), ONEHEAD_FOUR_SUMS(d[6]), ONEHEAD_FOUR_SUMS(d[7])
+
 /**
  * d[64][64] = a[64][16] b[16][64], plus the previous d if `accumulate`. Each of the four warps holds 16 rows of a and
  * d, with the layout of tensor_core.h; d[n] is columns 8 n ... 8 n + 7. `b` describes 64 rows (columns of b), of which
@@ -88,31 +101,13 @@ template <class T, bool Transposed>
 __device__ inline void multiplyGroup(float (&d)[8][4], const uint32_t (&a)[4], uint64_t b, bool accumulate) {
 #if defined(ONEHEAD_WARPGROUPS)
   if constexpr (std::is_same_v<T, float16>)
-    asm volatile(
-        "{\n.reg .pred accumulate;\nsetp.ne.b32 accumulate, %37, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
-        "{%32, %33, %34, %35}, %36, accumulate, 1, 1, %38;\n}\n"
-        : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]), "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]),
-          "+f"(d[1][3]), "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]), "+f"(d[3][0]), "+f"(d[3][1]),
-          "+f"(d[3][2]), "+f"(d[3][3]), "+f"(d[4][0]), "+f"(d[4][1]), "+f"(d[4][2]), "+f"(d[4][3]), "+f"(d[5][0]),
-          "+f"(d[5][1]), "+f"(d[5][2]), "+f"(d[5][3]), "+f"(d[6][0]), "+f"(d[6][1]), "+f"(d[6][2]), "+f"(d[6][3]),
-          "+f"(d[7][0]), "+f"(d[7][1]), "+f"(d[7][2]), "+f"(d[7][3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(int(accumulate)), "n"(int(Transposed)));
+    asm volatile(ONEHEAD_PRODUCT("f16", "37", "{%32, %33, %34, %35}, %36, accumulate, 1, 1, %38")
+                 : ONEHEAD_SUMS(d)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(int(accumulate)), "n"(int(Transposed)));
   else
-    asm volatile(
-        "{\n.reg .pred accumulate;\nsetp.ne.b32 accumulate, %37, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
-        "{%32, %33, %34, %35}, %36, accumulate, 1, 1, %38;\n}\n"
-        : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]), "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]),
-          "+f"(d[1][3]), "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]), "+f"(d[3][0]), "+f"(d[3][1]),
-          "+f"(d[3][2]), "+f"(d[3][3]), "+f"(d[4][0]), "+f"(d[4][1]), "+f"(d[4][2]), "+f"(d[4][3]), "+f"(d[5][0]),
-          "+f"(d[5][1]), "+f"(d[5][2]), "+f"(d[5][3]), "+f"(d[6][0]), "+f"(d[6][1]), "+f"(d[6][2]), "+f"(d[6][3]),
-          "+f"(d[7][0]), "+f"(d[7][1]), "+f"(d[7][2]), "+f"(d[7][3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(int(accumulate)), "n"(int(Transposed)));
+    asm volatile(ONEHEAD_PRODUCT("bf16", "37", "{%32, %33, %34, %35}, %36, accumulate, 1, 1, %38")
+                 : ONEHEAD_SUMS(d)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(int(accumulate)), "n"(int(Transposed)));
 #endif
 }
 
@@ -121,33 +116,19 @@ template <class T>
 __device__ inline void multiplyGroup(float (&d)[8][4], uint64_t a, uint64_t b, bool accumulate) {
 #if defined(ONEHEAD_WARPGROUPS)
   if constexpr (std::is_same_v<T, float16>)
-    asm volatile(
-        "{\n.reg .pred accumulate;\nsetp.ne.b32 accumulate, %34, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
-        "%32, %33, accumulate, 1, 1, 0, 0;\n}\n"
-        : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]), "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]),
-          "+f"(d[1][3]), "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]), "+f"(d[3][0]), "+f"(d[3][1]),
-          "+f"(d[3][2]), "+f"(d[3][3]), "+f"(d[4][0]), "+f"(d[4][1]), "+f"(d[4][2]), "+f"(d[4][3]), "+f"(d[5][0]),
-          "+f"(d[5][1]), "+f"(d[5][2]), "+f"(d[5][3]), "+f"(d[6][0]), "+f"(d[6][1]), "+f"(d[6][2]), "+f"(d[6][3]),
-          "+f"(d[7][0]), "+f"(d[7][1]), "+f"(d[7][2]), "+f"(d[7][3])
-        : "l"(a), "l"(b), "r"(int(accumulate)));
+    asm volatile(ONEHEAD_PRODUCT("f16", "34", "%32, %33, accumulate, 1, 1, 0, 0")
+                 : ONEHEAD_SUMS(d)
+                 : "l"(a), "l"(b), "r"(int(accumulate)));
   else
-    asm volatile(
-        "{\n.reg .pred accumulate;\nsetp.ne.b32 accumulate, %34, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
-        "%32, %33, accumulate, 1, 1, 0, 0;\n}\n"
-        : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]), "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]),
-          "+f"(d[1][3]), "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]), "+f"(d[3][0]), "+f"(d[3][1]),
-          "+f"(d[3][2]), "+f"(d[3][3]), "+f"(d[4][0]), "+f"(d[4][1]), "+f"(d[4][2]), "+f"(d[4][3]), "+f"(d[5][0]),
-          "+f"(d[5][1]), "+f"(d[5][2]), "+f"(d[5][3]), "+f"(d[6][0]), "+f"(d[6][1]), "+f"(d[6][2]), "+f"(d[6][3]),
-          "+f"(d[7][0]), "+f"(d[7][1]), "+f"(d[7][2]), "+f"(d[7][3])
-        : "l"(a), "l"(b), "r"(int(accumulate)));
+    asm volatile(ONEHEAD_PRODUCT("bf16", "34", "%32, %33, accumulate, 1, 1, 0, 0")
+                 : ONEHEAD_SUMS(d)
+                 : "l"(a), "l"(b), "r"(int(accumulate)));
 #endif
 }
+
+#undef ONEHEAD_PRODUCT
+#undef ONEHEAD_FOUR_SUMS
+#undef ONEHEAD_SUMS
 
 #else
 #include "../emulation/warpgroup.inc"
