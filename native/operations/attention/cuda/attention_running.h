@@ -59,9 +59,6 @@ __device__ inline void storePart(float* part, const Running<Width>& running, int
 /** One column of combined partial results, and the maximum score and the sum of weights of all. */
 struct Joined {
   float value = 0, maximum = -infinity, sum = 0;
-
-  /** The column of the result; zero if nothing was visible. */
-  __device__ float result() const { return sum == 0 ? 0.0f : value / sum; }
 };
 
 /** Combines a column of at most `Most` partial results, all of which are loaded at once. */

@@ -227,11 +227,7 @@ cudaError_t run(const FewRowsArguments& m, const Layout& l, const Launcher& laun
 
 bool clusterProductFits(const FewRowsArguments& m, const Launcher& launcher) {
   Layout layout;
-  const bool typed = m.xType == (m.normWeight ? DType::float32 : m.weightType);
-  const bool aligned = aligned16(m.x) && aligned16(m.weight) && aligned16(m.normWeight) && aligned16(m.normBias);
-  return launcher.clusters && typed && aligned && m.rows <= clusterProductRows &&
-         m.depth * int64_t(m.epilogue.columnScales ? 1 : bytesOf(m.weightType)) % 16 == 0 &&
-         layOut(m, launcher, layout);
+  return m.rows <= clusterProductRows && copiesFit(m, launcher) && layOut(m, launcher, layout);
 }
 
 cudaError_t clusterProduct(const FewRowsArguments& m, const Launcher& launcher) {

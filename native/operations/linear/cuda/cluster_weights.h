@@ -35,6 +35,14 @@ struct Layout {
   size_t sharedBytes = 0;
 };
 
+/** Whether x and weight can be copied 16 bytes at a time, and x has the type that the products take. */
+inline bool copiesFit(const FewRowsArguments& m, const Launcher& launcher) {
+  const bool typed = m.xType == (m.normWeight ? DType::float32 : m.weightType);
+  const bool aligned = aligned16(m.x) && aligned16(m.weight) && aligned16(m.normWeight) && aligned16(m.normBias);
+  return launcher.clusters && typed && aligned &&
+         m.depth * int64_t(m.epilogue.columnScales ? 1 : bytesOf(m.weightType)) % 16 == 0;
+}
+
 /** The offset of a 16-byte chunk of a row in a stage. Chunks are permuted by row (XOR), so that rows that are read at
  * the same time fall into different banks: 8 rows with ldmatrix, 2 rows of int8, of which a lane reads 16 bytes. */
 template <class W>

@@ -179,11 +179,7 @@ bool layOut(const FewRowsArguments& m, const Launcher& launcher, RowLayout& l) {
 
 bool rowProductFits(const FewRowsArguments& m, const Launcher& launcher) {
   RowLayout layout;
-  const bool typed = m.xType == (m.normWeight ? DType::float32 : m.weightType);
-  const bool aligned = aligned16(m.x) && aligned16(m.weight) && aligned16(m.normWeight) && aligned16(m.normBias);
-  return launcher.clusters && typed && aligned && m.rows <= maxNormRows &&
-         m.depth * int64_t(m.epilogue.columnScales ? 1 : bytesOf(m.weightType)) % 16 == 0 && m.depth % 4 == 0 &&
-         layOut(m, launcher, layout);
+  return m.rows <= maxNormRows && copiesFit(m, launcher) && m.depth % 4 == 0 && layOut(m, launcher, layout);
 }
 
 cudaError_t rowProduct(const FewRowsArguments& m, const Launcher& launcher) {
