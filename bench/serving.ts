@@ -110,10 +110,10 @@ const randomOptions = {
   recoverSpeech: false,
 } as const;
 let checkpoint = values.model;
-let temporary: string | undefined;
 if (values.random !== undefined) {
-  temporary = mkdtempSync(join(tmpdir(), 'onehead-bench-'));
-  checkpoint = writeRandomCheckpoint(join(temporary, values.random), values.random);
+  const folder = mkdtempSync(join(tmpdir(), 'onehead-bench-'));
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true })); // gigabytes, also after an error
+  checkpoint = writeRandomCheckpoint(join(folder, values.random), values.random);
   await addOtherFiles(checkpoint, whisperConfig(values.random));
 }
 
@@ -231,8 +231,6 @@ for (const [system, path] of systems) {
     }
   }
 }
-
-if (temporary !== undefined) rmSync(temporary, { recursive: true });
 
 if (values.peer) {
   const settings = {
