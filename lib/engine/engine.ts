@@ -6,7 +6,7 @@
 import { OneheadError } from '../errors.js';
 import { Admission, type Admitted } from './admission.js';
 import { Batch } from './batch.js';
-import { type EngineFigures, publish } from './figures.js';
+import { type EngineFailure, type EngineFigures, publish } from './figures.js';
 import type { EngineRequest } from './request.js';
 import type { Rows, Runtime, Slot } from './runtime.js';
 import { type EncodedWindow, type RunningSearch, type SearchOptions, type Task, WaitTime } from './tasks.js';
@@ -24,7 +24,16 @@ async function settle<T>(work: () => Promise<T>, resolve: (value: T) => void, re
   }
 }
 
+export interface EngineOptions {
+  /** The device's name in events. */
+  device?: string;
+  /** Milliseconds. */
+  now?: () => number;
+  limits?: Partial<EngineLimits>;
+}
+
 export class Engine<Window, Search, Result> {
+  readonly #device: string;
   readonly #runtime: Runtime<Window, Search, Result>;
   readonly #now: () => number;
   readonly #admission: Admission<Window, Search, Result>;
@@ -46,15 +55,18 @@ export class Engine<Window, Search, Result> {
   /** True if the loop has to run once more before it waits. */
   #hasChanged = false;
   #resume: (() => void) | null = null;
-  /** Why the engine has ended. */
+  /** The error of later calls, once the engine has ended. */
   #endedBy: unknown = null;
+  /** Set if it has ended by itself. */
+  #failure: EngineFailure | null = null;
   readonly #counts = { windows: 0, audioPositions: 0, cancelled: 0, fallbacks: 0, encodedAgain: 0 };
   readonly #time = { encode: 0, decode: 0, active: 0 };
 
   constructor(
     runtime: Runtime<Window, Search, Result>,
-    { now = () => performance.now(), limits = {} }: { now?: () => number; limits?: Partial<EngineLimits> } = {},
+    { device = '', now = () => performance.now(), limits = {} }: EngineOptions = {},
   ) {
+    this.#device = device;
     this.#runtime = runtime;
     this.#now = now;
     this.#sharing = new TimeSharing(limits);
@@ -80,6 +92,11 @@ export class Engine<Window, Search, Result> {
   /** The initial `EngineRequest.served` of a new request. */
   get served(): number {
     return this.#admission.served;
+  }
+
+  /** True once it has failed or was closed: every call is rejected. */
+  get hasEnded(): boolean {
+    return this.#endedBy !== null;
   }
 
   /** Work that is under way or waits, as a share of what fits at once. */
@@ -128,6 +145,7 @@ export class Engine<Window, Search, Result> {
     const { encode, decode } = this.#time;
     const active = this.#time.active + (this.#isActive ? this.#now() - this.#activeSince : 0);
     return {
+      failure: this.#failure,
       waiting,
       positions: { used: positions.used, total: positions.size },
       rows: { used: rows.used, total: rows.size },
@@ -151,7 +169,9 @@ export class Engine<Window, Search, Result> {
 
   #fail(error: unknown): void {
     if (this.#endedBy) return;
-    publish({ event: 'failed', error });
+    const { code = 'DEVICE_FAILED' } = error as Partial<OneheadError>;
+    this.#failure = { code, message: error instanceof Error ? error.message : String(error) };
+    publish({ event: 'failed', device: this.#device, failure: this.#failure });
     this.close(error);
   }
 

@@ -1,7 +1,19 @@
 /** Figures of an engine, as an object, and as events on a channel of node:diagnostics_channel. */
 import { channel } from 'node:diagnostics_channel';
 
+/** Why an engine has ended by itself. */
+export interface EngineFailure {
+  /** A code of `OneheadError`. */
+  code: string;
+  message: string;
+}
+
 export interface EngineFigures {
+  /**
+   * Why the device serves no more calls; null while it does, and if the model was disposed of. Of several devices
+   * together: null unless all of them have failed.
+   */
+  failure: EngineFailure | null;
   /** The numbers of windows that wait for a slot and of searches that wait for rows, and the longest wait of any. */
   waiting: { windows: number; searches: number; oldestMilliseconds: number };
   /** Audio positions of the cross-attention cache. */
@@ -34,7 +46,7 @@ export type EngineEvent =
   | { event: 'window'; waited: number; priority: string }
   | { event: 'cancelled' }
   | { event: 'busy'; retryAfter: number }
-  | { event: 'failed'; error: unknown };
+  | { event: 'failed'; device: string; failure: EngineFailure };
 
 const events = channel('onehead.engine');
 
@@ -46,6 +58,7 @@ export function publish(event: EngineEvent): void {
 export function sumFigures(all: readonly EngineFigures[]): EngineFigures {
   const sum = (count: (figures: EngineFigures) => number) => all.reduce((total, figures) => total + count(figures), 0);
   return {
+    failure: all.every(({ failure }) => failure !== null) ? (all[0]?.failure ?? null) : null,
     waiting: {
       windows: sum(({ waiting }) => waiting.windows),
       searches: sum(({ waiting }) => waiting.searches),

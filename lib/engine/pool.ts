@@ -72,9 +72,14 @@ export class Pool<Window, Search, Result> {
     );
   }
 
-  /** The engine with the least load, for the next window and its searches. */
+  /**
+   * The engine with the least load, for the next window and its searches. Engines that have ended are left out; if all
+   * have, the first one is returned, which rejects with the reason.
+   */
   leastLoaded(): Engine<Window, Search, Result> {
-    return this.#engines.reduce((best, engine) => (engine.load < best.load ? engine : best));
+    const running = this.#engines.filter((engine) => !engine.hasEnded);
+    if (running.length === 0) return this.#engines[0];
+    return running.reduce((best, engine) => (engine.load < best.load ? engine : best));
   }
 
   figures(): EngineFigures & { requests: number; engines: EngineFigures[] } {

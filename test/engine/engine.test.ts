@@ -273,6 +273,67 @@ describe('several devices', () => {
   });
 });
 
+describe('devices that have failed', () => {
+  const failure = Object.assign(new Error('the cable was pulled'), { code: 'DEVICE_FAILED' });
+
+  const two = () => {
+    const runtimes = [new SimulatedRuntime(), new SimulatedRuntime()];
+    const engines = runtimes.map((runtime, i) => new Engine(runtime, { now: runtime.now, device: `gpu:${i}` }));
+    const pool = new Pool(engines, { maximumRequests: 100 });
+    const ask = async () => {
+      const request = pool.request();
+      try {
+        const window = await pool.leastLoaded().encode(request, { name: 'w', positions: 1500 });
+        try {
+          await window.search({ steps: 5 });
+        } finally {
+          window.close();
+        }
+      } finally {
+        request.close();
+      }
+    };
+    return { runtimes, pool, ask };
+  };
+
+  it('get no more windows, and the other devices serve all of them', async () => {
+    const { runtimes, pool, ask } = two();
+    runtimes[0].failure = failure;
+    await expect(ask()).rejects.toBe(failure);
+    await Promise.all(Array.from({ length: 12 }, ask));
+    const { engines, failure: ofAll } = pool.figures();
+    expect(engines.map(({ windows }) => windows)).toEqual([0, 12]);
+    expect(engines.map((one) => one.failure)).toEqual([
+      { code: 'DEVICE_FAILED', message: 'the cable was pulled' },
+      null,
+    ]);
+    expect(ofAll).toBeNull();
+  });
+
+  it('reject every call once all have failed, and say why in figures and events', async () => {
+    const { runtimes, pool, ask } = two();
+    const seen: unknown[] = [];
+    const listen = (event: unknown) => (event as EngineEvent).event === 'failed' && seen.push(event);
+    subscribe('onehead.engine', listen);
+    for (const runtime of runtimes) {
+      runtime.failure = failure;
+      await expect(ask()).rejects.toBe(failure);
+    }
+    unsubscribe('onehead.engine', listen);
+    await expect(ask()).rejects.toBe(failure);
+    const reason = { code: 'DEVICE_FAILED', message: 'the cable was pulled' };
+    expect(pool.figures().failure).toEqual(reason);
+    expect(seen).toEqual(['gpu:0', 'gpu:1'].map((device) => ({ event: 'failed', device, failure: reason })));
+  });
+
+  it('are not those whose model was disposed of', async () => {
+    const { pool, ask } = two();
+    pool.close();
+    await expect(ask()).rejects.toMatchObject({ code: 'DISPOSED' });
+    expect(pool.figures().failure).toBeNull();
+  });
+});
+
 describe('figures of an engine', () => {
   it('adds up', async () => {
     const { ask, engine, runtime } = simulated();

@@ -37,7 +37,7 @@ export class ModelDevice {
     this.capacity = capacity;
     this.#parameters = parameters;
     this.runtime = new WhisperRuntime({ device, checkpoint, parameters, precision, words, ...capacity, encodeBatch });
-    this.engine = new Engine(this.runtime);
+    this.engine = new Engine(this.runtime, { device: device.kind });
   }
 
   /**
