@@ -106,7 +106,7 @@ const chosen = systems(setting).filter(
 );
 if (chosen.length === 0) throw new Error(`There are no systems '${values.systems}'.`);
 
-execFileSync('npx', ['tsc', '-p', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' });
+execFileSync('npm', ['run', '--silent', 'build:types'], { cwd: root, stdio: 'inherit' });
 const { cpu, onednn } = Device.information();
 const machine = {
   cpu: cpus()[0].model,

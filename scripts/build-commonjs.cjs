@@ -1,5 +1,5 @@
 'use strict';
-// Converts dist to CommonJS in dist/commonjs, module by module, so that the package's entries share their classes.
+// Converts dist to CommonJS in dist/commonjs, file by file, so that the package's entries share their classes.
 // npm run build:types
 const { build } = require('esbuild');
 const { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } = require('node:fs');
@@ -8,20 +8,18 @@ const path = require('node:path');
 const from = path.join(__dirname, '..', 'dist');
 const to = path.join(from, 'commonjs');
 
-/** All modules except the command and the entry of worker threads, which are always started as ES modules. */
+/** All files except the command and the entry of worker threads, which are always started as ES modules. */
 const isLibrary = (file) => /\.(js|d\.ts)$/.test(file) && !/^(cli|commonjs)\b|^worker\./.test(file);
 
-/** Imports of modules refer to the converted ones, imports of JSON to the files in dist. Packages stay external. */
+/** Imports of files refer to the converted ones. Packages stay external. */
 const resolution = {
   name: 'resolution',
   setup({ onResolve }) {
-    onResolve({ filter: /.*/ }, ({ path: name, kind, importer }) => {
-      if (kind === 'entry-point') return undefined;
-      if (!name.endsWith('.json'))
-        return { path: name.startsWith('.') ? name.replace(/\.js$/, '.cjs') : name, external: true };
-      const target = path.join(to, path.relative(from, importer));
-      return { path: path.relative(path.dirname(target), path.join(path.dirname(importer), name)), external: true };
-    });
+    onResolve({ filter: /.*/ }, ({ path: name, kind }) =>
+      kind === 'entry-point'
+        ? undefined
+        : { path: name.startsWith('.') ? name.replace(/\.js$/, '.cjs') : name, external: true },
+    );
   },
 };
 
@@ -48,7 +46,7 @@ async function main() {
   const { outputFiles } = await build({
     entryPoints: files.filter((file) => file.endsWith('.js')).map((file) => path.join(from, file)),
     ...{ outbase: from, outdir: to, outExtension: { '.js': '.cjs' }, write: false, logLevel: 'warning' },
-    ...{ platform: 'node', format: 'cjs', target: 'node20', bundle: true, charset: 'utf8' },
+    ...{ platform: 'node', format: 'cjs', target: 'node20', bundle: true, charset: 'ascii' },
     define: { 'import.meta.url': 'importMetaUrl' },
     plugins: [resolution],
   });
@@ -60,9 +58,6 @@ async function main() {
       .replace(/\bimport\(("[^".][^"]*")\)/g, 'imported(() => import($1), $1)');
     if (code.includes('imported(() =>')) code = `const { imported } = require(${name});\n${code}`;
     if (code.includes('importMetaUrl')) code = `const importMetaUrl = require(${name}).moduleUrl(__filename);\n${code}`;
-    // Packages with only a default export: `require` returns it.
-    if (path.relative(to, file).startsWith('bundled') && /__export\(\w+, \{\s*default: [^,]*\s*\}\)/.test(text))
-      code += 'module.exports = module.exports.default;\n';
     writeFileSync(file, code);
   }
   writeFileSync(path.join(to, 'loader.cjs'), loader);

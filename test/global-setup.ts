@@ -8,6 +8,7 @@ export default function setup(): void {
   // Tests of workers, processes and the command use the package as it is published: compiled.
   run('node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json');
   run('scripts/bundle.cjs');
+  run('scripts/join-modules.cjs');
   run('scripts/build-commonjs.cjs');
   // The CUDA backend is tested on the CPU, in a separate addon. It cannot be compiled where the published addon is
   // tested.

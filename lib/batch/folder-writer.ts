@@ -1,5 +1,8 @@
 /** Writes files on a separate thread. All waiting files are written together, which needs fewer messages and syncs. */
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
+import { packageRoot } from '../package-root.js';
 import { deserializeError } from '../workers/errors.js';
 import { type FileWrite, type WriteResult, writeFiles } from './file-writes.js';
 
@@ -9,11 +12,8 @@ interface PendingWrite {
   reject(error: unknown): void;
 }
 
-/** The compiled thread: next to this file, or in dist if TypeScript is run directly. */
-const entry = new URL(
-  import.meta.url.endsWith('.ts') ? '../../dist/batch/file-write-thread.js' : './file-write-thread.js',
-  import.meta.url,
-);
+/** The compiled thread. */
+const entry = () => pathToFileURL(join(packageRoot(), 'dist', 'batch', 'file-write-thread.js'));
 
 export class FolderWriter {
   #thread: Worker | null = null;
@@ -49,7 +49,7 @@ export class FolderWriter {
   #startThread(): Worker | null {
     if (this.#thread || !this.#usable) return this.#thread;
     try {
-      const thread = new Worker(entry, { execArgv: [], name: 'onehead results' });
+      const thread = new Worker(entry(), { execArgv: [], name: 'onehead results' });
       const onEnd = (error: Error) => {
         if (this.#thread !== thread) return;
         this.#thread = null;
