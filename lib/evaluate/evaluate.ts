@@ -3,6 +3,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { dirname, extname, join, resolve } from 'node:path';
 import { refuse } from '../checks.js';
 import { OneheadError, shown } from '../errors.js';
+import { withoutByteOrderMark } from '../json.js';
 import { quoted } from '../options/kinds.js';
 import type { Transcription } from '../whisper/transcription/types.js';
 import { addCounts, type ErrorCounts, errorRate, noCounts, textErrors } from './errors.js';
@@ -46,7 +47,7 @@ async function folderRecordings(folder: string): Promise<Recording[]> {
   }
   const recordings: Recording[] = [];
   for (const name of names.filter((file) => file.endsWith('.txt'))) {
-    const text = await readFile(join(folder, name), 'utf8');
+    const text = withoutByteOrderMark(await readFile(join(folder, name), 'utf8'));
     if (name.endsWith('.trans.txt')) {
       for (const line of text.split('\n')) {
         const [, stem, reference] = /^(\S+)\s+(.*)$/.exec(line) ?? [];
@@ -68,7 +69,7 @@ async function folderRecordings(folder: string): Promise<Recording[]> {
 
 /** The recordings of a list: lines of path, tab and text, or of JSON {"audio", "text"}, with paths relative to it. */
 async function listedRecordings(list: string): Promise<Recording[]> {
-  const lines = (await readFile(list, 'utf8')).split(/\r?\n/);
+  const lines = withoutByteOrderMark(await readFile(list, 'utf8')).split(/\r?\n/);
   const recordings = lines.flatMap((line, index): Recording[] => {
     if (line.trim() === '') return [];
     let [audio, text] = line.split('\t') as [unknown, unknown];

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { ByteLevelTokenizer, type TextCodec } from '../../lib/whisper/checkpoint/byte-level.js';
+import { ByteLevelTokenizer, piecesOf, type TextCodec } from '../../lib/whisper/checkpoint/byte-level.js';
 import { libraryTokenizer } from '../../lib/whisper/checkpoint/library-tokenizer.js';
 import {
   readTokenizerFiles,
@@ -232,6 +232,11 @@ describe('a text without spaces', () => {
       expect(own.encode(text)).toEqual(library.encode(text));
     }
     expect(own.decode(own.encode('hearth'.repeat(100_000)))).toBe('hearth'.repeat(100_000));
+  });
+
+  it.each(['日', 'é', '１', '。', '\u3000'])('is one piece, however long it is: %j', (character) => {
+    const text = character.repeat(1 << 23);
+    expect([...piecesOf(text)].map(({ length }) => length)).toEqual([text.length]);
   });
 });
 

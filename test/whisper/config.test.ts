@@ -166,6 +166,45 @@ describe('generation_config.json', () => {
     expect([...generation.tasks.keys()].sort()).toEqual(['transcribe', 'translate']);
   });
 
+  it('is English only if the vocabulary is that of OpenAI’s English-only models, which lists all languages', () => {
+    const english = parseConfig(
+      { ...tiny, vocab_size: 51864, decoder_start_token_id: 50257, eos_token_id: 50256, forced_decoder_ids: null },
+      'config.json',
+    );
+    const special = new Map([
+      ['<|endoftext|>', 50256],
+      ['<|startoftranscript|>', 50257],
+      ['<|en|>', 50258],
+      ['<|translate|>', 50357],
+      ['<|transcribe|>', 50358],
+      ['<|notimestamps|>', 50362],
+    ]);
+    expect(parseGenerationConfig(null, 'generation_config.json', english, special).multilingual).toBe(false);
+  });
+
+  it('may have languages without English in a vocabulary of its own', () => {
+    const own = parseConfig(
+      {
+        ...tiny,
+        vocab_size: 4000,
+        decoder_start_token_id: 2000,
+        eos_token_id: 1999,
+        begin_suppress_tokens: null,
+        forced_decoder_ids: null,
+      },
+      'config.json',
+    );
+    const special = new Map([
+      ['<|endoftext|>', 1999],
+      ['<|startoftranscript|>', 2000],
+      ['<|de|>', 2001],
+      ['<|transcribe|>', 2002],
+      ['<|notimestamps|>', 2003],
+    ]);
+    const generation = parseGenerationConfig(null, 'generation_config.json', own, special);
+    expect([generation.multilingual, [...generation.languages]]).toEqual([true, [['de', 2001]]]);
+  });
+
   const whole = {
     no_timestamps_token_id: 50363,
     lang_to_id: { '<|en|>': 50259, '<|de|>': 50261 },

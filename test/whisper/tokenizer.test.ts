@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { readCheckpoint } from '../../lib/whisper/checkpoint/checkpoint.js';
+import { convertCheckpoint } from '../../lib/whisper/checkpoint/convert.js';
 import { readTokenizerFiles, specialTokens } from '../../lib/whisper/checkpoint/tokenizer-files.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
 
@@ -102,6 +103,66 @@ describe.each(Object.entries(saved))('vocab.json and merges.txt %s', (_, files) 
       }),
     );
     expect(made.segments).toEqual(expected.segments);
+  });
+});
+
+describe('files with a byte order mark', () => {
+  const marked = (files: Record<string, unknown>) =>
+    changed(
+      Object.fromEntries(
+        Object.entries(files).map(([name, content]) => {
+          const text = typeof content === 'string' ? content : JSON.stringify(content);
+          return [name, content === null ? null : `\ufeff${text}`];
+        }),
+      ),
+    );
+  const names = ['config.json', 'generation_config.json', 'preprocessor_config.json', 'tokenizer_config.json'];
+  const files = Object.fromEntries([...names, 'tokenizer.json'].map((name) => [name, json(name)]));
+
+  it.each([
+    ['tokenizer.json', files],
+    ['vocab.json and merges.txt', { ...files, ...saved['with added_tokens.json'] }],
+  ])('are read: %s', async (_, given) => {
+    const [made, expected] = [await readCheckpoint(marked(given)), await readCheckpoint(micro)];
+    expect({ ...made.config, ...made.generation }).toEqual({ ...expected.config, ...expected.generation });
+    const [own, other] = [await made.tokenizer(), await expected.tokenizer()];
+    expect(own.encode(' Add the honey.')).toEqual(other.encode(' Add the honey.'));
+  });
+
+  it('are converted to files without one, which transformers needs', async () => {
+    const to = join(root, 'converted');
+    await convertCheckpoint(marked(files), to, { keyValueHeads: 1 });
+    for (const name of Object.keys(files)) JSON.parse(readFileSync(join(to, name), 'utf8'));
+  });
+});
+
+describe('without generation_config.json', () => {
+  const config = { ...json('config.json'), forced_decoder_ids: null };
+  const withoutTokens = (...names: string[]) => ({
+    ...stored,
+    added_tokens: stored.added_tokens.map((token) =>
+      names.includes(token.content) ? { ...token, content: token.content.replace('<|', '<|no-') } : token,
+    ),
+  });
+  const read = async (tokenizer: object) => {
+    const files = { 'generation_config.json': null, 'config.json': config, 'tokenizer.json': tokenizer };
+    return (await readCheckpoint(changed(files))).generation;
+  };
+
+  it('a vocabulary of any size with languages and <|transcribe|> is multilingual', async () => {
+    const { multilingual, languages, tasks } = await read(stored);
+    expect({ multilingual, en: languages.get('en') }).toEqual({ multilingual: true, en: 2758 });
+    expect(tasks.get('transcribe')).toBe(stored.added_tokens.find(({ content }) => content === '<|transcribe|>')!.id);
+  });
+
+  it('so is one that cannot translate', async () => {
+    const { multilingual, languages, tasks } = await read(withoutTokens('<|translate|>'));
+    expect([multilingual, languages.has('en'), tasks.has('translate')]).toEqual([true, true, false]);
+  });
+
+  it('one without languages or without tasks is English only', async () => {
+    expect((await read(withoutTokens('<|en|>'))).multilingual).toBe(false);
+    expect((await read(withoutTokens('<|transcribe|>', '<|translate|>'))).multilingual).toBe(false);
   });
 });
 

@@ -1,6 +1,7 @@
 /** Results of experiments, and their files. */
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { OneheadError } from '../../errors.js';
+import { parseJson } from '../../json.js';
 import type { Machine } from './machine.js';
 import type { Statistics } from './statistics.js';
 
@@ -81,7 +82,7 @@ function isExperiment(value: unknown): boolean {
 export async function readResults(file: string): Promise<ExperimentResult[]> {
   let json: unknown;
   try {
-    json = JSON.parse(await readFile(file, 'utf8'));
+    json = parseJson(await readFile(file, 'utf8'));
   } catch (cause) {
     const reason = cause instanceof SyntaxError ? 'it is not JSON' : (cause as Error).message;
     throw new OneheadError('INVALID_ARGUMENT', `Cannot read results from ${file}: ${reason}.`, { cause });

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { type Priority, priorities } from '../../engine/request.js';
 import { OneheadError, reasonOf, shown } from '../../errors.js';
+import { withoutByteOrderMark } from '../../json.js';
 import { ApiError } from './api-error.js';
 
 /** Milliseconds between checks whether the file has changed. */
@@ -164,7 +165,7 @@ export class Keys {
   #read(path: string): void {
     let text: string;
     try {
-      text = readFileSync(path, 'utf8');
+      text = withoutByteOrderMark(readFileSync(path, 'utf8'));
     } catch (cause) {
       throw new OneheadError('INVALID_ARGUMENT', `The key file ${shown(path)} cannot be read: ${reasonOf(cause)}.`, {
         argument: 'keys',

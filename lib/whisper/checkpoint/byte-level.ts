@@ -16,12 +16,45 @@ export interface TextCodec {
   bytes(id: number): Uint8Array;
 }
 
+/** Contractions, which are pieces of their own in GPT-2's pattern. */
+const contraction = /'(?:s|t|re|ve|m|ll|d)/y;
 /**
- * GPT-2's pattern for dividing text before bytes are merged: contractions, words, numbers and symbols with a space
- * before them, spaces. Spaces are Unicode's; JavaScript's `\s` includes U+FEFF and lacks U+0085.
+ * Words, numbers and symbols. Matches are of bounded length and continue each other: an unbounded one of a long text
+ * without breaks would exceed the stack of regular expressions.
  */
-const pieces =
-  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
+const runs = [/\p{L}{1,4096}/uy, /\p{N}{1,4096}/uy, /[^\p{White_Space}\p{L}\p{N}]{1,4096}/uy];
+/** Spaces are Unicode's; JavaScript's `\s` includes U+FEFF and lacks U+0085. */
+const spaces = /\p{White_Space}{1,4096}/uy;
+
+function runEnd(run: RegExp, text: string, from: number): number {
+  let end = from;
+  do {
+    run.lastIndex = end;
+    end += run.exec(text)?.[0].length ?? 0;
+  } while (run.lastIndex > 0 && end < text.length);
+  return end;
+}
+
+/**
+ * Divides text into the pieces within which bytes are merged, as GPT-2's pattern does: contractions; words, numbers and
+ * symbols with a space before them; spaces, except the last one before something else.
+ */
+export function* piecesOf(text: string): Generator<string> {
+  for (let begin = 0, end = 0; begin < text.length; begin = end) {
+    contraction.lastIndex = begin;
+    end = begin + (contraction.exec(text)?.[0].length ?? 0);
+    const from = begin + Number(text[begin] === ' ');
+    for (let i = 0; i < runs.length && end <= from; ++i) {
+      const reached = runEnd(runs[i], text, from);
+      if (reached > from) end = reached;
+    }
+    if (end === begin) {
+      end = runEnd(spaces, text, begin);
+      if (end < text.length && end - begin > 1) end -= 1;
+    }
+    yield text.slice(begin, end);
+  }
+}
 
 /** A priority queue of pairs to merge: lowest rank first, then leftmost. */
 class PairQueue {
@@ -110,7 +143,7 @@ export class ByteLevelTokenizer implements TextCodec {
         continue;
       }
       const spaced = this.#spaceBefore && !part.startsWith(' ') ? ` ${part}` : part;
-      for (const [piece] of spaced.matchAll(pieces)) this.#join(encoder.encode(piece), ids);
+      for (const piece of piecesOf(spaced)) this.#join(encoder.encode(piece), ids);
     }
     return ids;
   }

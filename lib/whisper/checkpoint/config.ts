@@ -145,6 +145,20 @@ export type Task = 'transcribe' | 'translate';
 export type SpecialTokens = ReadonlyMap<string, number>;
 
 /**
+ * The vocabulary size of OpenAI's English-only models. Their vocabulary lists all languages, but the models know only
+ * English.
+ */
+export const englishOnlyVocabulary = 51864;
+
+/** The tokens of languages, which Whisper's vocabularies list between <|startoftranscript|> and the tasks. */
+export function languageTokens(special: SpecialTokens, startToken: number): [string, number][] {
+  const tasks = ['<|translate|>', '<|transcribe|>'].map((task) => special.get(task) ?? Number.POSITIVE_INFINITY);
+  const end = Math.min(...tasks);
+  if (end === Number.POSITIVE_INFINITY) return [];
+  return [...special].filter(([text, id]) => /^<\|[a-z]{2,3}\|>$/.test(text) && id > startToken && id < end);
+}
+
+/**
  * Reads generation_config.json (null if the file is absent). Missing fields are taken from config.json and the
  * tokenizer's special tokens. Throws OneheadError MODEL_INVALID; the message names the file `where`.
  */
@@ -168,20 +182,18 @@ export function parseGenerationConfig(
   const languages = new Map<string, number>();
   for (const [text, id] of fields.tokenMap('lang_to_id', vocabulary)) languages.set(text.replace(/^<\||\|>$/g, ''), id);
   if (languages.size === 0) {
-    // Whisper's vocabularies list the languages between <|startoftranscript|> and <|translate|>.
-    const translate = named('<|translate|>') ?? 0;
-    for (const [text, id] of special) {
-      const language = /^<\|([a-z]{2,3})\|>$/.exec(text)?.[1];
-      if (language && id > config.startToken && id < translate) languages.set(language, id);
-    }
+    for (const [text, id] of languageTokens(special, config.startToken)) languages.set(text.slice(2, -2), id);
   }
   const tasks = new Map(fields.tokenMap('task_to_id', vocabulary));
   for (const task of ['transcribe', 'translate']) {
     const id = named(`<|${task}|>`);
     if (!tasks.has(task) && id !== null) tasks.set(task, id);
   }
-  const multilingual = fields.flag('is_multilingual', languages.size > 0 && vocabulary >= 51865);
-  if (multilingual && !languages.has('en')) {
+  const stated = fields.present('is_multilingual') || fields.present('lang_to_id');
+  const known = languages.size > 0 && tasks.has('transcribe') && vocabulary !== englishOnlyVocabulary;
+  const multilingual = fields.flag('is_multilingual', known);
+  // A vocabulary of one's own may have no English, but a file that states languages follows Whisper's.
+  if (multilingual && stated && !languages.has('en')) {
     fields.refuse('lang_to_id', "Whisper's languages, including '<|en|>'", [...languages.keys()]);
   }
   const startToken = fields.token('decoder_start_token_id', vocabulary, config.startToken);

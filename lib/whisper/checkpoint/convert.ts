@@ -6,6 +6,7 @@ import { copyFile, readdir, readFile, rm, stat, writeFile } from 'node:fs/promis
 import { basename, join, resolve } from 'node:path';
 import { countOf, refuse } from '../../checks.js';
 import { OneheadError } from '../../errors.js';
+import { bytesWithoutByteOrderMark } from '../../json.js';
 import { makeFolder } from '../../make-folder.js';
 import type { TensorIndex } from '../files/tensors.js';
 import { type Checkpoint, readCheckpoint } from './checkpoint.js';
@@ -235,7 +236,11 @@ async function writeFiles({ directory, format, description }: Checkpoint, to: st
   if (!description) {
     for (const name of await readdir(directory)) {
       if (name.startsWith('.') || weightFile.test(name)) continue;
-      if ((await stat(join(directory, name))).isFile()) await copyFile(join(directory, name), join(to, name));
+      const [source, target] = [join(directory, name), join(to, name)];
+      if (!(await stat(source)).isFile()) continue;
+      // transformers refuses JSON with a byte order mark.
+      if (name.endsWith('.json')) await writeFile(target, bytesWithoutByteOrderMark(await readFile(source)));
+      else await copyFile(source, target);
     }
     return;
   }

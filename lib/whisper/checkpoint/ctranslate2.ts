@@ -2,7 +2,6 @@
  * Reads CTranslate2's Whisper folders, which faster-whisper uses: model.bin, a vocabulary, and often config.json and
  * tokenizer.json.
  */
-import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { OneheadError } from '../../errors.js';
 import type { BinaryFile } from '../files/bytes.js';
@@ -18,7 +17,7 @@ import {
   generationJson,
   preprocessorJson,
 } from './description.js';
-import { readJson } from './json.js';
+import { readJson, readText } from './json.js';
 import { readTokenizerFiles, specialTokens } from './tokenizer-files.js';
 import { suppressedTokens, tokenizerOf, vocabularyOf } from './vocabulary.js';
 
@@ -169,7 +168,7 @@ async function readVocabulary(directory: string): Promise<string[] | null> {
     }
     return list;
   }
-  const text = await readFile(join(directory, 'vocabulary.txt'), 'utf8').catch(() => null);
+  const text = await readText(join(directory, 'vocabulary.txt'));
   return text === null ? null : text.replace(/\r?\n$/, '').split(/\r?\n/);
 }
 

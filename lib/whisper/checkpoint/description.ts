@@ -1,6 +1,6 @@
 /** Descriptions of checkpoints in other forms, in terms of Hugging Face's files. */
 import type { TensorIndex } from '../files/tensors.js';
-import type { SpecialTokens } from './config.js';
+import { englishOnlyVocabulary, languageTokens, type SpecialTokens } from './config.js';
 import type { TokenizerFiles } from './tokenizer-files.js';
 
 /** The form of a checkpoint's weights. */
@@ -128,12 +128,6 @@ export function configJson(dimensions: Dimensions, special: SpecialTokens): Reco
   };
 }
 
-/**
- * The vocabulary size of OpenAI's English-only models. Their vocabulary lists all languages, but the models know only
- * English.
- */
-const englishOnly = 51864;
-
 /** Returns the contents of generation_config.json; `more` are fields from the checkpoint. */
 export function generationJson(
   dimensions: Dimensions,
@@ -141,11 +135,8 @@ export function generationJson(
   more: { suppress_tokens?: unknown; begin_suppress_tokens?: unknown; alignment_heads?: unknown },
 ): Record<string, unknown> {
   const id = (name: string) => special.get(`<|${name}|>`) ?? null;
-  const [start, translate] = [id('startoftranscript') ?? 0, id('translate') ?? 0];
-  const languages = [...special].filter(
-    ([text, token]) => token > start && token < translate && /^<\|[a-z]{2,3}\|>$/.test(text),
-  );
-  const multilingual = languages.length > 0 && dimensions.vocabulary !== englishOnly;
+  const languages = languageTokens(special, id('startoftranscript') ?? 0);
+  const multilingual = languages.length > 0 && dimensions.vocabulary !== englishOnlyVocabulary;
   return {
     ...(more.alignment_heads ? { alignment_heads: more.alignment_heads } : {}),
     begin_suppress_tokens: more.begin_suppress_tokens,
@@ -156,7 +147,9 @@ export function generationJson(
     ...(multilingual
       ? {
           lang_to_id: Object.fromEntries(languages),
-          task_to_id: { transcribe: id('transcribe'), translate: id('translate') },
+          task_to_id: Object.fromEntries(
+            ['transcribe', 'translate'].flatMap((task) => (id(task) === null ? [] : [[task, id(task)]])),
+          ),
         }
       : {}),
     max_initial_timestamp_index: 50, // one second, as in openai/whisper

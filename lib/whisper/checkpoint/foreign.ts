@@ -4,6 +4,7 @@
  */
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseJson } from '../../json.js';
 
 /** `is` completes "<file> is ...". */
 const contents: { begins: string; offset?: number; is: string }[] = [
@@ -100,7 +101,7 @@ export function foreignFolder(names: readonly string[], base?: string): string |
 export async function adapterBase(directory: string): Promise<string | undefined> {
   const text = await readFile(join(directory, 'adapter_config.json'), 'utf8').catch(() => '{}');
   try {
-    const base = (JSON.parse(text) as { base_model_name_or_path?: unknown }).base_model_name_or_path;
+    const base = (parseJson(text) as { base_model_name_or_path?: unknown }).base_model_name_or_path;
     return typeof base === 'string' && base.length <= 100 ? base : undefined;
   } catch {
     return undefined;

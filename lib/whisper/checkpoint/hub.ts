@@ -8,6 +8,7 @@ import { pipeline } from 'node:stream/promises';
 import type { ReadableStream } from 'node:stream/web';
 import type * as Hub from '@huggingface/hub';
 import { OneheadError, shown } from '../../errors.js';
+import { parseJson } from '../../json.js';
 import { makeFolder } from '../../make-folder.js';
 import { packageRoot } from '../../package-root.js';
 import { foreignFile, foreignFolder } from './foreign.js';
@@ -139,7 +140,7 @@ async function anyOf(names: readonly string[], passes: (name: string) => boolean
 /** Returns the file names in an index of weights. */
 async function shardsOf(index: string): Promise<string[]> {
   try {
-    const { weight_map: map } = JSON.parse(index) as { weight_map?: Record<string, unknown> };
+    const { weight_map: map } = parseJson(index) as { weight_map?: Record<string, unknown> };
     return [...new Set(Object.values(map ?? {}))].filter((shard): shard is string => typeof shard === 'string');
   } catch {
     return [];

@@ -1,12 +1,16 @@
 import { readFile } from 'node:fs/promises';
 import { OneheadError } from '../../errors.js';
+import { parseJson, withoutByteOrderMark } from '../../json.js';
 import { reading } from '../files/bytes.js';
 import { foreignContent, signatureBytes } from './foreign.js';
 
-/** Reads a text file. Returns null if it does not exist. Throws OneheadError MODEL_INVALID if it cannot be read. */
+/**
+ * Reads a text file, without its byte order mark. Returns null if it does not exist. Throws OneheadError MODEL_INVALID
+ * if it cannot be read.
+ */
 export function readText(file: string): Promise<string | null> {
   return reading(file, () =>
-    readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    readFile(file, 'utf8').then(withoutByteOrderMark, (error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT') return null;
       throw error;
     }),
@@ -21,7 +25,7 @@ export async function readJson(file: string): Promise<unknown> {
   const text = await readText(file);
   if (text === null) return null;
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch {
     const foreign = foreignContent(Buffer.from(text.slice(0, signatureBytes), 'latin1'));
     throw new OneheadError('MODEL_INVALID', `${file} is ${foreign ?? 'not JSON; download it again'}.`);

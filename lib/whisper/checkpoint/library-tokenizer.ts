@@ -1,5 +1,6 @@
 /** Tokenizers that are not of the usual form, by @huggingface/tokenizers. */
 
+import { OneheadError } from '../../errors.js';
 import type { TextCodec } from './byte-level.js';
 import { bytesOf } from './byte-pairs.js';
 import { type TokenizerFiles, wholeJson } from './tokenizer-files.js';
@@ -17,7 +18,14 @@ export async function libraryTokenizer(files: TokenizerFiles): Promise<TextCodec
     encode(text, isLeftOut) {
       // A BPE's pattern divides words after <| anyway. After this split no part contains such a token as a whole.
       const parts = isLeftOut ? text.split(/(?<=<\|)(?=[\p{L}\p{N}])/u) : [text];
-      return parts.flatMap((part) => tokenizer.encode(part, { add_special_tokens: false }).ids);
+      try {
+        return parts.flatMap((part) => tokenizer.encode(part, { add_special_tokens: false }).ids);
+      } catch (cause) {
+        if (!(cause instanceof RangeError)) throw cause;
+        // Its regular expressions exceed their stack at millions of characters without a break.
+        const message = `The text of ${text.length} characters is too long for this model's tokenizer; shorten it.`;
+        throw new OneheadError('INVALID_ARGUMENT', message, { argument: 'text', cause });
+      }
     },
     decode,
     bytes(id) {

@@ -119,7 +119,6 @@ function mergesOf(text: string, file: string, vocabulary: Json): [string, string
 
 function pairsOf(text: string, file: string): [string, string][] {
   return text
-    .replace(/^\ufeff/, '')
     .split('\n')
     .map((line) => line.replace(/\r$/, ''))
     .filter((line, index) => line !== '' && !(index === 0 && line.startsWith('#version')))

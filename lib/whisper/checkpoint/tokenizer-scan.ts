@@ -3,6 +3,7 @@
  * table; only the rest is parsed as JSON.
  */
 import { open } from 'node:fs/promises';
+import { bytesWithoutByteOrderMark } from '../../json.js';
 import { byteOfCharacter } from './byte-pairs.js';
 import { type TokenTable, TokenTableBuilder } from './token-table.js';
 
@@ -319,10 +320,11 @@ export async function scanTokenizer(file: string): Promise<{ json: unknown; tabl
     try {
       const scan = new TokenizerScan((await handle.stat()).size);
       const piece = Buffer.alloc(pieceBytes);
-      for (;;) {
+      for (let isFirst = true; ; isFirst = false) {
         const { bytesRead } = await handle.read(piece, 0, pieceBytes);
         if (bytesRead === 0) return scan.finish();
-        scan.feed(piece.subarray(0, bytesRead));
+        const bytes = piece.subarray(0, bytesRead);
+        scan.feed(isFirst ? bytesWithoutByteOrderMark(bytes) : bytes);
       }
     } finally {
       await handle.close();
