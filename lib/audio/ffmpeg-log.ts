@@ -31,7 +31,9 @@ export function tracksOf(text: string): AudioTrack[] {
   });
 }
 
-const mapping = /Stream mapping:\s+(?:\[info\]\s+)?Stream #0:(\d+) ->/;
+/** The two lines that name the stream that is decoded. */
+const mappingHead = /Stream mapping:\s*$/;
+const mappingLine = /^(?:\[info\])?\s*Stream #0:(\d+) ->/;
 /** Maximum number of characters of the log that are kept; they contain the description of the input. */
 const maxDescriptionLength = 1 << 16;
 const maxLineLength = 2000;
@@ -53,7 +55,11 @@ export class FfmpegLog {
   noSuchTrack = false;
   /** The beginning of the log, with the description of the input. */
   #description = '';
-  #isMapped = false;
+  /** The input's container, as messages about it name it. */
+  #inputFormat: string | undefined;
+  #lastLine = '';
+  /** The number of the stream that is decoded; undefined before or unless the log says it. */
+  #stream: string | undefined;
   /** The first messages about a lost frame, about a damaged packet of each stream, and about the container. */
   #frame: string | null = null;
   readonly #packets = new Map<string, string>();
@@ -68,7 +74,7 @@ export class FfmpegLog {
     let rest = '';
     const take = (line: string) => {
       this.#take(line);
-      if (this.#isMapped || this.#description.length >= maxDescriptionLength) resolve();
+      if (this.#stream !== undefined || this.#description.length >= maxDescriptionLength) resolve();
     };
     stderr.setEncoding('utf8').on('data', (text: string) => {
       const lines = (rest + text).split('\n');
@@ -92,7 +98,9 @@ export class FfmpegLog {
     }
     // A line without a level continues the previous one, or comes from the system or shell that could not start ffmpeg.
     else if (/^[^\s[]/.test(line)) this.complaint ||= line;
-    this.#isMapped ||= mapping.test(this.#description);
+    this.#inputFormat ??= /Input #0, (.*?), from/.exec(line)?.[1];
+    if (mappingHead.test(this.#lastLine)) this.#stream ??= mappingLine.exec(line)?.[1];
+    this.#lastLine = line;
   }
 
   /**
@@ -104,19 +112,10 @@ export class FfmpegLog {
       const stream = packet[1] ?? packet[2];
       if (!this.#packets.has(stream)) this.#packets.set(stream, sentence);
     } else if (lostFrame.test(sentence)) this.#frame ??= sentence;
-    else if (this.#isMapped && (level !== 'warning' || endsEarly.test(sentence))) {
+    else if (this.#stream !== undefined && (level !== 'warning' || endsEarly.test(sentence))) {
       // A codec's other messages do not count: they matter only if a frame is lost.
-      if (source === undefined || /^in#/.test(source) || this.#isContainer(source)) this.#trouble ??= sentence;
+      if (source === undefined || /^in#/.test(source) || source === this.#inputFormat) this.#trouble ??= sentence;
     }
-  }
-
-  #isContainer(source: string): boolean {
-    return this.#description.includes(`Input #0, ${source}, from`);
-  }
-
-  /** The number of the stream that is decoded; undefined where the log does not say. */
-  get #stream(): string | undefined {
-    return mapping.exec(this.#description)?.[1];
   }
 
   /** The container's tracks; without a `track`, the chosen one is taken from the log. */
