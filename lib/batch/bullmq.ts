@@ -48,6 +48,7 @@ function priorityOf(bytes: number): number {
 const keyOf = (queue: string, name: string) => `onehead:${queue}:${name}`;
 
 export class RedisQueue implements Queue {
+  readonly isShared = true;
   readonly #client: Redis;
   readonly #queue: Bull<Recording, Summary, string>;
   readonly #makeWorker: () => Worker<Recording, Summary, string>;

@@ -37,6 +37,7 @@ export interface MemoryQueueOptions {
 }
 
 export class MemoryQueue implements Queue {
+  readonly isShared = false;
   readonly #entries = new Map<string, Entry>();
   /** Waiting entries, the longest last. Some may be cancelled. */
   #waiting: Entry[] = [];

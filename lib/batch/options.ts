@@ -33,7 +33,10 @@ export const workerOptions = options('worker', {
   concurrency: option(integer(1, 10_000)),
   /** Seconds after which a worker that stopped responding loses its recordings. @default 30 */
   lock: option(number(1, 3600, { placeholder: 'SECONDS' }), { default: 30 }),
-  /** Seconds between saved parts of a long recording's journal, from which another worker continues. @default 20 */
+  /**
+   * Most seconds between saved parts of a long recording's journal, from which another worker continues. The first
+   * part is saved after a tenth of it. @default 20
+   */
   journalInterval: option(number(0.1, 3600, { placeholder: 'SECONDS' }), { default: 20 }),
   /**
    * Seconds that running recordings have to finish after SIGTERM or SIGINT. Unfinished ones are returned to the queue.

@@ -94,6 +94,8 @@ export interface Done {
 export type Chosen = readonly string[] | 'all';
 
 export interface Queue {
+  /** True if the queue outlives its workers, and counts the attempts of all of them. */
+  readonly isShared: boolean;
   /**
    * Adds recordings that are not in the queue. Returns the number of added ones, of those in the queue already
    * (`known`), and of those among the latter that are set aside.

@@ -138,6 +138,9 @@ export class StoredJournal implements Journal {
   async load(): Promise<void> {
     for (const key of await this.#store.list(this.#folder)) {
       this.#stored = true;
+      // A process that is started again may count attempts from 1 again.
+      const [, attempt, part] = /(\d+)-(\d+)\.json$/.exec(key) ?? [];
+      if (Number(attempt) === this.#attempt) this.#parts = Math.max(this.#parts, Number(part) + 1);
       const bytes = await this.#store.read(key);
       try {
         for (const [window, entry] of JSON.parse(bytes?.toString('utf8') ?? '[]') as [string, string][]) {

@@ -12,7 +12,10 @@ import type { ResultRecord, Results, StoredJournal } from './results.js';
 export interface WorkerOptions {
   /** Recordings processed at once. The default is the model's windows, and two more whose audio is being decoded. */
   concurrency?: number;
-  /** Milliseconds between saved parts of a journal. Recordings that take less time have no journal. */
+  /**
+   * Most milliseconds between saved parts of a journal. The first parts are saved sooner, so that a worker that is
+   * killed again and again still gets further. Recordings that take less than a tenth of it have no journal.
+   */
   journalInterval?: number;
   /** Milliseconds that running recordings have to finish when the worker is stopped. */
   drain?: number;
@@ -31,6 +34,8 @@ export type WorkerEvent =
   | { event: 'left'; recording: Recording; reason: 'lost' | 'cancelled' | 'stopped' }
   | { event: 'trouble'; message: string };
 
+/** The time until the first part of a journal is saved, relative to the longest interval. It doubles with each part. */
+const firstJournalInterval = 0.1;
 /** Milliseconds between attempts to reach the queue. */
 const retryInterval = 1000;
 /** Milliseconds within which the queue has to respond when the worker is stopped. */
@@ -255,11 +260,18 @@ export class BatchWorker {
   async #decode(task: Task, file: LocalFile, journal: StoredJournal): Promise<ResultRecord> {
     const { claim, stop } = task;
     const { recording, attempt } = claim;
-    if (attempt > 1) await journal.load();
+    // A queue in memory does not know whether an earlier process was killed.
+    if (attempt > 1 || !this.#queue.isShared) await journal.load();
     this.#emit({ event: 'started', recording, attempt, known: journal.size });
-    const timer = setInterval(() => {
-      journal.flush().catch((error: Error) => this.#emit({ event: 'trouble', message: error.message }));
-    }, this.#options.journalInterval);
+    const { journalInterval } = this.#options;
+    let timer: NodeJS.Timeout;
+    const saveAfter = (interval: number) => {
+      timer = setTimeout(() => {
+        journal.flush().catch((error: Error) => this.#emit({ event: 'trouble', message: error.message }));
+        saveAfter(Math.min(journalInterval, 2 * interval));
+      }, interval);
+    };
+    saveAfter(firstJournalInterval * journalInterval);
     try {
       const { timings, ...transcription } = await this.#whisper.transcribe(file.path, {
         ...recording.options,
@@ -274,7 +286,7 @@ export class BatchWorker {
       await file.checkUnchanged();
       return { transcription };
     } finally {
-      clearInterval(timer);
+      clearTimeout(timer!);
     }
   }
 }

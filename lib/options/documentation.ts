@@ -79,7 +79,8 @@ export const documentation = {
       defaultText: '30',
     },
     journalInterval: {
-      about: "Seconds between saved parts of a long recording's journal, from which another worker continues.",
+      about:
+        "Most seconds between saved parts of a long recording's journal, from which another worker continues. The first part is saved after a tenth of it.",
       defaultText: '20',
     },
     drain: {

@@ -159,6 +159,44 @@ describe('a worker', () => {
     expect(await store.list('.onehead/journals')).toEqual([]);
   });
 
+  it('continues after processes that were killed again and again, without a queue that outlives them', async () => {
+    put('long.wav', longRecording(all, 60, 1));
+    const whole = await whisper.transcribe(join(input, 'long.wav'));
+    // Like a process that is killed: whatever was not saved by itself before is lost.
+    const killed = async () => {
+      let isDead = false;
+      const dead = failing({
+        write: async (key, bytes) => (isDead ? undefined : store.write(key, bytes)),
+        create: async (key, bytes) => !isDead && store.create(key, bytes),
+        remove: async (key) => (isDead ? undefined : store.remove(key)),
+      });
+      queue = new MemoryQueue({ attempts: 3, pause: () => 20, wait: 50 });
+      await submit();
+      const stop = new AbortController();
+      const running = work({ drain: 0, journalInterval: 600, signal: stop.signal, store: dead });
+      const parts = (await store.list('.onehead/journals')).length;
+      while ((await store.list('.onehead/journals')).length <= parts) await new Promise((done) => setTimeout(done, 5));
+      isDead = true;
+      stop.abort();
+      await running;
+    };
+    await killed();
+    await killed();
+    await killed();
+    const known = of('started').map((event) => event.known);
+    expect(known[0]).toBe(0);
+    expect(known[1]).toBeGreaterThan(0);
+    expect(known[2]).toBeGreaterThan(known[1]);
+    queue = new MemoryQueue({ attempts: 3, pause: () => 20, wait: 50 });
+    await submit();
+    await work();
+    expect(of('done').map(({ summary }) => summary.attempt)).toEqual([1]);
+    const [kept] = await store.list('.onehead/results');
+    const { transcription } = JSON.parse(String(await store.read(kept)));
+    expect(essence(transcription)).toEqual(essence(whole));
+    expect(await store.list('.onehead/journals')).toEqual([]);
+  });
+
   it('uses several devices at once', async () => {
     for (let i = 0; i < 12; ++i) put(`talk${i}.wav`, shortRecording(all, i));
     await submit();
