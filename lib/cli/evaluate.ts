@@ -10,8 +10,9 @@ import { evaluateOptions } from './command-options.js';
 import { evaluateLive } from './evaluate-live.js';
 import { evaluateTypes } from './evaluate-types.js';
 import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
+import { warningPrinter } from './messages.js';
 import { modelChoice, modelFlags } from './model-choice.js';
-import { UsageError, warningPrinter } from './usage.js';
+import { UsageError } from './usage.js';
 
 const evaluateFlags = flagsOf(evaluateOptions);
 /** Without those that evaluate's own flags replace, such as --words and --threshold. */

@@ -8,6 +8,7 @@ import { convertCommand, convertHelp } from './convert.js';
 import { doctorCommand, doctorHelp } from './doctor.js';
 import { evaluateCommand, evaluateHelp } from './evaluate.js';
 import { inspectCommand, inspectHelp } from './inspect.js';
+import { printMessage } from './messages.js';
 import { profileCommand, profileHelp } from './profile.js';
 import { serveCommand, serveHelp } from './serve.js';
 import { cancelCommand, cancelHelp, retryCommand, retryHelp, statusCommand, statusHelp } from './status.js';
@@ -95,7 +96,8 @@ main(process.argv.slice(2)).then(
       process.exitCode = 2;
     } else {
       // A OneheadError has a message for users. Any other error is a bug, so its stack trace is printed.
-      console.error(error instanceof OneheadError ? `onehead: ${error.message}` : error);
+      if (error instanceof OneheadError) printMessage(error.message, error.argument);
+      else console.error(error);
       process.exitCode = 1;
     }
   },

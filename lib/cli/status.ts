@@ -5,6 +5,7 @@ import { type Status, statusOf } from '../batch/status.js';
 import { check } from '../options/options.js';
 import { readArguments } from './arguments.js';
 import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
+import { withFlagNames } from './messages.js';
 import { openQueue, plural, queueChoice, queueFlags, formatSource, unlessAborted } from './queue.js';
 import { UsageError } from './usage.js';
 
@@ -62,7 +63,9 @@ function statusText({ counts, rate, remaining, active, failures, incomplete }: S
   }
   if (failures.length > 0) lines.push('set aside:');
   for (const { id, source, reason, attempts } of failures) {
-    lines.push(`  ${formatSource(source)} (${id.slice(0, 12)}, ${plural(attempts, 'attempt')}): ${reason}`);
+    lines.push(
+      `  ${formatSource(source)} (${id.slice(0, 12)}, ${plural(attempts, 'attempt')}): ${withFlagNames(reason)}`,
+    );
   }
   return lines.join('\n');
 }

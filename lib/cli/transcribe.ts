@@ -13,9 +13,10 @@ import { Whisper } from '../whisper/whisper.js';
 import { readArguments } from './arguments.js';
 import { commandOptions } from './command-options.js';
 import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
+import { printMessage, warningPrinter } from './messages.js';
 import { type ModelChoice, modelChoice, modelFlags } from './model-choice.js';
 import { type Progress, progressBar } from './progress.js';
-import { UsageError, warningPrinter } from './usage.js';
+import { UsageError } from './usage.js';
 
 const flags = [...flagsOf(commandOptions), ...flagsOf(formatOptions), ...modelFlags];
 
@@ -186,7 +187,7 @@ export async function transcribeCommand(args: string[], signal: AbortSignal): Pr
           continue;
         }
         if (command.files.length === 1) throw error;
-        console.error(`onehead: ${error.message}`);
+        printMessage(error.message, error.argument);
         failed = true;
       } finally {
         // An open pipe would keep the process alive.

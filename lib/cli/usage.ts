@@ -1,18 +1,6 @@
 /** An error in the arguments of a command. It is printed as a sentence; the exit status is 2. */
 export class UsageError extends Error {}
 
-/** Prints warnings as lines on standard error. `exitStatus` is 3 once a part of a recording was lost, else 0. */
-export function warningPrinter() {
-  let lost = false;
-  return {
-    onWarning: (warning: string, incomplete: boolean) => {
-      console.error(`onehead: ${warning}`);
-      lost ||= incomplete;
-    },
-    exitStatus: () => (lost ? 3 : 0),
-  };
-}
-
 /** Returns the value if it is allowed. Throws UsageError. */
 export function oneOf<const T extends string>(option: string, value: string, allowed: readonly T[]): T {
   const match = allowed.find((item) => item === value);

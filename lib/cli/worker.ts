@@ -15,6 +15,7 @@ import { Whisper } from '../whisper/whisper.js';
 import { readArguments } from './arguments.js';
 import { modelOptions } from './command-options.js';
 import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
+import { printMessage } from './messages.js';
 import { modelChoice, modelFlags } from './model-choice.js';
 import { progressBar } from './progress.js';
 import { withTermination, openQueue, plural, queueChoice, queueFlags, formatSource, unlessAborted } from './queue.js';
@@ -49,25 +50,22 @@ function reporter(queue: Queue, { log, quiet }: { log: boolean; quiet: boolean }
     const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
     bar.update('done', counts.done, total);
   };
-  const printMessage = (message: string) => {
+  const print = (message: string) => {
     bar.stop();
-    console.error(`onehead: ${message}`);
+    printMessage(message);
   };
   const onEvent = (event: WorkerEvent) => {
     if (log) console.log(JSON.stringify({ time: new Date().toISOString(), pid: process.pid, ...event }));
     if (event.event === 'done') {
       count.done += 1;
       count.seconds += event.summary.repeated ? 0 : event.summary.duration;
-      if (!log)
-        for (const warning of event.warnings) printMessage(`${formatSource(event.recording.source)}: ${warning}`);
+      if (!log) for (const warning of event.warnings) print(`${formatSource(event.recording.source)}: ${warning}`);
       void updateBar();
     } else if (event.event === 'failed') {
       if (event.setAside) count.setAside += 1;
       if (!log)
-        printMessage(
-          `${formatSource(event.recording.source)}: ${event.reason}${event.setAside ? ' It is set aside.' : ''}`,
-        );
-    } else if (event.event === 'trouble' && !log) printMessage(event.message);
+        print(`${formatSource(event.recording.source)}: ${event.reason}${event.setAside ? ' It is set aside.' : ''}`);
+    } else if (event.event === 'trouble' && !log) print(event.message);
   };
   return { onEvent, count, stop: () => bar.stop() };
 }

@@ -75,11 +75,22 @@ const fieldOf: Record<string, string> = {
   audio: 'file',
 };
 
+/** How a message about options reads for a client, which sets fields, and cannot change the server's limits. */
+const clientWords: [RegExp, string][] = [
+  [/ or raise max(Duration|Bytes)/g, ''],
+  [/\bhotwords\b/g, 'keywords'],
+  [/\bwordTimestamps\b/g, 'timestamp_granularities'],
+  [/use task 'transcribe'/g, 'use /v1/audio/transcriptions'],
+];
+const forClient = (message: string): string =>
+  clientWords.reduce((text, [pattern, words]) => text.replace(pattern, words), message);
+
 /** Converts an error for a client. Details of errors that the client did not cause stay in the log. */
 export function asApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   if (error instanceof OneheadError) {
-    const { code, message, argument, retryAfter } = error;
+    const { code, argument, retryAfter } = error;
+    const message = forClient(error.message);
     const param = fieldOf[argument ?? ''] ?? null;
     switch (code) {
       case 'INVALID_ARGUMENT':
