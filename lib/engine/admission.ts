@@ -1,6 +1,8 @@
 /** Admission to a device: the waiting windows and searches, and the positions and rows that they wait for. */
 import { OneheadError } from '../errors.js';
+import type { EngineFigures } from './figures.js';
 import { Ranges } from './ranges.js';
+import type { Priority } from './request.js';
 import type { Slot } from './runtime.js';
 import type { EncodeTask, RowTask } from './tasks.js';
 import { type Waiting, WaitingList } from './waiting.js';
@@ -14,8 +16,8 @@ export interface Admitted<Window, Search, Result> {
 export class Admission<Window, Search, Result> {
   readonly positions: Ranges;
   readonly rows: Ranges;
-  readonly windows = new WaitingList<EncodeTask<Window, Search, Result>>();
-  readonly searches = new WaitingList<RowTask>();
+  readonly windows = new WaitingList<EncodeTask<Window, Search, Result>>(({ positions }) => positions);
+  readonly searches = new WaitingList<RowTask>(({ count }) => count);
   readonly #now: () => number;
   /**
    * Audio positions charged to each open request on average, the initial value of a new request. It grows with every
@@ -47,14 +49,17 @@ export class Admission<Window, Search, Result> {
     return this.searches.items.reduce((sum, { count }) => sum + count, 0);
   }
 
-  /** The numbers of waiting windows and searches, and the longest wait of any. */
-  get waiting(): { windows: number; searches: number; oldestMilliseconds: number } {
+  get waiting(): EngineFigures['waiting'] {
     const now = this.#now();
-    const oldestMilliseconds = [...this.windows.items, ...this.searches.items].reduce(
-      (oldest, { since }) => Math.max(oldest, now - since),
-      0,
-    );
-    return { windows: this.windows.length, searches: this.searches.length, oldestMilliseconds };
+    const [windows, searches] = [this.windows.oldest(now), this.searches.oldest(now)];
+    const oldest = (priority: Priority) => Math.max(windows[priority], searches[priority]);
+    const oldestByPriority = { live: oldest('live'), interactive: oldest('interactive'), batch: oldest('batch') };
+    return {
+      windows: this.windows.length,
+      searches: this.searches.length,
+      oldestMilliseconds: Math.max(...Object.values(oldestByPriority)),
+      oldestByPriority,
+    };
   }
 
   /** Throws OneheadError INVALID_ARGUMENT if a search needs more rows than exist. */
@@ -93,7 +98,7 @@ export class Admission<Window, Search, Result> {
     for (let task: typeof first | undefined = first; task; ) {
       const begin = this.positions.allocate(task.positions);
       if (begin === null) break;
-      this.windows.remove(task);
+      this.windows.serve(task);
       admitted.push({ task, slot: { begin, positions: task.positions } });
       const requests = this.windows.length + this.#open + admitted.length;
       this.#served = Math.max(this.#served + task.positions / requests, task.request.served);

@@ -388,7 +388,7 @@ export class Engine<Window, Search, Result> {
     const { rows, searches } = this.#admission;
     for (let next = this.#admission.nextSearch(); next; next = this.#admission.nextSearch()) {
       const first = rows.allocate(next.count)!;
-      searches.remove(next);
+      searches.serve(next);
       next.begin({ first, count: next.count });
     }
     if (this.#starting.length === 0) return;

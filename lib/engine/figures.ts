@@ -1,5 +1,6 @@
 /** Figures of an engine, as an object, and as events on a channel of node:diagnostics_channel. */
 import { channel } from 'node:diagnostics_channel';
+import type { Priority } from './request.js';
 
 /** Why an engine has ended by itself. */
 export interface EngineFailure {
@@ -14,8 +15,13 @@ export interface EngineFigures {
    * together: null unless all of them have failed.
    */
   failure: EngineFailure | null;
-  /** The numbers of windows that wait for a slot and of searches that wait for rows, and the longest wait of any. */
-  waiting: { windows: number; searches: number; oldestMilliseconds: number };
+  /** The numbers of windows that wait for a slot and of searches that wait for rows, and the longest waits. */
+  waiting: {
+    windows: number;
+    searches: number;
+    oldestMilliseconds: number;
+    oldestByPriority: Record<Priority, number>;
+  };
   /** Audio positions of the cross-attention cache. */
   positions: { used: number; total: number };
   /** Rows of the decoder's state. */
@@ -57,12 +63,15 @@ export function publish(event: EngineEvent): void {
 /** The figures of several engines together. */
 export function sumFigures(all: readonly EngineFigures[]): EngineFigures {
   const sum = (count: (figures: EngineFigures) => number) => all.reduce((total, figures) => total + count(figures), 0);
+  const most = (value: (figures: EngineFigures) => number) => Math.max(0, ...all.map(value));
+  const oldest = (priority: Priority) => most(({ waiting }) => waiting.oldestByPriority[priority]);
   return {
     failure: all.every(({ failure }) => failure !== null) ? (all[0]?.failure ?? null) : null,
     waiting: {
       windows: sum(({ waiting }) => waiting.windows),
       searches: sum(({ waiting }) => waiting.searches),
-      oldestMilliseconds: Math.max(0, ...all.map(({ waiting }) => waiting.oldestMilliseconds)),
+      oldestMilliseconds: most(({ waiting }) => waiting.oldestMilliseconds),
+      oldestByPriority: { live: oldest('live'), interactive: oldest('interactive'), batch: oldest('batch') },
     },
     positions: { used: sum(({ positions }) => positions.used), total: sum(({ positions }) => positions.total) },
     rows: { used: sum(({ rows }) => rows.used), total: sum(({ rows }) => rows.total) },

@@ -2,7 +2,7 @@
 import { setMaxListeners } from 'node:events';
 import { refuse } from '../checks.js';
 
-/** 'live' is served before 'interactive' (the default), which is served before 'batch'. Waiting raises the priority. */
+/** 'live' is served before 'interactive' (the default), which is served before 'batch', except for a bounded share. */
 export type Priority = 'live' | 'interactive' | 'batch';
 
 export const priorities = ['live', 'interactive', 'batch'] as const satisfies readonly Priority[];

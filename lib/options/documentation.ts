@@ -302,7 +302,8 @@ export const documentation = {
       defaultText: '256',
     },
     maximumWait: {
-      about: 'While a request has waited longer than this many seconds, new requests get status 503.',
+      about:
+        'While a request has waited longer than this many seconds, new requests of its class and of less urgent ones get status 503.',
       defaultText: '60',
     },
     uploadMemory: {
@@ -600,8 +601,7 @@ export const documentation = {
   },
   'every call': {
     priority: {
-      about:
-        "'live' calls are served before 'interactive' ones, and those before 'batch'. Waiting raises a call's priority.",
+      about: "'live' calls are served before 'interactive' ones, and those before 'batch', except for a share.",
       defaultText: "'interactive'",
     },
     deadline: {

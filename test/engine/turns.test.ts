@@ -95,9 +95,58 @@ describe('turns', () => {
       // More than can be served.
       if (time < 6 * ageing && time > number * 100) live.push(ask(`live${number++}`, { priority: 'live' }));
     };
-    await Promise.all([ask('first'), ask('batch', { priority: 'batch' })]);
-    expect(done.batch).toBeLessThan(2 * ageing + 500);
+    const others = [ask('batch', { priority: 'batch' }), ask('interactive')];
+    await Promise.all([ask('first', { priority: 'live' }), ...others]);
+    expect(done.batch).toBeLessThan(ageing + 1000);
+    expect(done.interactive).toBeLessThan(ageing + 1000);
     await Promise.all(live);
+  });
+
+  it.each(['live', 'interactive'] as const)('let %s requests pass a backlog of old batch windows', async (priority) => {
+    const { ask, runtime } = simulated({ windows: 8, rows: 16 });
+    const times: number[] = [];
+    const others: Promise<void>[] = [];
+    runtime.onTime = (time) => {
+      // When the batch windows have waited for long, for 80% of the device's time.
+      while (others.length < 60 && time >= 2 * ageing + 1000 + others.length * 150) {
+        const began = runtime.time;
+        others.push(ask(`clip${others.length}`, { priority }).then(() => void times.push(runtime.time - began)));
+      }
+    };
+    await Promise.all(
+      Array.from({ length: 200 }, (_, i) => ask(`batch${i}`, { priority: 'batch', search: { steps: 100 } })),
+    );
+    await Promise.all(others);
+    expect(times).toHaveLength(60);
+    // Without the backlog, one takes some 200 ms.
+    expect(Math.max(...times)).toBeLessThan(600);
+  });
+
+  it('give an old backlog a bounded share while more urgent windows always wait', async () => {
+    const { ask, runtime } = simulated({ windows: 1, rows: 1 });
+    const batch = Array.from({ length: 100 }, (_, i) => ask(`batch${i}`, { priority: 'batch' }));
+    const interactive = Array.from({ length: 100 }, (_, i) => ask(`interactive${i}`));
+    const live = Array.from({ length: 300 }, (_, i) => ask(`live${i}`, { priority: 'live' }));
+    await Promise.all(live);
+    const order = runtime.log.flatMap((job) => /^encode ([a-z]+)/.exec(job)?.[1] ?? []);
+    const [begin, end] = [Math.ceil(ageing / 120), order.lastIndexOf('live')];
+    const among = (name: string) => order.slice(begin, end).filter((each) => each === name).length / (end - begin);
+    expect(among('live')).toBeGreaterThan(0.75);
+    expect(among('interactive')).toBeGreaterThan(0.08);
+    expect(among('batch')).toBeGreaterThan(0.08);
+    await Promise.all([...batch, ...interactive]);
+  });
+
+  it('include requests without a deadline, however many have one', async () => {
+    const { ask, done, runtime } = simulated({ windows: 1, rows: 1 });
+    let number = 0;
+    const others: Promise<void>[] = [];
+    runtime.onTime = (time) => {
+      if (time < 4 * ageing && time > number * 100) others.push(ask(`new${number++}`, { deadline: 60_000 }));
+    };
+    await Promise.all([ask('first', { deadline: 60_000 }), ask('patient')]);
+    expect(done.patient).toBeLessThan(ageing + 1000);
+    await Promise.all(others);
   });
 
   it('follow the deadline within a priority, and late requests are not started', async () => {

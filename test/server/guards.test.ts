@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import OpenAI, { toFile } from 'openai';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { RunningServer } from '../../lib/server/index.js';
 import { library } from '../../lib/server/service/libraries.js';
 import { readAll, wavOf } from '../audio/support.js';
@@ -182,6 +182,27 @@ describe('limits', () => {
       for await (const event of stream) expect(event.type).toBe('transcript.text.delta');
     };
     await expect(read()).rejects.toMatchObject({ code: 'audio_too_long', param: 'file' });
+  });
+
+  it('count the waiting of more urgent requests only', async () => {
+    const server = await testServer({ keys: await keysFile('one\nlater priority=batch\n'), maximumWait: 10 });
+    const [{ whisper }] = server.service.models.loaded();
+    const figures = whisper.figures();
+    const waited = (oldest: object) => {
+      const waiting = { ...figures.waiting, oldestByPriority: { live: 0, interactive: 0, batch: 0, ...oldest } };
+      vi.spyOn(whisper, 'figures').mockReturnValue({ ...figures, waiting });
+    };
+    const statuses = async () => [
+      (await post(server, body, { headers: bearer('one') })).status,
+      (await post(server, body, { headers: bearer('later') })).status,
+      (await get(server, '/ready')).status,
+    ];
+    waited({ batch: 11_000 });
+    expect(await statuses()).toEqual([200, 503, 200]);
+    waited({ interactive: 11_000 });
+    expect(await statuses()).toEqual([503, 503, 503]);
+    waited({ live: 9000 });
+    expect(await statuses()).toEqual([200, 200, 200]);
   });
 
   it('refuse requests while the event loop is delayed', async () => {

@@ -176,7 +176,7 @@ export class Session {
     const config = this.#config;
     const lease = await this.#service.models.acquire(config.transcription.model, signal);
     try {
-      this.#service.admit(lease.whisper);
+      this.#service.admit(lease.whisper, 'live');
       const tokenizer = config.logprobs ? await lease.whisper.model.checkpoint.tokenizer() : null;
       const live = await lease.whisper.live({ ...liveOptionsOf(config), signal });
       const speech = new Speech({

@@ -1,6 +1,7 @@
 /** Metrics for Prometheus. Labels are models, endpoints, statuses and error codes, so clients cannot add new ones. */
 import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { EngineFigures } from '../../engine/figures.js';
+import type { Priority } from '../../engine/request.js';
 import type { Whisper } from '../../whisper/whisper.js';
 import { library } from './libraries.js';
 
@@ -48,8 +49,12 @@ const engineCounters: {
   },
 ];
 
-/** Gauges. */
-const engineGauges: { name: string; help: string; read: (figures: Figures, whisper: Whisper) => number }[] = [
+/** Gauges. `read` returns one value, or one for each priority. */
+const engineGauges: {
+  name: string;
+  help: string;
+  read: (figures: Figures, whisper: Whisper) => number | Record<Priority, number>;
+}[] = [
   {
     name: 'onehead_open_requests',
     help: 'Open requests, including waiting ones.',
@@ -59,8 +64,12 @@ const engineGauges: { name: string; help: string; read: (figures: Figures, whisp
   { name: 'onehead_waiting_searches', help: 'Searches that wait for rows.', read: ({ waiting }) => waiting.searches },
   {
     name: 'onehead_oldest_wait_seconds',
-    help: 'Seconds for which the oldest of these has waited.',
-    read: ({ waiting }) => waiting.oldestMilliseconds / 1000,
+    help: 'Seconds for which the oldest of these has waited, by priority.',
+    read: ({ waiting: { oldestByPriority: oldest } }) => ({
+      live: oldest.live / 1000,
+      interactive: oldest.interactive / 1000,
+      batch: oldest.batch / 1000,
+    }),
   },
   { name: 'onehead_slot_positions_used', help: 'Audio positions in use.', read: ({ positions }) => positions.used },
   { name: 'onehead_slot_positions', help: 'Total audio positions.', read: ({ positions }) => positions.total },
@@ -152,11 +161,15 @@ export class Metrics {
       new Gauge({
         name,
         help,
-        labelNames: ['model'],
+        labelNames: ['model', 'priority'],
         registers,
-        collect(this: Gauge<'model'>) {
+        collect(this: Gauge<'model' | 'priority'>) {
           this.reset();
-          for (const { id, whisper } of loaded()) this.set({ model: id }, read(whisper.figures(), whisper));
+          for (const { id: model, whisper } of loaded()) {
+            const value = read(whisper.figures(), whisper);
+            if (typeof value === 'number') this.set({ model }, value);
+            else for (const [priority, each] of Object.entries(value)) this.set({ model, priority }, each);
+          }
         },
       });
     }

@@ -94,7 +94,10 @@ export const serverOptions = options('the server', {
   uploadTimeout: option(number(0, 1e9, { above: true, placeholder: 'SECONDS' }), { default: 30 }),
   /** Maximum number of open requests, including waiting ones and sockets; further ones get status 503. @default 256 */
   maximumRequests: option(integer(1), { default: 256 }),
-  /** While a request has waited longer than this many seconds, new requests get status 503. @default 60 */
+  /**
+   * While a request has waited longer than this many seconds, new requests of its class and of less urgent ones get
+   * status 503. @default 60
+   */
   maximumWait: option(number(0, 1e9, { above: true, placeholder: 'SECONDS' }), { default: 60 }),
   /**
    * Bytes of an upload held in memory; the rest is in a temporary file until the response is sent.

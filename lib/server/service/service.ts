@@ -4,6 +4,7 @@ import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify';
+import { type Priority, priorities } from '../../engine/request.js';
 import { OneheadError, reasonOf, shown } from '../../errors.js';
 import { check } from '../../options/options.js';
 import { loadOptions } from '../../whisper/model/types.js';
@@ -31,6 +32,13 @@ const shuttingDown = () =>
     code: 'shutting_down',
     retryAfter: 5,
   });
+
+/** The longest wait of a model's requests of a class and of the more urgent ones, in milliseconds. */
+function waitBefore(whisper: Whisper, priority: Priority): number {
+  const { oldestByPriority } = whisper.figures().waiting;
+  const before = priorities.slice(0, priorities.indexOf(priority) + 1);
+  return Math.max(...before.map((name) => oldestByPriority[name]));
+}
 
 /** Throws OneheadError INVALID_ARGUMENT if no files can be created in the folder. */
 async function checkFolder(path: string): Promise<void> {
@@ -132,10 +140,15 @@ export class Service {
     return this.#open;
   }
 
-  /** Throws ApiError 503 if requests for this model have waited too long. */
-  admit(whisper: Whisper): void {
-    const { oldestMilliseconds } = whisper.figures().waiting;
-    if (oldestMilliseconds > this.options.maximumWait * 1000) throw overloaded(Math.min(60, oldestMilliseconds / 2000));
+  /** Throws ApiError 503 if requests for this model that go before such a one have waited too long. */
+  admit(whisper: Whisper, priority: Priority = this.#defaultPriority): void {
+    const wait = waitBefore(whisper, priority);
+    if (wait > this.options.maximumWait * 1000) throw overloaded(Math.min(60, wait / 2000));
+  }
+
+  /** The priority of requests whose key has none. */
+  get #defaultPriority(): Priority {
+    return this.options.transcribe?.priority ?? 'interactive';
   }
 
   /** Loads the first model if configured. Rejects with ApiError, whose cause is the reason. */
@@ -158,9 +171,10 @@ export class Service {
     if (!this.#preloaded) return 'loading';
     if (this.#open >= this.options.maximumRequests) return 'too many requests';
     for (const { whisper } of this.models.loaded()) {
-      const { requests, waiting } = whisper.figures();
-      if (requests >= this.options.maximumRequests) return 'too many requests';
-      if (waiting.oldestMilliseconds > this.options.maximumWait * 1000) return 'requests wait too long';
+      if (whisper.figures().requests >= this.options.maximumRequests) return 'too many requests';
+      // Requests of a less urgent class, such as a backlog of 'batch', do not concern those that a balancer sends.
+      const wait = waitBefore(whisper, this.#defaultPriority);
+      if (wait > this.options.maximumWait * 1000) return 'requests wait too long';
     }
     return null;
   }

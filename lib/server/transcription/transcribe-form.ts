@@ -86,7 +86,7 @@ async function transcribeOnce(
   const { options } = service;
   const { id, whisper, release } = await service.models.acquire(request.model, signal);
   try {
-    service.admit(whisper);
+    service.admit(whisper, priority ?? undefined);
     const result = await whisper.transcribe(file!.input(), {
       // Most uploads are short, so this saves much of the encoder's time.
       audioContext: 'fit',

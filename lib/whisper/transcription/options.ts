@@ -46,7 +46,7 @@ const detectionOptions = options('language detection', {
 
 const callOptions = options('every call', {
   /**
-   * 'live' calls are served before 'interactive' ones, and those before 'batch'. Waiting raises a call's priority.
+   * 'live' calls are served before 'interactive' ones, and those before 'batch', except for a share.
    * @default 'interactive'
    */
   priority: option(oneOf(priorities, 'CLASS'), { default: 'interactive', flag: null }),
