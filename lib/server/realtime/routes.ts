@@ -48,7 +48,7 @@ export async function realtimeRoutes(app: FastifyInstance, service: Service): Pr
     // serveSocket closes sockets itself, after their remaining events.
     preClose: (done: () => void) => done(),
   });
-  const secrets = new Secrets();
+  const secrets = new Secrets(service.keys);
   const admissions = new WeakMap<FastifyRequest, Admission>();
   const defaultConfig = (): SessionConfig => ({
     format: { type: 'audio/pcm', rate: 24_000 },
@@ -108,12 +108,17 @@ export async function realtimeRoutes(app: FastifyInstance, service: Service): Pr
       onRequest: service.authenticate,
       schema: { tags: ['realtime'], summary: 'A temporary secret for a browser', security: [{ key: [] }] } as object,
     },
-    async (request) => {
+    async (request, reply) => {
+      const client = service.clientOf(request);
+      const { headers, close } = service.open(client);
+      reply.headers(headers);
+      // Only its rate matters: it takes no time.
+      close();
       const { expiresAfter, session } = secretFields(request.body);
       const config = updateConfig(defaultConfig(), session);
       if (!service.models.find(config.transcription.model)) throw modelNotFound(config.transcription.model);
       await checkSessionLanguage(service.models, config.transcription, languageField);
-      const secret = secrets.create(service.clientOf(request), config, expiresAfter);
+      const secret = secrets.create(client, config, expiresAfter);
       return { ...secret, session: describeSession(config, identifier('sess'), secret.expires_at) };
     },
   );

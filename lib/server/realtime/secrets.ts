@@ -1,10 +1,13 @@
-/** Temporary secrets for browsers: until it expires, each opens sessions on behalf of the key that requested it. */
+/**
+ * Temporary secrets for browsers: until it expires, each opens sessions on behalf of the key that requested it, as long
+ * as that key is valid.
+ */
 import { createHash, randomBytes } from 'node:crypto';
 import { ApiError } from '../service/api-error.js';
-import type { Client } from '../service/keys.js';
+import type { Client, Keys } from '../service/keys.js';
 import type { SessionConfig } from './session-config.js';
 
-/** Maximum number of stored secrets, which bounds memory. The oldest are deleted first. */
+/** Maximum number of unexpired secrets of a key, which bounds memory. */
 const maxSecrets = 10_000;
 /** Lifetimes in seconds. */
 const [minLifetime, defaultLifetime, maxLifetime] = [10, 600, 7200];
@@ -21,8 +24,13 @@ const digest = (value: string): string => createHash('sha256').update(value).dig
 export class Secrets {
   /** Secrets by their digests, in order of creation. */
   readonly #entries = new Map<string, Entry>();
+  readonly #keys: Keys;
 
-  /** Creates a secret. Throws ApiError. */
+  constructor(keys: Keys) {
+    this.#keys = keys;
+  }
+
+  /** Creates a secret. Throws ApiError 400, or 429 if the client has its maximum. */
   create(
     client: Client,
     config: SessionConfig,
@@ -37,8 +45,17 @@ export class Secrets {
       );
     }
     const now = Math.floor(Date.now() / 1000);
+    let own = 0;
     for (const [key, entry] of this.#entries) {
-      if (entry.expiresAt <= now || this.#entries.size >= maxSecrets) this.#entries.delete(key);
+      if (entry.expiresAt <= now) this.#entries.delete(key);
+      else if (entry.client.name === client.name) own += 1;
+    }
+    if (own >= maxSecrets) {
+      throw new ApiError(
+        429,
+        `This key has its maximum of ${maxSecrets} client secrets; request shorter ones, or wait for some to expire.`,
+        { type: 'requests', code: 'rate_limit_exceeded', retryAfter: 60 },
+      );
     }
     const value = `ek_${randomBytes(24).toString('hex')}`;
     const expiresAt = now + Math.floor(seconds as number);
@@ -46,11 +63,16 @@ export class Secrets {
     return { value, expires_at: expiresAt };
   }
 
-  /** The client and session of a secret; null for other keys. Throws ApiError 401 if it is invalid or expired. */
+  /**
+   * The client and session of a secret; null for other keys. Throws ApiError 401 if it is invalid or expired, or if its
+   * key is no longer valid.
+   */
   find(value: string): Pick<Entry, 'client' | 'config'> | null {
     if (!value.startsWith('ek_')) return null;
     const entry = this.#entries.get(digest(value));
-    if (entry && entry.expiresAt > Date.now() / 1000) return entry;
+    if (entry && entry.expiresAt > Date.now() / 1000) {
+      return { client: this.#keys.current(entry.client), config: entry.config };
+    }
     throw new ApiError(401, 'This client secret is invalid or has expired; request another one.', {
       code: 'invalid_api_key',
     });

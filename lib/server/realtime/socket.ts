@@ -46,7 +46,7 @@ export function serveSocket(
     if (socket.bufferedAmount > maxUnreadBytes) return socket.terminate();
     socket.send(JSON.stringify({ event_id: identifier('event'), ...event }));
   };
-  const expiresAt = Math.floor(Date.now() / 1000 + realtimeDuration);
+  const expiresAt = Math.floor((Date.now() + realtimeDuration) / 1000);
   const session = new Session(service, config, expiresAt, send);
   let [unhandled, invalid, alive, paused] = [0, 0, true, false];
   let lastMessageAt = performance.now();
@@ -77,13 +77,13 @@ export function serveSocket(
       if (!alive) return socket.terminate();
       alive = false;
       socket.ping();
-      if (performance.now() - lastMessageAt > realtimeIdle * 1000) finish(1000, 'the session was idle for too long');
+      if (performance.now() - lastMessageAt > realtimeIdle) finish(1000, 'the session was idle for too long');
     },
-    Math.min(pingInterval, realtimeIdle * 500),
+    Math.min(pingInterval, realtimeIdle / 2),
   );
   const durationTimer = setTimeout(
     () => finish(1000, 'the session has reached its maximum duration'),
-    realtimeDuration * 1000,
+    realtimeDuration,
   );
   service.ending.addEventListener('abort', shutDown, { once: true });
   service.ended.addEventListener('abort', terminate, { once: true });

@@ -211,6 +211,14 @@ export class Keys {
     return client;
   }
 
+  /** The client as its key is now. Throws ApiError 401 if the key is no longer valid. */
+  current(client: Client): Client {
+    if (!this.required) return anonymous;
+    const found = this.#entries.find((entry) => entry.digest.equals((client as Entry).digest));
+    if (!found) throw new ApiError(401, 'The API key is no longer valid.', { code: 'invalid_api_key' });
+    return found;
+  }
+
   /** Stops watching the file. */
   close(): void {
     clearInterval(this.#timer);
