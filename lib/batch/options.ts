@@ -1,6 +1,6 @@
 /** The options of queues and workers. */
 import { formats } from '../formats/index.js';
-import { flag, integer, list, number, oneOf, text } from '../options/kinds.js';
+import { flag, integer, list, milliseconds, oneOf, text } from '../options/kinds.js';
 import { option, options } from '../options/options.js';
 
 const formatNames = Object.keys(formats) as (keyof typeof formats)[];
@@ -31,18 +31,19 @@ export const workerOptions = options('worker', {
   }),
   /** Recordings processed at once. @default the model's windows plus two */
   concurrency: option(integer(1, 10_000)),
-  /** Seconds after which a worker that stopped responding loses its recordings. @default 30 */
-  lock: option(number(1, 3600, { placeholder: 'SECONDS' }), { default: 30 }),
+  /** Milliseconds after which a worker that stopped responding loses its recordings. @default 30000 */
+  lock: option(milliseconds(1000, { max: 3_600_000 }), { default: 30_000 }),
   /**
-   * Most seconds between saved parts of a long recording's journal, from which another worker continues. The first
-   * part is saved after a tenth of it. @default 20
+   * Most milliseconds between saved parts of a long recording's journal, from which another worker continues. The first
+   * part is saved after a tenth of it. @default 20000
    */
-  journalInterval: option(number(0.1, 3600, { placeholder: 'SECONDS' }), { default: 20 }),
+  journalInterval: option(milliseconds(100, { max: 3_600_000 }), { default: 20_000 }),
   /**
-   * Seconds that running recordings have to finish after SIGTERM or SIGINT. Unfinished ones are returned to the queue.
-   * @default 60
+   * Milliseconds that running recordings have to finish after SIGTERM or SIGINT. Unfinished ones are returned to the
+   * queue.
+   * @default 60000
    */
-  drain: option(number(0, 86_400, { placeholder: 'SECONDS' }), { default: 60 }),
+  drain: option(milliseconds(0, { max: 86_400_000 }), { default: 60_000 }),
   /** Exits when the queue is empty. @default false, or true for recordings named on the command line */
   untilEmpty: option(flag()),
   /** Failures after which a recording is set aside. @default 5 */

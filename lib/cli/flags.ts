@@ -87,6 +87,19 @@ function checkGiven(
   }
 }
 
+/** The description of a flag, with the unit of the command line. */
+function describeFlag({ option, entry }: Flag): { about: string; defaultText: string } {
+  const { about, defaultText } = describe(option, entry);
+  const scale = entry.facts.flagScale;
+  if (scale === undefined) return { about, defaultText };
+  const inSeconds = about.replace(/Milliseconds/g, 'Seconds').replace(/milliseconds/g, 'seconds');
+  const number = Number(defaultText);
+  return {
+    about: inSeconds,
+    defaultText: defaultText === '' || Number.isNaN(number) ? defaultText : String(number / scale),
+  };
+}
+
 /** Columns at which descriptions begin, and at which lines are wrapped. */
 const [column, width] = [25, 120];
 
@@ -94,7 +107,7 @@ const [column, width] = [25, 120];
 export function flagsHelp(flags: readonly Flag[]): string {
   return flags
     .map((flag) => {
-      const { about, defaultText } = describe(flag.option, flag.entry);
+      const { about, defaultText } = describeFlag(flag);
       const description = flagNames(flags, flag.within).formatText(about).replace(/\.$/, '');
       const head = `  --${flag.name}${flag.placeholder === '' ? '' : ` ${flag.placeholder}`}`;
       const hasDefault = flag.placeholder !== '' && defaultText !== '';

@@ -113,7 +113,7 @@ async function runWorker(args: string[], stopSignal: AbortSignal): Promise<numbe
     throw new UsageError('Decoding options for a queue are set by onehead submit; leave them out here.');
   }
   const store = await unlessAborted(openStore(options.results), stopSignal);
-  const lock = Math.round(options.lock * 1000);
+  const lock = Math.round(options.lock);
   const queue: Queue =
     redis === null
       ? new MemoryQueue({ attempts: options.attempts })
@@ -142,8 +142,8 @@ async function runWorker(args: string[], stopSignal: AbortSignal): Promise<numbe
     const results = new Results(store, [...new Set(options.format)], formatting);
     const worker = new BatchWorker(queue, whisper, loaded, results, {
       concurrency: options.concurrency,
-      journalInterval: options.journalInterval * 1000,
-      drain: options.drain * 1000,
+      journalInterval: options.journalInterval,
+      drain: options.drain,
       untilEmpty: options.untilEmpty ?? redis === null,
       onEvent,
     });

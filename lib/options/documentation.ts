@@ -75,18 +75,18 @@ export const documentation = {
       defaultText: "the model's windows plus two",
     },
     lock: {
-      about: 'Seconds after which a worker that stopped responding loses its recordings.',
-      defaultText: '30',
+      about: 'Milliseconds after which a worker that stopped responding loses its recordings.',
+      defaultText: '30000',
     },
     journalInterval: {
       about:
-        "Most seconds between saved parts of a long recording's journal, from which another worker continues. The first part is saved after a tenth of it.",
-      defaultText: '20',
+        "Most milliseconds between saved parts of a long recording's journal, from which another worker continues. The first part is saved after a tenth of it.",
+      defaultText: '20000',
     },
     drain: {
       about:
-        'Seconds that running recordings have to finish after SIGTERM or SIGINT. Unfinished ones are returned to the queue.',
-      defaultText: '60',
+        'Milliseconds that running recordings have to finish after SIGTERM or SIGINT. Unfinished ones are returned to the queue.',
+      defaultText: '60000',
     },
     untilEmpty: {
       about: 'Exits when the queue is empty.',
@@ -270,8 +270,8 @@ export const documentation = {
       defaultText: 'no keys: anybody may use the server',
     },
     unloadAfter: {
-      about: 'Seconds after which an unused model is unloaded; 0 for never.',
-      defaultText: '900',
+      about: 'Milliseconds after which an unused model is unloaded; 0 for never.',
+      defaultText: '900000',
     },
     maximumLoaded: {
       about: 'Maximum number of loaded models; above it, the least recently used one is unloaded.',
@@ -290,12 +290,12 @@ export const documentation = {
       defaultText: '14400',
     },
     timeout: {
-      about: 'Maximum seconds of a request; longer ones get status 504.',
-      defaultText: '3600',
+      about: 'Maximum milliseconds of a request; longer ones get status 504.',
+      defaultText: '3600000',
     },
     uploadTimeout: {
-      about: 'Maximum seconds without progress of an upload; then it gets status 408.',
-      defaultText: '30',
+      about: 'Maximum milliseconds without progress of an upload; then it gets status 408.',
+      defaultText: '30000',
     },
     maximumRequests: {
       about: 'Maximum number of open requests, including waiting ones and sockets; further ones get status 503.',
@@ -303,8 +303,8 @@ export const documentation = {
     },
     maximumWait: {
       about:
-        'While a request has waited longer than this many seconds, new requests of its class and of less urgent ones get status 503.',
-      defaultText: '60',
+        'While a request has waited longer than this many milliseconds, new requests of its class and of less urgent ones get status 503.',
+      defaultText: '60000',
     },
     uploadMemory: {
       about: 'Bytes of an upload held in memory; the rest is in a temporary file until the response is sent.',
@@ -315,20 +315,20 @@ export const documentation = {
       defaultText: "the system's folder for temporary files",
     },
     realtimeIdle: {
-      about: 'Seconds after which a realtime session without messages is closed.',
-      defaultText: '300',
+      about: 'Milliseconds after which a realtime session without messages is closed.',
+      defaultText: '300000',
     },
     realtimeDuration: {
-      about: 'Maximum seconds of a realtime session.',
-      defaultText: '7200',
+      about: 'Maximum milliseconds of a realtime session.',
+      defaultText: '7200000',
     },
     shutdownTimeout: {
-      about: 'Seconds that running requests have to finish when the server is stopped.',
-      defaultText: '30',
+      about: 'Milliseconds that running requests have to finish when the server is stopped.',
+      defaultText: '30000',
     },
     maximumEventLoopDelay: {
-      about: 'While the event loop is late by more than this many seconds, new requests get status 503.',
-      defaultText: '1',
+      about: 'While the event loop is late by more than this many milliseconds, new requests get status 503.',
+      defaultText: '1000',
     },
     protectMetrics: {
       about: 'Requires a key for /metrics.',
@@ -614,7 +614,7 @@ export const documentation = {
       defaultText: '',
     },
     timeout: {
-      about: 'Milliseconds (seconds on the command line) after which the call is rejected with code TIMED_OUT.',
+      about: 'Milliseconds after which the call is rejected with code TIMED_OUT.',
       defaultText: 'no limit',
     },
   },

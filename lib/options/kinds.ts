@@ -15,6 +15,8 @@ export interface KindFacts {
   read?: (text: string) => unknown;
   /** True if the flag may be repeated; then the lists are joined. */
   repeats?: boolean;
+  /** The factor by which the flag's number is multiplied, if its unit differs from the option's. */
+  flagScale?: number;
 }
 
 /** A schema of values of type T. */
@@ -49,6 +51,22 @@ export function number(
     expected: rangeText(min, max, above),
     placeholder,
     read: readNumber,
+  });
+}
+
+/** The longest time of a timer; Node.js runs later ones at once. */
+const longestTimer = 2 ** 31 - 1;
+
+/** A duration in milliseconds, which a timer can wait; flags take seconds. */
+export function milliseconds(min = 0, { above = false, max = longestTimer } = {}): Kind<number> {
+  const lowerBound = above ? v.gtValue<number, number>(min) : v.minValue<number, number>(min);
+  const range = (unit: number) => rangeText(min / unit, max / unit, above).replace(/^a number/, '');
+  return kind(v.pipe(v.number(), lowerBound, v.maxValue(max)), {
+    expected: `milliseconds${range(1)}`,
+    expectedText: `seconds${range(1000)}`,
+    placeholder: 'SECONDS',
+    read: readNumber,
+    flagScale: 1000,
   });
 }
 

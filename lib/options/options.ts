@@ -14,8 +14,6 @@ export interface OptionSettings<T> {
   default?: T;
   /** The flag's name if it differs from the option's; null if there is no flag. */
   flag?: string | null;
-  /** The factor by which the flag's number is multiplied, if its unit differs from the option's. */
-  flagScale?: number;
   /** Override those of the type. */
   placeholder?: string;
   expectedText?: string;

@@ -105,13 +105,13 @@ export async function serve(server: ServerOptions = {}, listen: ListenOptions = 
     // Routes refuse requests during shutdown themselves, in the API's error format.
     return503OnClosing: false,
     // An upload may take as long as its request; the form parser detects stalled uploads.
-    requestTimeout: service.options.timeout * 1000,
+    requestTimeout: Math.ceil(service.options.timeout),
     clientErrorHandler: sendClientError,
     ...serverOptions,
   } as object) as unknown as FastifyInstance;
   let closing: Promise<void> | null = null;
   const close = async () => {
-    const delay = service.options.shutdownTimeout * 1000 + connectionGrace;
+    const delay = service.options.shutdownTimeout + connectionGrace;
     const forced = setTimeout(() => app.server.closeAllConnections(), delay);
     await app.close().finally(() => clearTimeout(forced));
   };

@@ -7,12 +7,12 @@ const exitGrace = 5000;
 
 /**
  * Runs a server until SIGTERM, SIGINT or an uncaught error, shuts it down and exits: with status 0, or 1 if shutdown
- * fails. `shutdownTimeout` is in seconds. Rejects if the server cannot be started.
+ * fails. `shutdownTimeout` is in milliseconds. Rejects if the server cannot be started.
  */
 export async function run(start: () => Promise<RunningServer>, shutdownTimeout: number): Promise<never> {
   const { default: closeWithGrace } = await library(() => import('close-with-grace'));
   let server: RunningServer | null = null;
-  const grace = closeWithGrace({ delay: shutdownTimeout * 1000 + exitGrace }, async ({ err, signal }) => {
+  const grace = closeWithGrace({ delay: shutdownTimeout + exitGrace }, async ({ err, signal }) => {
     if (err) server?.app.log.fatal({ err }, 'shutting down after an uncaught error');
     else server?.app.log.info({ signal }, 'shutting down');
     await server?.close();

@@ -93,7 +93,7 @@ describe('options', () => {
     [{ task: 'summarize' }, "Expected task to be 'transcribe' or 'translate' but received 'summarize'."],
     [{ onProgress: 'yes' }, "Expected onProgress to be a function but received 'yes'."],
     [{ signal: new AbortController() }, 'Expected signal to be an AbortSignal but received AbortController.'],
-    [{ timeout: -1 }, 'Expected timeout to be a number above 0'],
+    [{ timeout: -1 }, 'Expected timeout to be milliseconds above 0'],
     [{ prompt: 3n }, 'Expected prompt to be a string or a list of token ids but received a bigint.'],
     [{ suppressTokens: 'default' }, 'Expected suppressTokens to be a list of token ids'],
   ])('with invalid values are refused: %o', (given, sentence) => {

@@ -185,7 +185,7 @@ describe('limits', () => {
   });
 
   it('count the waiting of more urgent requests only', async () => {
-    const server = await testServer({ keys: await keysFile('one\nlater priority=batch\n'), maximumWait: 10 });
+    const server = await testServer({ keys: await keysFile('one\nlater priority=batch\n'), maximumWait: 10_000 });
     const [{ whisper }] = server.service.models.loaded();
     const figures = whisper.figures();
     const waited = (oldest: object) => {
@@ -206,7 +206,7 @@ describe('limits', () => {
   });
 
   it('refuse requests while the event loop is delayed', async () => {
-    const server = await testServer({ maximumEventLoopDelay: 0.05 });
+    const server = await testServer({ maximumEventLoopDelay: 50 });
     for (let i = 0; i < 16; ++i) {
       const began = performance.now();
       while (performance.now() - began < 90);
@@ -224,7 +224,7 @@ describe('limits', () => {
   });
 
   it('end requests that take too long, and tell clients not to retry', async () => {
-    const server = await testServer({ timeout: 0.001 });
+    const server = await testServer({ timeout: 1 });
     const answer = await post(server, body);
     expect([answer.status, answer.json.error.code, answer.headers.get('x-should-retry')]).toEqual([
       504,
@@ -281,7 +281,7 @@ describe('models', () => {
         { id: 'second', model: `${micro}-mqa` },
       ],
       maximumLoaded: 1,
-      unloadAfter: 0.2,
+      unloadAfter: 200,
     });
     const { models, metrics } = server.service;
     const [{ whisper }] = models.loaded();
@@ -302,7 +302,7 @@ describe('models', () => {
   });
 
   it('release their memory, however often they are loaded', async () => {
-    const server = await testServer({ unloadAfter: 0.001, preload: false });
+    const server = await testServer({ unloadAfter: 1, preload: false });
     const { models } = server.service;
     const sizes: number[] = [];
     const shares: number[] = [];
@@ -400,7 +400,7 @@ describe('shutdown', () => {
   });
 
   it('aborts requests after the timeout', async () => {
-    const server = await testServer({ shutdownTimeout: 0.2 });
+    const server = await testServer({ shutdownTimeout: 200 });
     const socket = await half(server);
     await server.close();
     expect(await socket.answer).toMatch(/^HTTP\/1\.1 503 .*shutting_down/s);

@@ -259,10 +259,10 @@ describe('a plain client', () => {
   });
 
   it('that is idle, or connected for too long, is disconnected', async () => {
-    const own = await testServer({ realtimeIdle: 1, realtimeDuration: 60 });
+    const own = await testServer({ realtimeIdle: 1000, realtimeDuration: 60_000 });
     const idle = await connect(`${own.url}/v1/realtime?intent=transcription`);
     expect(await idle.closed).toBe(1000);
-    const short = await testServer({ realtimeDuration: 1 });
+    const short = await testServer({ realtimeDuration: 1000 });
     const { closed } = await connect(`${short.url}/v1/realtime?intent=transcription`);
     expect(await closed).toBe(1000);
   });

@@ -13,7 +13,7 @@ export const sampleText =
 /** Starts a server on a free port, without a log. The caller closes it. */
 export function startServer(options: ServerOptions = {}, listen: ListenOptions = {}): Promise<RunningServer> {
   return serve(
-    { models: [micro], load: { device: 'cpu', threads: 2 }, shutdownTimeout: 5, ...options },
+    { models: [micro], load: { device: 'cpu', threads: 2 }, shutdownTimeout: 5000, ...options },
     { port: 0, logLevel: 'silent', ...listen },
   );
 }

@@ -115,7 +115,7 @@ export class Models {
   constructor(options: CheckedServerOptions, events: ModelEvents = {}) {
     this.#names = entriesOf(options);
     this.#load = { maximumRequests: options.maximumRequests, ...options.load };
-    this.#unloadAfter = options.unloadAfter * 1000;
+    this.#unloadAfter = options.unloadAfter;
     this.#maximumLoaded = options.maximumLoaded ?? Number.POSITIVE_INFINITY;
     this.#events = events;
   }

@@ -1,5 +1,5 @@
 /** Options of a server, for the plugin and the command. */
-import { custom, flag, integer, number, text } from '../../options/kinds.js';
+import { custom, flag, integer, milliseconds, number, text } from '../../options/kinds.js';
 import { type Checked, type Given, option, options } from '../../options/options.js';
 import type { LoadOptions } from '../../whisper/model/types.js';
 import type { TranscribeOptions } from '../../whisper/transcription/options.js';
@@ -76,8 +76,8 @@ export const serverOptions = options('the server', {
    * priority=CLASS. It is reloaded when it changes. @default no keys: anybody may use the server
    */
   keys: option(text('FILE', 'a path')),
-  /** Seconds after which an unused model is unloaded; 0 for never. @default 900 */
-  unloadAfter: option(number(0, 1e9, { placeholder: 'SECONDS' }), { default: 900 }),
+  /** Milliseconds after which an unused model is unloaded; 0 for never. @default 900000 */
+  unloadAfter: option(milliseconds(), { default: 900_000 }),
   /** Maximum number of loaded models; above it, the least recently used one is unloaded. @default all served models */
   maximumLoaded: option(integer(1)),
   /** Loads the first model when the server starts; otherwise at its first request. @default true */
@@ -88,17 +88,17 @@ export const serverOptions = options('the server', {
   maxDuration: option(number(0, Number.POSITIVE_INFINITY, { above: true, placeholder: 'SECONDS' }), {
     default: 4 * 3600,
   }),
-  /** Maximum seconds of a request; longer ones get status 504. @default 3600 */
-  timeout: option(number(0, 1e9, { above: true, placeholder: 'SECONDS' }), { default: 3600 }),
-  /** Maximum seconds without progress of an upload; then it gets status 408. @default 30 */
-  uploadTimeout: option(number(0, 1e9, { above: true, placeholder: 'SECONDS' }), { default: 30 }),
+  /** Maximum milliseconds of a request; longer ones get status 504. @default 3600000 */
+  timeout: option(milliseconds(0, { above: true }), { default: 3_600_000 }),
+  /** Maximum milliseconds without progress of an upload; then it gets status 408. @default 30000 */
+  uploadTimeout: option(milliseconds(0, { above: true }), { default: 30_000 }),
   /** Maximum number of open requests, including waiting ones and sockets; further ones get status 503. @default 256 */
   maximumRequests: option(integer(1), { default: 256 }),
   /**
-   * While a request has waited longer than this many seconds, new requests of its class and of less urgent ones get
-   * status 503. @default 60
+   * While a request has waited longer than this many milliseconds, new requests of its class and of less urgent ones
+   * get status 503. @default 60000
    */
-  maximumWait: option(number(0, 1e9, { above: true, placeholder: 'SECONDS' }), { default: 60 }),
+  maximumWait: option(milliseconds(0, { above: true }), { default: 60_000 }),
   /**
    * Bytes of an upload held in memory; the rest is in a temporary file until the response is sent.
    * @default 4194304
@@ -106,14 +106,14 @@ export const serverOptions = options('the server', {
   uploadMemory: option(number(0, Number.POSITIVE_INFINITY, { placeholder: 'N' }), { default: 4 * 2 ** 20 }),
   /** Folder of these temporary files. @default the system's folder for temporary files */
   temporaryFolder: option(text('DIR', 'a path')),
-  /** Seconds after which a realtime session without messages is closed. @default 300 */
-  realtimeIdle: option(number(1, 1e6, { placeholder: 'SECONDS' }), { default: 300 }),
-  /** Maximum seconds of a realtime session. @default 7200 */
-  realtimeDuration: option(number(1, 2e6, { placeholder: 'SECONDS' }), { default: 7200 }),
-  /** Seconds that running requests have to finish when the server is stopped. @default 30 */
-  shutdownTimeout: option(number(0, 3600, { placeholder: 'SECONDS' }), { default: 30 }),
-  /** While the event loop is late by more than this many seconds, new requests get status 503. @default 1 */
-  maximumEventLoopDelay: option(number(0, 3600, { above: true, placeholder: 'SECONDS' }), { default: 1 }),
+  /** Milliseconds after which a realtime session without messages is closed. @default 300000 */
+  realtimeIdle: option(milliseconds(1000), { default: 300_000 }),
+  /** Maximum milliseconds of a realtime session. @default 7200000 */
+  realtimeDuration: option(milliseconds(1000), { default: 7_200_000 }),
+  /** Milliseconds that running requests have to finish when the server is stopped. @default 30000 */
+  shutdownTimeout: option(milliseconds(0, { max: 3_600_000 }), { default: 30_000 }),
+  /** While the event loop is late by more than this many milliseconds, new requests get status 503. @default 1000 */
+  maximumEventLoopDelay: option(milliseconds(0, { above: true, max: 3_600_000 }), { default: 1000 }),
   /** Requires a key for /metrics. @default false */
   protectMetrics: option(flag(), { default: false }),
   /** Serves a web page at `/` for dropping recordings and for speaking. @default true */

@@ -143,7 +143,7 @@ export class Service {
   /** Throws ApiError 503 if requests for this model that go before such a one have waited too long. */
   admit(whisper: Whisper, priority: Priority = this.#defaultPriority): void {
     const wait = waitBefore(whisper, priority);
-    if (wait > this.options.maximumWait * 1000) throw overloaded(Math.min(60, wait / 2000));
+    if (wait > this.options.maximumWait) throw overloaded(Math.min(60, wait / 2000));
   }
 
   /** The priority of requests whose key has none. */
@@ -174,7 +174,7 @@ export class Service {
       if (whisper.figures().requests >= this.options.maximumRequests) return 'too many requests';
       // Requests of a less urgent class, such as a backlog of 'batch', do not concern those that a balancer sends.
       const wait = waitBefore(whisper, this.#defaultPriority);
-      if (wait > this.options.maximumWait * 1000) return 'requests wait too long';
+      if (wait > this.options.maximumWait) return 'requests wait too long';
     }
     return null;
   }
@@ -199,7 +199,7 @@ export class Service {
     this.#ending.abort(shuttingDown());
     if (this.#open > 0) {
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, this.options.shutdownTimeout * 1000);
+        const timer = setTimeout(resolve, this.options.shutdownTimeout);
         this.#onIdle = () => {
           clearTimeout(timer);
           resolve();

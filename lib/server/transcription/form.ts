@@ -142,17 +142,17 @@ export function readForm(request: FastifyRequest, { options }: Service): Form {
   };
 }
 
-/** Rejects with ApiError 408 if `progress` is not called for this many seconds. */
-function stallWatch(seconds: number) {
+/** Rejects with ApiError 408 if `progress` is not called for this many milliseconds. */
+function stallWatch(limit: number) {
   let timer: NodeJS.Timeout;
   const promise = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
       reject(
-        new ApiError(408, `The upload made no progress for ${seconds} seconds; send it again.`, {
+        new ApiError(408, `The upload made no progress for ${limit / 1000} seconds; send it again.`, {
           code: 'upload_timeout',
         }),
       );
-    }, seconds * 1000);
+    }, limit);
   });
   promise.catch(() => {});
   return { promise, progress: () => void timer.refresh(), stop: () => clearTimeout(timer) };

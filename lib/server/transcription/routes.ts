@@ -164,7 +164,7 @@ export async function audioRoutes(app: FastifyInstance, service: Service): Promi
   const { default: underPressure } = await library(() => import('@fastify/under-pressure'));
   if (!app.hasContentTypeParser('multipart/form-data')) await app.register(multipart);
   await app.register(underPressure, {
-    maxEventLoopDelay: service.options.maximumEventLoopDelay * 1000,
+    maxEventLoopDelay: service.options.maximumEventLoopDelay,
     pressureHandler: () => {
       throw overloaded(5);
     },

@@ -93,7 +93,7 @@ async function transcribeOnce(
       ...options.transcribe,
       maxBytes: options.maxBytes,
       maxDuration: options.maxDuration,
-      timeout: options.timeout * 1000,
+      timeout: options.timeout,
       ...request.options,
       // Windows that are decoded in parallel cannot use the text of previous ones.
       ...(request.options.batched && { conditionOnPreviousText: false }),

@@ -7,6 +7,7 @@ import {
   flag,
   integer,
   list,
+  milliseconds,
   number,
   oneOf,
   signal,
@@ -55,14 +56,14 @@ const callOptions = options('every call', {
    * that still waits at its deadline is rejected with code TIMED_OUT.
    * @default no deadline
    */
-  deadline: option(number(0, 1e12, { above: true }), { flag: null }),
+  deadline: option(milliseconds(0, { above: true }), { flag: null }),
   /** Aborts the call within one decode step; the promise rejects with the signal's reason. */
   signal: option(signal()),
   /**
-   * Milliseconds (seconds on the command line) after which the call is rejected with code TIMED_OUT.
+   * Milliseconds after which the call is rejected with code TIMED_OUT.
    * @default no limit
    */
-  timeout: option(number(0, 1e12, { above: true, placeholder: 'SECONDS' }), { flagScale: 1000 }),
+  timeout: option(milliseconds(0, { above: true })),
 });
 
 const audioContextOptions = options('audio context', {

@@ -52,7 +52,7 @@ export function limited(
         `The transcription took longer than ${timeout} ms; allow more time or use a smaller model.`,
       ),
     );
-  const timer = typeof timeout === 'number' ? setTimeout(timeOut, Math.min(timeout, 2 ** 31 - 1)) : undefined;
+  const timer = typeof timeout === 'number' ? setTimeout(timeOut, timeout) : undefined;
   const end = () => {
     clearTimeout(timer);
     for (const source of sources) source.removeEventListener('abort', stop);
