@@ -30,12 +30,24 @@ export type WorkerEvent =
   | { event: 'started'; recording: Recording; attempt: number; known: number }
   | { event: 'done'; recording: Recording; summary: Summary; warnings: readonly string[] }
   | { event: 'failed'; recording: Recording; attempt: number; reason: string; setAside: boolean }
-  /** The recording was not finished, since another worker has claimed it, it was cancelled, or the worker stopped. */
-  | { event: 'left'; recording: Recording; reason: 'lost' | 'cancelled' | 'stopped' }
+  /**
+   * The recording was not finished, since another worker has claimed it, it was cancelled, the worker stopped, or the
+   * model's devices failed.
+   */
+  | { event: 'left'; recording: Recording; reason: LeftReason }
   | { event: 'trouble'; message: string };
 
 /** The time until the first part of a journal is saved, relative to the longest interval. It doubles with each part. */
 const firstJournalInterval = 0.1;
+
+type LeftReason = 'lost' | 'cancelled' | 'stopped' | 'device failed';
+
+/**
+ * Claims of a recording up to which a failure of the devices is not counted as its own. Later ones are, so that a
+ * recording that makes devices fail is set aside in the end.
+ */
+const uncountedClaims = 10;
+
 /** Milliseconds between attempts to reach the queue. */
 const retryInterval = 1000;
 /** Milliseconds within which the queue has to respond when the worker is stopped. */
@@ -43,9 +55,9 @@ const stopTimeout = 5000;
 
 /** Ends the work on a recording before it is finished. */
 class Unfinished extends Error {
-  readonly reason: 'lost' | 'cancelled' | 'stopped';
+  readonly reason: LeftReason;
 
-  constructor(reason: Unfinished['reason']) {
+  constructor(reason: LeftReason) {
     super(reason);
     this.reason = reason;
   }
@@ -83,7 +95,7 @@ export class BatchWorker {
   /**
    * Processes recordings until `signal` aborts, or, with `untilEmpty`, until the queue is empty. Then running
    * recordings have `drain` milliseconds to finish; unfinished ones are returned to the queue, and their journals are
-   * saved.
+   * saved. Rejects with OneheadError DEVICE_FAILED, after the same, if all of the model's devices have failed.
    */
   async run(signal: AbortSignal): Promise<void> {
     this.#ended = false;
@@ -91,7 +103,7 @@ export class BatchWorker {
     let wake = () => {};
     const onAbort = () => wake();
     signal.addEventListener('abort', onAbort, { once: true });
-    while (!signal.aborted) {
+    while (!signal.aborted && !this.#deviceFailure) {
       if (running.size >= this.#options.concurrency) {
         await new Promise<void>((resolve) => {
           wake = resolve;
@@ -126,6 +138,26 @@ export class BatchWorker {
     timeout.abort();
     clearTimeout(timer);
     await this.#files.close();
+    const failure = this.#deviceFailure;
+    if (failure && !signal.aborted) {
+      throw new OneheadError(
+        'DEVICE_FAILED',
+        `The model's device has failed: ${failure.message.replace(/\.$/, '')}. Unfinished recordings are back in the queue; start the worker again.`,
+      );
+    }
+  }
+
+  /** Why none of the model's devices serves any more; null while one does. */
+  get #deviceFailure() {
+    return this.#whisper.figures().failure;
+  }
+
+  /** The reason why a recording is left to others; null if the error is its own. */
+  #leftFor({ stop, claim }: Task, error: unknown): LeftReason | null {
+    const cause = stop.signal.aborted ? stop.signal.reason : error;
+    if (cause instanceof Unfinished) return cause.reason;
+    const isDevices = this.#deviceFailure !== null && !isPermanent(error) && claim.attempt <= uncountedClaims;
+    return isDevices ? 'device failed' : null;
   }
 
   /** Claims the next recording; null if there is none, or the queue cannot be reached. */
@@ -169,10 +201,10 @@ export class BatchWorker {
     try {
       await this.#transcribe(task);
     } catch (error) {
-      const cause = task.stop.signal.aborted ? task.stop.signal.reason : error;
-      if (cause instanceof Unfinished) {
-        if (cause.reason === 'stopped') await this.#repeat(() => claim.release());
-        this.#emit({ event: 'left', recording, reason: cause.reason });
+      const left = this.#leftFor(task, error);
+      if (left !== null) {
+        if (left === 'stopped' || left === 'device failed') await this.#repeat(() => claim.release());
+        this.#emit({ event: 'left', recording, reason: left });
         return;
       }
       const reason = error instanceof OneheadError ? error.message : reasonOf(error);

@@ -1,7 +1,7 @@
 /** A worker in this process: complete results, each once; kinds of failures; resumed recordings. */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { MemoryQueue } from '../../lib/batch/memory.js';
 import { openStore } from '../../lib/batch/open-store.js';
 import type { StoredOptions } from '../../lib/batch/queue.js';
@@ -10,6 +10,7 @@ import { recordingsOf } from '../../lib/batch/sources.js';
 import type { Store } from '../../lib/batch/store.js';
 import { BatchWorker, type WorkerEvent, type WorkerOptions } from '../../lib/batch/worker.js';
 import { OneheadError } from '../../lib/errors.js';
+import { WhisperRuntime } from '../../lib/whisper/model/runtime.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
 import { clips, essence, longRecording, shortRecording, temporaryFolder } from './support.js';
 
@@ -211,6 +212,27 @@ describe('a worker', () => {
     expect(await queue.counts()).toMatchObject({ done: 12, failed: 0 });
     const alone = await whisper.transcribe(join(input, 'talk7.wav'));
     expect(result('talk7').text).toBe(alone.text);
+  });
+
+  it('returns its recordings and ends with an error if the device fails', async () => {
+    for (let i = 0; i < 12; ++i) put(`talk${i}.wav`, shortRecording(all, i));
+    await submit();
+    const broken = await Whisper.load(undefined, { device: 'cpu', threads: 1, windows: 2 });
+    onTestFinished(() => broken.dispose());
+    const encode = vi.spyOn(WhisperRuntime.prototype, 'encode');
+    onTestFinished(() => encode.mockRestore());
+    encode.mockRejectedValueOnce(new OneheadError('DEVICE_FAILED', 'The GPU has fallen off the bus.'));
+    await expect(work({ whisper: broken })).rejects.toMatchObject({
+      code: 'DEVICE_FAILED',
+      message: expect.stringContaining('The GPU has fallen off the bus. Unfinished recordings are back'),
+    });
+    expect(of('failed')).toEqual([]);
+    expect(new Set(of('left').map(({ reason }) => reason))).toEqual(new Set(['device failed']));
+    const { done, waiting, delayed, active, failed } = await queue.counts();
+    expect([done + waiting, delayed, active, failed]).toEqual([12, 0, 0, 0]);
+    // Another worker finishes them.
+    await work();
+    expect(await queue.counts()).toMatchObject({ done: 12, failed: 0 });
   });
 
   it('stops cancelled recordings', async () => {

@@ -51,6 +51,10 @@ describe('onehead serve', () => {
     expect((await ask('/v1/models')).status).toBe(401);
     expect((await ask('/metrics')).status).toBe(401);
     expect(await (await ask('/v1/models/own', 'one')).json()).toMatchObject({ id: 'micro', object: 'model' });
+    child.kill('SIGUSR2');
+    await expect.poll(async () => (await ask('/ready')).json()).toEqual({ status: 'not ready', reason: 'draining' });
+    child.kill('SIGUSR2');
+    await ready(url);
     const ended = once(child, 'exit');
     child.kill('SIGTERM');
     expect(await ended).toEqual([0, null]);

@@ -1,6 +1,5 @@
 /** Metrics for Prometheus. Labels are models, endpoints, statuses and error codes, so clients cannot add new ones. */
 import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { EngineFigures } from '../../engine/figures.js';
 import type { Priority } from '../../engine/request.js';
 import type { Whisper } from '../../whisper/whisper.js';
 import { library } from './libraries.js';
@@ -8,7 +7,7 @@ import { library } from './libraries.js';
 /** Seconds, from short clips to recordings of hours. */
 const buckets = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
 
-type Figures = EngineFigures & { requests: number };
+type Figures = ReturnType<Whisper['figures']>;
 
 /** Counters that engines report. `read` returns one value for each combination of labels. */
 const engineCounters: {
@@ -76,6 +75,11 @@ const engineGauges: {
   { name: 'onehead_rows_used', help: 'Decoder rows in use.', read: ({ rows }) => rows.used },
   { name: 'onehead_rows', help: 'Total decoder rows.', read: ({ rows }) => rows.total },
   {
+    name: 'onehead_devices_failed',
+    help: 'Devices of a loaded model that have failed; the others serve its requests.',
+    read: ({ engines }) => engines.filter(({ failure }) => failure !== null).length,
+  },
+  {
     name: 'onehead_device_memory_bytes',
     help: "Bytes of weights, programs and tensors on the model's first device.",
     read: (_, { model }) => model.device.memory().inUse,
@@ -84,6 +88,8 @@ const engineGauges: {
 
 /** Returns the loaded models. */
 export type LoadedModels = () => readonly { id: string; whisper: Whisper }[];
+/** Returns the ids of the models whose devices have failed. */
+export type FailedModels = () => readonly string[];
 
 export class Metrics {
   readonly registry: Registry;
@@ -94,10 +100,16 @@ export class Metrics {
   readonly #uploaded: Counter<string>;
   readonly #disconnected: Counter<'endpoint'>;
   readonly #refused: Counter<'reason'>;
+  readonly #failures: Counter<'model'>;
   /** Counts of unloaded models. The keys are JSON of metric, model and labels. */
   readonly #unloaded = new Map<string, number>();
 
-  private constructor(client: typeof import('prom-client'), ids: readonly string[], loaded: LoadedModels) {
+  private constructor(
+    client: typeof import('prom-client'),
+    ids: readonly string[],
+    loaded: LoadedModels,
+    failedModels: FailedModels,
+  ) {
     const { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } = client;
     this.registry = new Registry();
     const registers = [this.registry];
@@ -145,7 +157,26 @@ export class Metrics {
       labelNames: ['reason'],
       registers,
     });
-    for (const id of ids) this.#audio.inc({ model: id }, 0);
+    this.#failures = new Counter({
+      name: 'onehead_model_failures_total',
+      help: 'How often all devices of a model failed, so that it had to be loaded again.',
+      labelNames: ['model'],
+      registers,
+    });
+    for (const model of ids) {
+      this.#audio.inc({ model }, 0);
+      this.#failures.inc({ model }, 0);
+    }
+    new Gauge({
+      name: 'onehead_model_failed',
+      help: "Whether a model's devices have failed and it is not loaded again.",
+      labelNames: ['model'],
+      registers,
+      collect() {
+        const failed = failedModels();
+        for (const id of ids) this.set({ model: id }, Number(failed.includes(id)));
+      },
+    });
     const isLoaded = new Gauge({
       name: 'onehead_model_loaded',
       help: 'Whether a model is loaded.',
@@ -195,9 +226,14 @@ export class Metrics {
   }
 
   /** `ids` are the served models. Throws OneheadError NOT_SUPPORTED if prom-client is missing. */
-  static async create(ids: readonly string[], loaded: LoadedModels): Promise<Metrics> {
+  static async create(ids: readonly string[], loaded: LoadedModels, failed: FailedModels): Promise<Metrics> {
     const client = await library(() => import('prom-client'));
-    return new Metrics(client.default ?? client, ids, loaded);
+    return new Metrics(client.default ?? client, ids, loaded, failed);
+  }
+
+  /** Counts a failure of all devices of a model. */
+  failed(model: string): void {
+    this.#failures.inc({ model });
   }
 
   /** Counts a response. */

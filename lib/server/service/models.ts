@@ -1,11 +1,14 @@
-/** The served models: loaded on demand, and unloaded after a time without use. */
-import { existsSync } from 'node:fs';
-import { basename, resolve } from 'node:path';
-import { OneheadError } from '../../errors.js';
+/**
+ * The served models: loaded on demand, unloaded after a time without use, and loaded again after their devices failed.
+ */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { OneheadError, reasonOf } from '../../errors.js';
+import type { EngineEvent } from '../../engine/figures.js';
 import type { LoadOptions } from '../../whisper/model/types.js';
 import { Whisper } from '../../whisper/whisper.js';
 import { ApiError, modelNotFound, overloaded } from './api-error.js';
-import type { CheckedServerOptions, ServedModel } from './options.js';
+import { entriesOf, type Entry, type ModelFailure } from './entries.js';
+import type { CheckedServerOptions } from './options.js';
 
 /** A model in use, which stays loaded until it is released. */
 export interface Lease {
@@ -29,78 +32,19 @@ export interface ModelEvents {
   onLoad?: (id: string, milliseconds: number) => void;
   /** Called before a model is unloaded. */
   onUnload?: (id: string, whisper: Whisper) => void;
+  /** Called if a model could not be loaded. */
   onFailure?: (id: string, error: unknown) => void;
+  /** Called if all devices of a loaded model have failed, before it is unloaded. */
+  onDeviceFailure?: (id: string, message: string) => void;
 }
 
-/** The state of a served model. */
-class Entry {
-  readonly served: ServedModel;
-  readonly created = Math.floor(Date.now() / 1000);
-  loading: Promise<Whisper> | null = null;
-  whisper: Whisper | null = null;
-  used = 0;
-  /** When it was last released, on `performance`'s clock. */
-  releasedAt = 0;
-  unloadTimer: NodeJS.Timeout | undefined;
+/** Milliseconds after which a failed load is repeated at the latest; the first attempts follow faster. */
+const longestRetry = 60_000;
+/** Milliseconds after which a model that failed again had worked, so that it is loaded again at once. */
+const stableAfter = 60_000;
 
-  constructor(served: ServedModel) {
-    this.served = served;
-    this.whisper = served.whisper ?? null;
-  }
-
-  /** True if Models loads and disposes of the model, not the caller who created the server. */
-  get owned(): boolean {
-    return this.served.whisper === undefined;
-  }
-}
-
-/** The id of a model: its name in the hub, or the last part of its folder's path. */
-const idOf = (name: string): string => (existsSync(name) ? basename(resolve(name)) : name);
-
-/**
- * The models by id, folder or hub name, and alias. Throws OneheadError INVALID_ARGUMENT for duplicate names and for an
- * alias of an unknown model.
- */
-function entriesOf({ models = [], alias }: Pick<CheckedServerOptions, 'models' | 'alias'>): Map<string, Entry> {
-  const served = (models.length > 0 ? models : [{ id: 'onehead-micro' }]).map((model) =>
-    typeof model === 'string' ? { id: idOf(model), model } : model,
-  );
-  const names = new Map<string, Entry>();
-  const add = (name: string, entry: Entry) => {
-    const other = names.get(name);
-    if (other && other !== entry) {
-      throw new OneheadError(
-        'INVALID_ARGUMENT',
-        `Two models have the name ${name}; give one of them another alias or id.`,
-        {
-          argument: 'models',
-        },
-      );
-    }
-    names.set(name, entry);
-  };
-  for (const model of served) {
-    const entry = new Entry(model);
-    add(model.id, entry);
-    if (model.model !== undefined) add(model.model, entry);
-  }
-  for (const [name, target] of Object.entries(alias ?? {})) {
-    const entry = names.get(target);
-    if (!entry) {
-      const known = [...names.keys()].join(', ');
-      throw new OneheadError(
-        'INVALID_ARGUMENT',
-        `The alias ${name} refers to ${target}, which is not served; the served models are ${known}.`,
-        {
-          argument: 'alias',
-        },
-      );
-    }
-    add(name, entry);
-  }
-  if (!names.has('whisper-1')) names.set('whisper-1', names.values().next().value!);
-  return names;
-}
+/** The channel of the engine's events. */
+const engineEvents = 'onehead.engine';
 
 export class Models {
   /** Models by all of their names. */
@@ -118,7 +62,16 @@ export class Models {
     this.#unloadAfter = options.unloadAfter;
     this.#maximumLoaded = options.maximumLoaded ?? Number.POSITIVE_INFINITY;
     this.#events = events;
+    subscribe(engineEvents, this.#onEngineEvent);
   }
+
+  /** After a failure, looks for models whose devices have failed, when the engine has rejected its callers. */
+  readonly #onEngineEvent = (event: unknown) => {
+    if ((event as EngineEvent).event !== 'failed') return;
+    setImmediate(() => {
+      for (const entry of this.#entries) this.#checkDevices(entry);
+    });
+  };
 
   get #entries(): Set<Entry> {
     return new Set(this.#names.values());
@@ -145,17 +98,41 @@ export class Models {
     return this.#names.values().next().value!.served.id;
   }
 
+  /** The models that cannot be used, and why. */
+  failures(): (ModelFailure & { id: string })[] {
+    return [...this.#entries].flatMap(({ served, failure }) => (failure ? [{ id: served.id, ...failure }] : []));
+  }
+
+  /** Loads a model, and tries again, ever more rarely, until it is loaded. Rejects if the first attempt fails. */
+  async preload(name: string): Promise<void> {
+    const entry = this.#names.get(name);
+    if (!entry) throw modelNotFound(name);
+    entry.wanted = true;
+    const { release } = await this.acquire(name);
+    release();
+  }
+
+  /** True once a model was loaded. It may have been unloaded since. */
+  wasLoaded(name: string): boolean {
+    return this.#names.get(name)?.wasLoaded ?? false;
+  }
+
   /** All loaded models. */
   loaded(): { id: string; whisper: Whisper }[] {
     return [...this.#entries].flatMap(({ served, whisper }) => (whisper ? [{ id: served.id, whisper }] : []));
   }
 
-  /** Acquires a model, loading it first if necessary. Rejects with ApiError 404 or 500, or the reason of `signal`. */
+  /**
+   * Acquires a model, loading it first if necessary. Rejects with ApiError 404 or 500, with 503 if its devices have
+   * failed, or with the reason of `signal`.
+   */
   async acquire(name: string, signal?: AbortSignal): Promise<Lease> {
     const entry = this.#names.get(name);
     if (!entry) throw modelNotFound(name);
     signal?.throwIfAborted();
     this.#shutdown.signal.throwIfAborted();
+    this.#checkDevices(entry);
+    if (entry.failure?.kind === 'device') throw deviceFailed(entry);
     clearTimeout(entry.unloadTimer);
     entry.used += 1;
     let released = false;
@@ -196,10 +173,42 @@ export class Models {
 
   /** Loads a model, once for concurrent callers. */
   #loadOnce(entry: Entry): Promise<Whisper> {
-    entry.loading ??= this.#loadNow(entry).finally(() => {
-      entry.loading = null;
-    });
+    entry.loading ??= this.#loadNow(entry)
+      .catch((error: unknown) => {
+        if (entry.wanted || entry.failure?.kind === 'device') this.#loadLater(entry);
+        throw error;
+      })
+      .finally(() => {
+        entry.loading = null;
+      });
     return entry.loading;
+  }
+
+  /** Loads a model after a delay that doubles with each attempt. */
+  #loadLater(entry: Entry): void {
+    clearTimeout(entry.retryTimer);
+    if (this.#shutdown.signal.aborted) return;
+    const delay = entry.attempts === 0 ? 0 : Math.min(longestRetry, 500 * 2 ** entry.attempts);
+    entry.attempts += 1;
+    entry.retryAt = performance.now() + delay;
+    const load = () => void (entry.whisper ?? this.#loadOnce(entry).catch(() => {})); // a failure calls this again
+    entry.retryTimer = setTimeout(load, delay).unref();
+  }
+
+  /** Unloads a model whose devices have all failed, and loads it again if it is this server's. */
+  #checkDevices(entry: Entry): void {
+    const { whisper, served, owned } = entry;
+    const failure = whisper?.figures().failure;
+    if (!whisper || !failure || entry.failure?.kind === 'device') return;
+    entry.failure = { kind: 'device', message: failure.message, since: performance.now(), reloadFailed: !owned };
+    this.#events.onDeviceFailure?.(served.id, failure.message);
+    if (!owned) return;
+    clearTimeout(entry.unloadTimer);
+    this.#events.onUnload?.(served.id, whisper);
+    whisper.dispose();
+    entry.whisper = null;
+    if (performance.now() - entry.loadedAt > stableAfter) entry.attempts = 0;
+    this.#loadLater(entry);
   }
 
   async #loadNow(entry: Entry): Promise<Whisper> {
@@ -214,6 +223,11 @@ export class Models {
           if (this.#shutdown.signal.aborted) whisper.dispose();
           this.#shutdown.signal.throwIfAborted();
           entry.whisper = whisper;
+          entry.wasLoaded = true;
+          if (entry.failure?.kind !== 'device') entry.attempts = 0;
+          entry.failure = null;
+          entry.loadedAt = performance.now();
+          clearTimeout(entry.retryTimer);
           this.#events.onLoad?.(id, performance.now() - started);
           entry.releasedAt = performance.now();
           this.#scheduleUnload(entry); // all callers may have been aborted meanwhile
@@ -225,6 +239,14 @@ export class Models {
       }
     } catch (cause) {
       if (this.#shutdown.signal.aborted) throw this.#shutdown.signal.reason;
+      const previous = entry.failure?.kind === 'device' ? entry.failure : null;
+      entry.failure = {
+        kind: previous ? 'device' : 'load',
+        message: cause instanceof OneheadError ? cause.message : reasonOf(cause),
+        since: previous?.since ?? performance.now(),
+        reloadFailed: previous !== null,
+      };
+      if (!previous && entry.attempts === 0) entry.attempts = 1; // this was the first
       this.#events.onFailure?.(id, cause);
       throw new ApiError(500, `The model '${id}' could not be loaded; the server's log has the reason.`, {
         code: 'model_not_loaded',
@@ -250,12 +272,26 @@ export class Models {
         retryAfter: 5,
       }),
     );
+    unsubscribe(engineEvents, this.#onEngineEvent);
     for (const entry of this.#entries) {
       clearTimeout(entry.unloadTimer);
+      clearTimeout(entry.retryTimer);
       if (entry.owned) entry.whisper?.dispose();
       entry.whisper = null;
     }
   }
+}
+
+/** The error of requests for a model whose devices have failed. */
+function deviceFailed({ served, owned, retryAt }: Entry): ApiError {
+  const seconds = Math.max(0, retryAt - performance.now()) / 1000;
+  return new ApiError(
+    503,
+    owned
+      ? `The device of the model '${served.id}' has failed, and the model is being loaded again; try again later.`
+      : `The device of the model '${served.id}' has failed; try another server, or again when this one was restarted.`,
+    { code: 'model_failed', retryAfter: owned ? seconds + 5 : 30 },
+  );
 }
 
 /** Rejects when the signal aborts. The work goes on, since other callers may wait for it too. */

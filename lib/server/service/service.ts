@@ -11,6 +11,7 @@ import { loadOptions } from '../../whisper/model/types.js';
 import { transcribeOptions } from '../../whisper/transcription/options.js';
 import type { Whisper } from '../../whisper/whisper.js';
 import { ApiError, overloaded } from './api-error.js';
+import type { ModelFailure } from './entries.js';
 import { type Client, Keys } from './keys.js';
 import { Metrics } from './metrics.js';
 import { Models } from './models.js';
@@ -26,6 +27,9 @@ export interface OpenRequest {
   /** Marks the request as ended; a second call does nothing. */
   close(): void;
 }
+
+/** Milliseconds within which a model whose devices failed has to be loaded again. */
+const recoveryTime = 120_000;
 
 const shuttingDown = () =>
   new ApiError(503, 'The server is shutting down; try another, or try again later.', {
@@ -65,7 +69,11 @@ export class Service {
   #open = 0;
   #onIdle = () => {};
   #preloading: Promise<void> | null = null;
-  #preloaded = false;
+  /**
+   * True while no more requests should be sent to the server, which still answers them: `/ready` tells so. For
+   * operators who take a server out of use before they stop it.
+   */
+  draining = false;
 
   private constructor(options: CheckedServerOptions, log: FastifyBaseLogger) {
     this.options = options;
@@ -77,6 +85,10 @@ export class Service {
         log.info({ model }, 'model unloaded');
       },
       onFailure: (model, error) => log.error({ model, err: error }, 'model not loaded'),
+      onDeviceFailure: (model, reason) => {
+        this.metrics.failed(model);
+        log.error({ model, reason }, 'model failed');
+      },
     });
     this.keys = new Keys(options.keys, (error) => log.error({ err: error }, 'key file not reloaded'));
     // Every running request adds a listener, so many of them are no leak.
@@ -92,7 +104,8 @@ export class Service {
     const service = new Service(options, log);
     try {
       const ids = service.models.list().map(({ id }) => id);
-      service.#metrics = await Metrics.create(ids, () => service.models.loaded());
+      const failed = () => service.models.failures().flatMap(({ id, kind }) => (kind === 'device' ? [id] : []));
+      service.#metrics = await Metrics.create(ids, () => service.models.loaded(), failed);
       return service;
     } catch (error) {
       service.keys.close();
@@ -151,24 +164,28 @@ export class Service {
     return this.options.transcribe?.priority ?? 'interactive';
   }
 
-  /** Loads the first model if configured. Rejects with ApiError, whose cause is the reason. */
+  /**
+   * Loads the first model if configured. Rejects with ApiError, whose cause is the reason, if the first attempt fails;
+   * others follow.
+   */
   preload(): Promise<void> {
     this.#preloading ??= this.#preload();
     return this.#preloading;
   }
 
   async #preload(): Promise<void> {
-    if (this.options.preload) {
-      const { release } = await this.models.acquire(this.models.defaultId);
-      release();
-    }
-    this.#preloaded = true;
+    if (this.options.preload) await this.models.preload(this.models.defaultId);
   }
 
   /** The reason why no requests should be sent to the server; null if it is ready. */
   notReady(): string | null {
     if (this.ending.aborted) return 'shutting down';
-    if (!this.#preloaded) return 'loading';
+    if (this.draining) return 'draining';
+    for (const { id, kind, message } of this.models.failures()) {
+      if (kind === 'device') return `the model ${id} has failed: ${message}`;
+      if (this.options.preload && id === this.models.defaultId) return `not loaded: ${message}`;
+    }
+    if (this.options.preload && !this.models.wasLoaded(this.models.defaultId)) return 'loading';
     if (this.#open >= this.options.maximumRequests) return 'too many requests';
     for (const { whisper } of this.models.loaded()) {
       if (whisper.figures().requests >= this.options.maximumRequests) return 'too many requests';
@@ -177,6 +194,14 @@ export class Service {
       if (wait > this.options.maximumWait) return 'requests wait too long';
     }
     return null;
+  }
+
+  /** The reason why the process should be restarted; null if it works. */
+  unhealthy(): string | null {
+    const isLost = ({ kind, since, reloadFailed }: ModelFailure) =>
+      kind === 'device' && (reloadFailed || performance.now() - since > recoveryTime);
+    const lost = this.models.failures().find(isLost);
+    return lost ? `the model ${lost.id} has failed: ${lost.message}` : null;
   }
 
   /** Aborted when the server stops accepting requests: sockets close, running requests continue. */

@@ -41,7 +41,11 @@ export function statusRoutes(app: FastifyInstance, service: Service): void {
   // Frequent probes must not fill the log.
   const quiet = { logLevel: 'warn' } as const;
   const health = routeSchema('status', 'Whether the server is alive', status);
-  app.get('/health', { ...quiet, schema: health }, async () => ({ status: 'ok' }));
+  app.get('/health', { ...quiet, schema: health }, async (_, reply) => {
+    const reason = service.unhealthy();
+    if (reason === null) return { status: 'ok' };
+    return reply.code(503).send({ status: 'failed', reason });
+  });
   const ready = routeSchema('status', 'Whether the server accepts requests', status);
   app.get('/ready', { ...quiet, schema: ready }, async (_, reply) => {
     const reason = service.notReady();
