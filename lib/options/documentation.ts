@@ -342,8 +342,8 @@ export const documentation = {
       about: "Origins whose pages may call the server from a browser, such as https://example.org; '*' for all.",
       defaultText: "only the server's own page",
     },
-    ignoreUnknownFields: {
-      about: 'Ignores unknown fields; otherwise they get status 400.',
+    refuseUnknownFields: {
+      about: 'Refuses unknown fields with status 400; otherwise they are ignored with a warning.',
       defaultText: 'false',
     },
   },

@@ -11,7 +11,7 @@ const file = part('file', speech, 'a.flac');
 const model = part('model', 'whisper-1');
 
 beforeAll(async () => {
-  server = await startServer({ maxBytes: 4 << 20, uploadTimeout: 1000 });
+  server = await startServer({ maxBytes: 4 << 20, uploadTimeout: 1000, refuseUnknownFields: true });
 });
 afterAll(() => server?.close());
 afterEach(async () => {

@@ -141,6 +141,28 @@ describe('the npm client', () => {
     await expect(transcriptions().create(wrong as never)).rejects.toMatchObject({ status: 400, param: 'languages' });
   });
 
+  it('may send fields that OpenAI adds later, which are ignored and named', async () => {
+    const asked = { file: file(), model, tone: 'formal', 'accents[]': 'irish' };
+    const { data, response } = await transcriptions()
+      .create(asked as never)
+      .withResponse();
+    expect(data).toMatchObject({ text: sampleText });
+    expect((data as unknown as { warnings: string[] }).warnings).toEqual([
+      "The field 'tone' is unknown here, and was ignored.",
+      "The field 'accents' is unknown here, and was ignored.",
+    ]);
+    expect(response.headers.get('x-onehead-ignored')).toBe('tone, accents');
+    const text = transcriptions().create({ ...asked, file: file(), response_format: 'srt' } as never);
+    expect((await text.asResponse()).headers.get('x-onehead-ignored')).toBe('tone, accents');
+    const { done } = await streamed({ tone: 'formal' } as never);
+    expect((done as unknown as { warnings: string[] }).warnings).toHaveLength(1);
+    const plain = await transcriptions().create({ file: file(), model });
+    expect(plain).not.toHaveProperty('warnings');
+    // What would change the result is refused.
+    const speakers = transcriptions().create({ file: file(), model, response_format: 'diarized_json' });
+    await expect(speakers).rejects.toMatchObject({ status: 400, code: 'unsupported_value' });
+  });
+
   it('can abort a request and send another', async () => {
     const gone = new AbortController();
     // The recording takes longer than the timeout.

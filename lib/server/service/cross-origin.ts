@@ -8,6 +8,7 @@ const maxAge = 600;
 const exposed = [
   'x-request-id',
   'x-onehead-incomplete',
+  'x-onehead-ignored',
   'openai-processing-ms',
   'retry-after',
   'x-should-retry',

@@ -123,8 +123,8 @@ export const serverOptions = options('the server', {
    * @default only the server's own page
    */
   allowOrigin: option(origins),
-  /** Ignores unknown fields; otherwise they get status 400. @default false */
-  ignoreUnknownFields: option(flag(), { default: false }),
+  /** Refuses unknown fields with status 400; otherwise they are ignored with a warning. @default false */
+  refuseUnknownFields: option(flag(), { default: false }),
 });
 
 /** Options of a server; all are optional. */

@@ -19,6 +19,8 @@ export interface AudioRequest {
   segments: boolean;
   logprobs: boolean;
   stream: boolean;
+  /** The names of unknown fields, which were ignored. */
+  ignored: readonly string[];
 }
 
 /**
@@ -147,7 +149,7 @@ function refuseDiarization(fields: Fields, format: string | null): void {
 }
 
 export interface FieldRules {
-  ignoreUnknownFields: boolean;
+  refuseUnknownFields: boolean;
   /** False while more fields may arrive. Then errors that these may resolve are not reported yet. */
   complete: boolean;
 }
@@ -156,13 +158,14 @@ export interface FieldRules {
 export function readFields(
   fields: Fields,
   endpoint: Endpoint,
-  { ignoreUnknownFields, complete }: FieldRules,
+  { refuseUnknownFields, complete }: FieldRules,
 ): AudioRequest {
   const known = endpoint === 'translations' ? translationFields : transcriptionFields;
-  for (const name of fields.keys()) {
-    const isKnown = known.includes(name) || (endpoint === 'transcriptions' && name.startsWith('chunking_strategy['));
-    if (!isKnown && !ignoreUnknownFields) throw unknownField(name, known);
-  }
+  const isKnown = (name: string) =>
+    known.includes(name) || (endpoint === 'transcriptions' && name.startsWith('chunking_strategy['));
+  const ignored = [...fields.keys()].filter((name) => !isKnown(name)).map((name) => shown(name, 60));
+  if (ignored.length > 0 && refuseUnknownFields)
+    throw unknownField([...fields.keys()].find((name) => !isKnown(name))!, known);
   if (fields.has('file'))
     throw badField('file', "The field 'file' is text; send the recording as a file, with a file name.");
   const model = single(fields, 'model');
@@ -179,10 +182,10 @@ export function readFields(
   };
   if (endpoint === 'translations') {
     const options: TranscribeOptions = { ...shared, task: 'translate', batched: false };
-    return { model, options, format, words: false, segments: true, logprobs: false, stream: false };
+    return { model, options, format, words: false, segments: true, logprobs: false, stream: false, ignored };
   }
   const isFinal = complete || requestedFormat !== null;
-  return { model, format, ...transcriptionRequest(fields, isFinal ? format : null, shared) };
+  return { model, format, ignored, ...transcriptionRequest(fields, isFinal ? format : null, shared) };
 }
 
 /** The fields that only transcriptions have. */
@@ -191,7 +194,7 @@ function transcriptionRequest(
   /** Null if it may still arrive. */
   format: ResponseFormat | null,
   shared: TranscribeOptions,
-): Omit<AudioRequest, 'model' | 'format'> {
+): Omit<AudioRequest, 'model' | 'format' | 'ignored'> {
   const language = single(fields, 'language');
   const languages = list(fields, 'languages');
   if (language !== null && languages.length > 0) {

@@ -24,8 +24,11 @@ export const segmentsOf = (segments: readonly Segment[]) => segments.map(segment
 export const wordsOf = (segments: readonly Segment[]) =>
   segments.flatMap(({ words = [] }) => words.map(({ word, start, end }) => ({ word: word.trim(), start, end })));
 
-/** A response has warnings only if there are any: lost audio must not look like success. */
-export const warningsOf = ({ warnings }: Transcription) => (warnings.length > 0 ? { warnings } : {});
+/** A response has warnings only if there are any: lost audio and ignored fields must not look like success. */
+export function warningsOf({ warnings }: Transcription, { ignored }: AudioRequest): { warnings?: string[] } {
+  const all = [...warnings, ...ignored.map((name) => `The field '${name}' is unknown here, and was ignored.`)];
+  return all.length > 0 ? { warnings: all } : {};
+}
 
 /** The requested fields of verbose_json, without text and usage. */
 export function verboseFields(result: Transcription, request: AudioRequest, endpoint: Endpoint) {
@@ -54,11 +57,11 @@ export function responseOf({ result, request, logprobs }: FormTranscription, end
       return { type: 'text/vtt; charset=utf-8', body: formats.vtt.write(result) };
     case 'verbose_json': {
       const { task, language, duration, ...rest } = verboseFields(result, request, endpoint);
-      return json({ task, language, duration, text, ...rest, usage, ...warningsOf(result) });
+      return json({ task, language, duration, text, ...rest, usage, ...warningsOf(result, request) });
     }
     case 'json': {
       const languages = endpoint === 'transcriptions' ? { languages: [{ code: result.language }] } : {};
-      return json({ text, ...(logprobs && { logprobs }), ...languages, usage, ...warningsOf(result) });
+      return json({ text, ...(logprobs && { logprobs }), ...languages, usage, ...warningsOf(result, request) });
     }
   }
 }

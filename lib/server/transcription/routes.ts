@@ -18,6 +18,9 @@ import { type FormTranscription, type TranscriptionCallbacks, transcribeForm } f
  */
 const formDelay = 20;
 
+/** Names as a header, which some characters may not be in. */
+const headerOf = (names: readonly string[]): string => names.join(', ').replace(/[^\x20-\x7e]/g, '?');
+
 /** Handles a request. */
 class RequestHandler {
   readonly #service: Service;
@@ -59,9 +62,9 @@ class RequestHandler {
 
   /** Validates the fields that have arrived. Throws ApiError 400. */
   #readRequest(): AudioRequest {
-    const { ignoreUnknownFields } = this.#service.options;
+    const { refuseUnknownFields } = this.#service.options;
     const { fields, complete } = this.#form!;
-    return readFields(fields, this.#endpoint, { ignoreUnknownFields, complete });
+    return readFields(fields, this.#endpoint, { refuseUnknownFields, complete });
   }
 
   /** Transcribes the file and records metrics. Resolves to null if fields after the file request a stream. */
@@ -110,6 +113,7 @@ class RequestHandler {
       if (!work) return await this.#stream();
       await this.#cleanUp();
       if (work.result.incomplete) this.#reply.header('x-onehead-incomplete', 'true');
+      if (work.request.ignored.length > 0) this.#reply.header('x-onehead-ignored', headerOf(work.request.ignored));
       const { type, body } = responseOf(work, this.#endpoint);
       return this.#reply.type(type).send(body);
     } catch (error) {
@@ -138,7 +142,7 @@ class RequestHandler {
             languages: [{ code: result.language }],
             usage,
             ...(request.format === 'verbose_json' && verboseFields(result, request, this.#endpoint)),
-            ...warningsOf(result),
+            ...warningsOf(result, request),
           });
           events.end();
         },
