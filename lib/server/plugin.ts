@@ -17,6 +17,12 @@ const routeGroups: readonly Routes[] = [statusRoutes, audioRoutes, realtimeRoute
 /** Milliseconds for which the rest of an upload is read and discarded after an early response. */
 const discardTimeout = 10_000;
 
+/** The trace id of a traceparent header (W3C Trace Context); null if there is none or it is invalid. */
+function traceOf(header: string | string[] | undefined): string | null {
+  const [, id] = /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-|$)/.exec(String(header ?? '')) ?? [];
+  return id === undefined || /^0+$/.test(id) ? null : id;
+}
+
 /** Converts an error, including fastify's own, such as for a body that is too large. */
 function apiErrorOf(error: FastifyError | Error): ApiError {
   const { statusCode, message } = error as FastifyError;
@@ -42,6 +48,8 @@ export async function onehead(
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id);
+    const trace = traceOf(request.headers.traceparent);
+    if (trace !== null) service.addToLog(request, reply, { trace_id: trace });
   });
   crossOrigin(app, service.options);
   app.addHook('onSend', async (request, reply, payload) => {

@@ -1,5 +1,5 @@
 /** GET /v1/realtime, a WebSocket, and POST /v1/realtime/client_secrets. */
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { shown } from '../../errors.js';
 import { ApiError, badField, modelNotFound } from '../service/api-error.js';
 import type { Client } from '../service/keys.js';
@@ -57,12 +57,13 @@ export async function realtimeRoutes(app: FastifyInstance, service: Service): Pr
     logprobs: false,
   });
 
-  const admit = async (request: FastifyRequest) => {
+  const admit = async (request: FastifyRequest, reply: FastifyReply) => {
     const { intent, model, language } = request.query as Record<string, unknown>;
     const key = keyOf(request);
     const secret = key === undefined ? null : secrets.find(key);
     const client =
       secret?.client ?? (key === undefined ? service.keys.authenticate(undefined) : service.keys.authenticateKey(key));
+    service.logClient(request, reply, client);
     service.throwIfEnding();
     if (intent !== undefined && intent !== 'transcription') {
       throw badField('intent', `Expected intent to be 'transcription' but received '${shown(intent, 100)}'.`);
@@ -94,7 +95,7 @@ export async function realtimeRoutes(app: FastifyInstance, service: Service): Pr
       const socket = webSocket as unknown as Socket;
       const { client, config } = admissions.get(request)!;
       try {
-        serveSocket(socket, service, config, service.open(client), service.options);
+        serveSocket(socket, service, config, service.open(client), request.log);
       } catch (error) {
         socket.send(JSON.stringify(errorEvent(error)));
         socket.close(1013, 'try again later');

@@ -60,6 +60,8 @@ export class Session {
   #offset = 0;
   /** The first bytes of a sample whose other bytes are in the next message. */
   #partialSample: Buffer = Buffer.alloc(0);
+  /** Seconds of audio so far, by model. */
+  readonly audio = new Map<string, number>();
   /** Called with the reason if the stream fails. */
   onFailure: (error: unknown) => void = () => {};
 
@@ -139,7 +141,10 @@ export class Session {
     const whole = all.length - (all.length % bytesPerSample(format));
     this.#partialSample = Buffer.from(all.subarray(whole));
     const samples = decodeSamples(all.subarray(0, whole), format);
-    if (samples.length > 0) await (await this.#open()).push(samples);
+    if (samples.length === 0) return;
+    await (await this.#open()).push(samples);
+    const id = this.#service.models.find(this.#config.transcription.model)?.id ?? this.#service.models.defaultId;
+    this.audio.set(id, (this.audio.get(id) ?? 0) + samples.length / sampleRateOf(format));
   }
 
   /** Applies a new configuration to the following audio. */

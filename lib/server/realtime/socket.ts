@@ -2,7 +2,7 @@
  * The socket of a session. It passes on messages in order, limits the number of unhandled ones, and closes idle,
  * misbehaving and lost connections.
  */
-import type { CheckedServerOptions } from '../service/options.js';
+import type { FastifyBaseLogger } from 'fastify';
 import type { OpenRequest, Service } from '../service/service.js';
 import { errorEvent, identifier, type ServerEvent } from './events.js';
 import { Session } from './session.js';
@@ -39,8 +39,9 @@ export function serveSocket(
   service: Service,
   config: SessionConfig,
   request: OpenRequest,
-  { realtimeIdle, realtimeDuration }: Pick<CheckedServerOptions, 'realtimeIdle' | 'realtimeDuration'>,
+  log: FastifyBaseLogger,
 ): void {
+  const { realtimeIdle, realtimeDuration } = service.options;
   const send = (event: ServerEvent) => {
     if (socket.readyState !== open) return;
     if (socket.bufferedAmount > maxUnreadBytes) return socket.terminate();
@@ -91,12 +92,15 @@ export function serveSocket(
   socket.on('pong', () => {
     alive = true;
   });
-  socket.on('error', (error) => service.log.info({ err: error, session: session.id }, 'realtime socket failed'));
+  socket.on('error', (error) => log.info({ err: error, session: session.id }, 'realtime socket failed'));
   socket.on('close', () => {
     clearInterval(pings);
     clearTimeout(durationTimer);
     service.ending.removeEventListener('abort', shutDown);
     service.ended.removeEventListener('abort', terminate);
+    for (const [model, seconds] of session.audio) service.metrics.transcribed(model, request.key, seconds);
+    const audioSeconds = [...session.audio.values()].reduce((sum, seconds) => sum + seconds, 0);
+    log.info({ session: session.id, audioSeconds }, 'realtime session ended');
     session.abort();
     request.close();
   });

@@ -83,6 +83,13 @@ const isPriority = (value: string): value is Priority => (priorities as readonly
 /** Keys are stored and compared as digests, which have equal lengths and reveal no key in a memory dump. */
 const digest = (key: string): Buffer => createHash('sha256').update(key).digest();
 
+/** The beginning of a key that is in the file as its digest. */
+const hashPrefix = 'sha256:';
+
+/** The digest in a key file; null if it is invalid. */
+const storedDigest = (hexadecimal: string): Buffer | null =>
+  /^[0-9a-f]{64}$/i.test(hexadecimal) ? Buffer.from(hexadecimal, 'hex') : null;
+
 interface Entry extends Client {
   readonly digest: Buffer;
 }
@@ -100,7 +107,15 @@ function readLine(text: string, number: number): KeyLine | null {
     .trim()
     .split(/\s+/);
   if (key === '') return null;
-  const line: KeyLine = { digest: digest(key), name: `key-${number}` };
+  const stored = key.startsWith(hashPrefix) ? storedDigest(key.slice(hashPrefix.length)) : digest(key);
+  if (!stored) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `Line ${number} of the key file is invalid; a hashed key is ${hashPrefix} and the 64 hexadecimal digits of its SHA-256.`,
+      { argument: 'keys' },
+    );
+  }
+  const line: KeyLine = { digest: stored, name: `key-${number}` };
   for (const setting of settings) {
     const [, name, value] = /^(name|rate|concurrency|priority)=(.+)$/.exec(setting) ?? [];
     const count = /^[1-9]\d{0,8}$/.test(value ?? '') ? Number(value) : null;

@@ -1,90 +1,17 @@
-/** Metrics for Prometheus. Labels are models, endpoints, statuses and error codes, so clients cannot add new ones. */
+/**
+ * Metrics for Prometheus. Labels are models, endpoints, statuses, error codes and names of keys, so clients cannot add new
+ * ones.
+ */
 import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { Priority } from '../../engine/request.js';
 import type { Whisper } from '../../whisper/whisper.js';
+import { engineCounters, engineGauges, observeEngines } from './engine-metrics.js';
 import { library } from './libraries.js';
 
 /** Seconds, from short clips to recordings of hours. */
 const buckets = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
 
-type Figures = ReturnType<Whisper['figures']>;
-
-/** Counters that engines report. `read` returns one value for each combination of labels. */
-const engineCounters: {
-  name: string;
-  help: string;
-  read: (figures: Figures) => [labels: Record<string, string>, value: number][];
-}[] = [
-  {
-    name: 'onehead_windows_total',
-    help: 'Encoded windows.',
-    read: ({ windows }) => [[{}, windows]],
-  },
-  { name: 'onehead_steps_total', help: 'Decoder steps.', read: ({ steps }) => [[{}, steps]] },
-  {
-    name: 'onehead_row_steps_total',
-    help: 'Rows decoded in all steps together; divided by onehead_steps_total, the mean batch.',
-    read: ({ rowSteps }) => [[{}, rowSteps]],
-  },
-  {
-    name: 'onehead_fallbacks_total',
-    help: 'Windows decoded again at a higher temperature.',
-    read: ({ fallbacks }) => [[{}, fallbacks]],
-  },
-  {
-    name: 'onehead_encoded_again_total',
-    help: 'Short windows encoded again with the full audio context, since their text looked wrong.',
-    read: ({ encodedAgain }) => [[{}, encodedAgain]],
-  },
-  {
-    name: 'onehead_cancelled_total',
-    help: 'Cancelled windows and searches.',
-    read: ({ cancelled }) => [[{}, cancelled]],
-  },
-  {
-    name: 'onehead_engine_seconds_total',
-    help: "Seconds with requests in flight: device time of encoders and decoder steps, and the host's share.",
-    read: ({ time }) => Object.entries(time).map(([stage, milliseconds]) => [{ stage }, milliseconds / 1000]),
-  },
-];
-
-/** Gauges. `read` returns one value, or one for each priority. */
-const engineGauges: {
-  name: string;
-  help: string;
-  read: (figures: Figures, whisper: Whisper) => number | Record<Priority, number>;
-}[] = [
-  {
-    name: 'onehead_open_requests',
-    help: 'Open requests, including waiting ones.',
-    read: ({ requests }) => requests,
-  },
-  { name: 'onehead_waiting_windows', help: 'Windows that wait for a slot.', read: ({ waiting }) => waiting.windows },
-  { name: 'onehead_waiting_searches', help: 'Searches that wait for rows.', read: ({ waiting }) => waiting.searches },
-  {
-    name: 'onehead_oldest_wait_seconds',
-    help: 'Seconds for which the oldest of these has waited, by priority.',
-    read: ({ waiting: { oldestByPriority: oldest } }) => ({
-      live: oldest.live / 1000,
-      interactive: oldest.interactive / 1000,
-      batch: oldest.batch / 1000,
-    }),
-  },
-  { name: 'onehead_slot_positions_used', help: 'Audio positions in use.', read: ({ positions }) => positions.used },
-  { name: 'onehead_slot_positions', help: 'Total audio positions.', read: ({ positions }) => positions.total },
-  { name: 'onehead_rows_used', help: 'Decoder rows in use.', read: ({ rows }) => rows.used },
-  { name: 'onehead_rows', help: 'Total decoder rows.', read: ({ rows }) => rows.total },
-  {
-    name: 'onehead_devices_failed',
-    help: 'Devices of a loaded model that have failed; the others serve its requests.',
-    read: ({ engines }) => engines.filter(({ failure }) => failure !== null).length,
-  },
-  {
-    name: 'onehead_device_memory_bytes',
-    help: "Bytes of weights, programs and tensors on the model's first device.",
-    read: (_, { model }) => model.device.memory().inUse,
-  },
-];
+/** Maximum number of labels of keys. */
+const maxKeys = 1000;
 
 /** Returns the loaded models. */
 export type LoadedModels = () => readonly { id: string; whisper: Whisper }[];
@@ -101,6 +28,11 @@ export class Metrics {
   readonly #disconnected: Counter<'endpoint'>;
   readonly #refused: Counter<'reason'>;
   readonly #failures: Counter<'model'>;
+  readonly #keyRequests: Counter<'key' | 'outcome'>;
+  readonly #keyAudio: Counter<'key'>;
+  /** Names of keys that have a label of their own. */
+  readonly #keys = new Set<string>();
+  readonly #unobserve: () => void;
   /** Counts of unloaded models. The keys are JSON of metric, model and labels. */
   readonly #unloaded = new Map<string, number>();
 
@@ -122,14 +54,14 @@ export class Metrics {
     });
     this.#seconds = new Histogram({
       name: 'onehead_request_seconds',
-      help: 'Seconds from the first byte of a request to the last byte of its response, for transcribed recordings.',
+      help: 'Seconds from the headers of a request to the last byte of its response, for transcribed recordings.',
       labelNames: ['endpoint', 'model'],
       buckets,
       registers,
     });
     this.#firstText = new Histogram({
       name: 'onehead_first_text_seconds',
-      help: 'Seconds from the first byte of a request to the first text.',
+      help: 'Seconds from the headers of a request to the first text.',
       labelNames: ['model'],
       buckets,
       registers,
@@ -157,6 +89,19 @@ export class Metrics {
       labelNames: ['reason'],
       registers,
     });
+    this.#keyRequests = new Counter({
+      name: 'onehead_key_requests_total',
+      help: "Requests, sockets and client secrets of each key: 'accepted', or 'limited' by the key's own limits.",
+      labelNames: ['key', 'outcome'],
+      registers,
+    });
+    this.#keyAudio = new Counter({
+      name: 'onehead_key_audio_seconds_total',
+      help: 'Seconds of transcribed audio of each key, in recordings and realtime sessions.',
+      labelNames: ['key'],
+      registers,
+    });
+    this.#unobserve = observeEngines(client, registers);
     this.#failures = new Counter({
       name: 'onehead_model_failures_total',
       help: 'How often all devices of a model failed, so that it had to be loaded again.',
@@ -246,10 +191,32 @@ export class Metrics {
     this.#refused.inc({ reason });
   }
 
-  /** Counts a transcribed recording. Times are in seconds. */
-  transcribed(endpoint: string, model: string, elapsed: number, audio: number): void {
-    this.#seconds.observe({ endpoint, model }, elapsed);
+  /** Counts seconds of transcribed audio. */
+  transcribed(model: string, key: string, audio: number): void {
     this.#audio.inc({ model }, audio);
+    this.#keyAudio.inc({ key: this.#keyLabel(key) }, audio);
+  }
+
+  /** Counts a transcribed recording whose response was sent. `elapsed` is in seconds. */
+  responded(endpoint: string, model: string, elapsed: number): void {
+    this.#seconds.observe({ endpoint, model }, elapsed);
+  }
+
+  /** Counts a request of a key. */
+  requested(key: string, outcome: 'accepted' | 'limited'): void {
+    this.#keyRequests.inc({ key: this.#keyLabel(key), outcome });
+  }
+
+  /** The label of a key. Many names, such as of a key file that changes daily, share one. */
+  #keyLabel(name: string): string {
+    if (!this.#keys.has(name) && this.#keys.size >= maxKeys) return 'other';
+    this.#keys.add(name);
+    return name;
+  }
+
+  /** Ends the observation of engines. */
+  close(): void {
+    this.#unobserve();
   }
 
   /** `elapsed` is in seconds. */

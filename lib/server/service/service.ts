@@ -3,7 +3,7 @@ import { setMaxListeners } from 'node:events';
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type Priority, priorities } from '../../engine/request.js';
 import { OneheadError, reasonOf, shown } from '../../errors.js';
 import { check } from '../../options/options.js';
@@ -22,6 +22,8 @@ export type Routes = (app: FastifyInstance, service: Service) => void | Promise<
 
 /** A running request. */
 export interface OpenRequest {
+  /** The name of its key. */
+  readonly key: string;
   /** The x-ratelimit headers, if the key has a rate. */
   readonly headers: Record<string, string>;
   /** Marks the request as ended; a second call does nothing. */
@@ -117,11 +119,27 @@ export class Service {
     return this.#metrics!;
   }
 
-  /** An onRequest hook that identifies the client by its key. Throws ApiError 401, or 503 during shutdown. */
-  readonly authenticate = async (request: FastifyRequest): Promise<void> => {
-    this.#clients.set(request, this.keys.authenticate(request.headers.authorization));
+  /**
+   * An onRequest hook that identifies the client by its key, and adds the key's name to the request's log. Throws
+   * ApiError 401, or 503 during shutdown.
+   */
+  readonly authenticate = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
+    const client = this.keys.authenticate(request.headers.authorization);
+    this.#clients.set(request, client);
+    this.logClient(request, reply, client);
     this.throwIfEnding();
   };
+
+  /** Adds the name of the client's key, if keys are required, to all further log lines of a request. */
+  logClient(request: FastifyRequest, reply: FastifyReply, client: Client): void {
+    if (this.keys.required) this.addToLog(request, reply, { key: client.name });
+  }
+
+  /** Adds members to all further log lines of a request. */
+  addToLog(request: FastifyRequest, reply: FastifyReply, members: Record<string, string>): void {
+    request.log = request.log.child(members);
+    reply.log = request.log;
+  }
 
   /** The client of a request that has passed `authenticate`. */
   clientOf(request: FastifyRequest): Client {
@@ -135,7 +153,14 @@ export class Service {
   open(client: Client): OpenRequest {
     this.throwIfEnding();
     if (this.#open >= this.options.maximumRequests) throw overloaded(2);
-    const clientRequest = client.open();
+    let clientRequest: ReturnType<Client['open']>;
+    try {
+      clientRequest = client.open();
+    } catch (error) {
+      this.metrics.requested(client.name, 'limited');
+      throw error;
+    }
+    this.metrics.requested(client.name, 'accepted');
     this.#open += 1;
     let open = true;
     const close = () => {
@@ -145,7 +170,7 @@ export class Service {
       this.#open -= 1;
       if (this.#open === 0) this.#onIdle();
     };
-    return { headers: clientRequest.headers, close };
+    return { key: client.name, headers: clientRequest.headers, close };
   }
 
   /** Number of open requests and sockets. */
@@ -240,5 +265,6 @@ export class Service {
     this.#ended.abort(shuttingDown());
     this.keys.close();
     this.models.dispose();
+    this.metrics.close();
   }
 }

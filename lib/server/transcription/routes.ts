@@ -30,6 +30,10 @@ class RequestHandler {
   readonly #abort = new AbortController();
   #form: Form | null = null;
   #firstText: number | null = null;
+  /** When the request's headers had arrived, on `performance`'s clock. */
+  readonly #began: number;
+  /** The model that transcribed the recording. */
+  #model: string | null = null;
   #cleanups: (() => void)[] = [];
 
   constructor(service: Service, endpoint: Endpoint, request: FastifyRequest, reply: FastifyReply) {
@@ -37,6 +41,11 @@ class RequestHandler {
     this.#endpoint = endpoint;
     this.#request = request;
     this.#reply = reply;
+    this.#began = performance.now() - reply.elapsedTime;
+  }
+
+  get #elapsed(): number {
+    return performance.now() - this.#began;
   }
 
   /** Aborts when the client disconnects before its response is complete, and when the server has to stop. */
@@ -44,7 +53,10 @@ class RequestHandler {
     const { raw } = this.#reply;
     const { ended, metrics } = this.#service;
     const onClose = () => {
-      if (raw.writableFinished) return;
+      if (raw.writableFinished) {
+        if (this.#model !== null) metrics.responded(this.#endpoint, this.#model, this.#elapsed / 1000);
+        return;
+      }
       metrics.disconnected(this.#endpoint);
       this.#abort.abort(new ApiError(499, 'The client disconnected.', { code: 'client_gone' }));
     };
@@ -69,29 +81,28 @@ class RequestHandler {
 
   /** Transcribes the file and records metrics. Resolves to null if fields after the file request a stream. */
   async #transcribe(callbacks: TranscriptionCallbacks = {}): Promise<FormTranscription | null> {
-    const started = performance.now();
     const timed: TranscriptionCallbacks = {
       ...callbacks,
       onText: (text) => {
-        this.#firstText ??= performance.now() - started;
+        this.#firstText ??= this.#elapsed;
         callbacks.onText?.(text);
       },
       onWindow: ({ length }) => {
-        if (length > 0) this.#firstText ??= performance.now() - started;
+        if (length > 0) this.#firstText ??= this.#elapsed;
       },
     };
-    const { priority } = this.#service.clientOf(this.#request);
+    const { name, priority } = this.#service.clientOf(this.#request);
     const options = { signal: this.#abort.signal, priority };
     const work = await transcribeForm(this.#service, this.#form!, () => this.#readRequest(), options, timed);
     if (!work) return null;
     const { metrics } = this.#service;
     const { id, request, result } = work;
-    const elapsed = performance.now() - started;
-    metrics.transcribed(this.#endpoint, id, elapsed / 1000, result.duration);
+    this.#model = id;
+    metrics.transcribed(id, name, result.duration);
     if (this.#firstText !== null) metrics.firstText(id, this.#firstText / 1000);
     const { format, stream } = request;
     this.#request.log.info(
-      { model: id, format, stream, audioSeconds: result.duration, milliseconds: Math.round(elapsed) },
+      { model: id, format, stream, audioSeconds: result.duration, milliseconds: Math.round(this.#elapsed) },
       'transcribed',
     );
     return work;
