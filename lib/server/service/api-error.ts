@@ -106,8 +106,13 @@ export function asApiError(error: unknown): ApiError {
         return overloaded(retryAfter ?? 1, error);
       case 'TIMED_OUT':
         return new ApiError(504, message, { code: 'timeout', retry: false, cause: error });
-      case 'DEVICE_FAILED':
       case 'OUT_OF_MEMORY':
+        return new ApiError(503, 'The server has too little memory for your request at present; try again later.', {
+          code: 'out_of_memory',
+          retryAfter: 5,
+          cause: error,
+        });
+      case 'DEVICE_FAILED':
         return new ApiError(503, 'The device failed while it processed your request; try again later.', {
           code: 'model_failed',
           retryAfter: 5,
