@@ -125,6 +125,8 @@ export class StoredJournal implements Journal {
   /** Entries that are not stored yet. */
   #unsaved = new Map<string, string>();
   #parts = 0;
+  /** Settles when the last part is stored. */
+  #saving: Promise<void> = Promise.resolve();
   /** True if the store contains parts of this journal. */
   #stored = false;
 
@@ -164,8 +166,13 @@ export class StoredJournal implements Journal {
     this.#unsaved.set(window, entry);
   }
 
-  /** Stores new entries. */
-  async flush(): Promise<void> {
+  /** Stores new entries. Resolves once these and all earlier ones are stored: then another worker finds them. */
+  flush(): Promise<void> {
+    this.#saving = this.#saving.catch(() => {}).then(() => this.#save());
+    return this.#saving;
+  }
+
+  async #save(): Promise<void> {
     if (this.#unsaved.size === 0) return;
     const unsaved = this.#unsaved;
     this.#unsaved = new Map();
@@ -183,6 +190,7 @@ export class StoredJournal implements Journal {
 
   /** Removes the journal after the result was stored. */
   async remove(): Promise<void> {
+    await this.#saving.catch(() => {});
     if (!this.#stored) return;
     for (const key of await this.#store.list(this.#folder)) await this.#store.remove(key);
   }

@@ -134,6 +134,26 @@ describe('a worker', () => {
     expect(whisper.figures().windows).toBe(windows + 1);
   });
 
+  it('has stored all of a journal once its flush has ended, even if another flush was under way', async () => {
+    let written = 0;
+    const slow = failing({
+      write: async (key, bytes) => {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        await store.write(key, bytes);
+        written += 1;
+      },
+    });
+    const journal = new Results(slow, ['json']).journal('00'.repeat(32), 1);
+    journal.keep('a', '1');
+    void journal.flush();
+    await journal.flush();
+    expect(written).toBe(1);
+    journal.keep('b', '2');
+    void journal.flush();
+    await journal.remove();
+    expect(await store.list('.onehead/journals')).toEqual([]);
+  });
+
   it('releases unfinished recordings when it stops, and the next worker resumes them', async () => {
     put('long.wav', longRecording(all, 60, 1));
     const whole = await whisper.transcribe(join(input, 'long.wav'));
