@@ -7,8 +7,8 @@ const exitGrace = 5000;
 
 /**
  * Runs a server until SIGTERM, SIGINT or an uncaught error, shuts it down and exits: with status 0, or 1 if shutdown
- * fails. SIGUSR2 makes it drain (`Service.draining`), and ends that if sent again. `shutdownTimeout` is in milliseconds.
- * Rejects if the server cannot be started.
+ * fails. SIGUSR2 makes it drain (`Service.draining`), and ends that if sent again. `shutdownTimeout` is in
+ * milliseconds. Rejects if the server cannot be started.
  */
 export async function run(start: () => Promise<RunningServer>, shutdownTimeout: number): Promise<never> {
   const { default: closeWithGrace } = await library(() => import('close-with-grace'));

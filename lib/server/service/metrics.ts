@@ -1,6 +1,6 @@
 /**
- * Metrics for Prometheus. Labels are models, endpoints, statuses, error codes and names of keys, so clients cannot add new
- * ones.
+ * Metrics for Prometheus. Labels are models, endpoints, statuses, error codes and names of keys, so clients cannot add
+ * new ones.
  */
 import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Whisper } from '../../whisper/whisper.js';
