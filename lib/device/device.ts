@@ -112,6 +112,7 @@ export class Device {
   readonly #addon: NativeAddon;
   readonly #native: NativeDevice;
   readonly #kernels: string | undefined;
+  #closed = false;
 
   /**
    * @param kind 'cpu', 'cuda' (the first GPU), 'cuda:<number>', or 'auto': the first GPU if it is usable, otherwise the
@@ -158,7 +159,7 @@ export class Device {
 
   /** Allocates a tensor of zeros, or of `data`. Throws OneheadError OUT_OF_MEMORY or INVALID_ARGUMENT. */
   tensor(dtype: ElementType, shape: readonly number[], data?: TensorData): Tensor {
-    const tensor = new Tensor(this.#native.createTensor(dtype, shape));
+    const tensor = new Tensor(this.#native.createTensor(dtype, shape), this.#native);
     // The write is checked and the data copied before `write` returns, and later jobs run after it. The promise rejects
     // only if the device is closed; then any use of the tensor fails too.
     if (data) tensor.write(data).catch(() => {});
@@ -172,7 +173,7 @@ export class Device {
    */
   async load(dtype: ElementType, shape: readonly number[], parts: readonly Part[]): Promise<Tensor> {
     const nativeParts: NativePart[] = parts.map((part) => ({ ...part, file: part.file?.of(this.#addon) }));
-    return new Tensor(await this.#native.load(dtype, shape, nativeParts));
+    return new Tensor(await this.#native.load(dtype, shape, nativeParts), this.#native);
   }
 
   /**
@@ -190,7 +191,8 @@ export class Device {
   ): Promise<{ weight: QuantizedWeight; error: number }> {
     const nativeParts: NativePart[] = parts.map((part) => ({ ...part, file: part.file?.of(this.#addon) }));
     const { data, scales, error } = await this.#native.quantize(shape, nativeParts);
-    return { weight: { data: new Tensor(data), scales: new Tensor(scales), group: shape[1] }, error };
+    const [weight, rowScales] = [data, scales].map((tensor) => new Tensor(tensor, this.#native));
+    return { weight: { data: weight, scales: rowScales, group: shape[1] }, error };
   }
 
   /** Records the operations that `body` calls. They are checked when they are called, and run when the program runs. */
@@ -226,8 +228,19 @@ export class Device {
     return this.#native.memory();
   }
 
+  /** True if a tensor is in this device's memory. */
+  owns(tensor: Tensor): boolean {
+    return tensor.owner === this.#native;
+  }
+
+  /** True after `close`. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   /** Ends the device's thread after the current operation. Waiting jobs are rejected with code DISPOSED. */
   close(): void {
+    this.#closed = true;
     this.#native.close();
   }
 

@@ -1,5 +1,5 @@
 import type { ElementType } from '../element-types.js';
-import type { NativeTensor, TensorData } from './native.js';
+import type { NativeDevice, NativeTensor, TensorData } from './native.js';
 
 /**
  * Memory of a device with a type and a shape, in row-major order; or a temporary of a program that is being recorded.
@@ -8,12 +8,15 @@ import type { NativeTensor, TensorData } from './native.js';
 export class Tensor {
   /** @internal */
   readonly native: NativeTensor;
+  /** The addon's device; undefined for a temporary of a program. @internal */
+  readonly owner: NativeDevice | undefined;
   readonly dtype: ElementType;
   readonly shape: readonly number[];
 
   /** @internal */
-  constructor(native: NativeTensor) {
+  constructor(native: NativeTensor, owner?: NativeDevice) {
     this.native = native;
+    this.owner = owner;
     this.dtype = native.dtype;
     this.shape = Object.freeze(native.shape);
   }
@@ -56,22 +59,22 @@ export class Tensor {
 
   /** A view of `count` columns of the last dimension, for arguments that allow one. It shares this tensor's memory. */
   columns(begin: number, count: number): Tensor {
-    return new Tensor(this.native.columns(begin, count));
+    return new Tensor(this.native.columns(begin, count), this.owner);
   }
 
   /** A view of one element of the first dimension. It shares this tensor's memory. */
   slice(index: number): Tensor {
-    return new Tensor(this.native.slice(index));
+    return new Tensor(this.native.slice(index), this.owner);
   }
 
   /** A view of contiguous elements, beginning at element `first`, with a new shape. It shares this tensor's memory. */
   part(first: number, shape: readonly number[]): Tensor {
-    return new Tensor(this.native.part(first, shape));
+    return new Tensor(this.native.part(first, shape), this.owner);
   }
 
   /** A view of all elements with a new shape. It shares this tensor's memory. */
   reshape(shape: readonly number[]): Tensor {
-    return new Tensor(this.native.reshape(shape));
+    return new Tensor(this.native.reshape(shape), this.owner);
   }
 
   /** Frees the memory. Using the tensor afterwards throws OneheadError DISPOSED; disposing of it again does nothing. */

@@ -2,9 +2,9 @@
 import { OneheadError } from '../errors.js';
 import type { EngineFigures } from './figures.js';
 import { Ranges } from './ranges.js';
-import type { Priority } from './request.js';
+import type { EngineRequest, Priority } from './request.js';
 import type { Slot } from './runtime.js';
-import type { EncodeTask, RowTask } from './tasks.js';
+import type { Encoding, EncodeTask, RowTask, Task } from './tasks.js';
 import { type Waiting, WaitingList } from './waiting.js';
 
 /** A window that has a slot and is encoded next. */
@@ -13,12 +13,27 @@ export interface Admitted<Window, Search, Result> {
   slot: Slot;
 }
 
+/** The longest delay of a timer, in milliseconds. */
+const maximumDelay = 2 ** 31 - 1;
+
+/** The calls of an admission to its engine. */
+export interface AdmissionEvents {
+  now(): number;
+  /** Something waits, or no longer does. */
+  changed(): void;
+  /** A waiting or running task was cancelled. */
+  cancelled(): void;
+}
+
 export class Admission<Window, Search, Result> {
   readonly positions: Ranges;
   readonly rows: Ranges;
   readonly windows = new WaitingList<EncodeTask<Window, Search, Result>>(({ positions }) => positions);
   readonly searches = new WaitingList<RowTask>(({ count }) => count);
-  readonly #now: () => number;
+  readonly #events: AdmissionEvents;
+  /** Fires at the earliest deadline of what waits, even if the device hangs. */
+  #deadlineTimer: NodeJS.Timeout | undefined;
+  #timerDeadline = Number.POSITIVE_INFINITY;
   /**
    * Audio positions charged to each open request on average, the initial value of a new request. It grows with every
    * window, so that a request's second window does not wait endlessly for newer requests.
@@ -27,10 +42,14 @@ export class Admission<Window, Search, Result> {
   /** The number of encoded windows that are not closed. */
   #open = 0;
 
-  constructor(positions: number, rows: number, now: () => number) {
+  constructor(positions: number, rows: number, events: AdmissionEvents) {
     this.positions = new Ranges(positions);
     this.rows = new Ranges(rows);
-    this.#now = now;
+    this.#events = events;
+  }
+
+  #now(): number {
+    return this.#events.now();
   }
 
   /** The initial `EngineRequest.served` of a new request. */
@@ -117,6 +136,62 @@ export class Admission<Window, Search, Result> {
     this.positions.release(slot.begin);
   }
 
+  /**
+   * Returns the promise of a task that waits. `add` adds the task to its list and returns the function that removes it
+   * when the request is cancelled.
+   */
+  wait<T>(request: EngineRequest, add: (task: Task & { resolve(value: T): void }) => () => void): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const { signal } = request;
+      if (signal?.aborted) return reject(signal.reason);
+      const forget = () => signal?.removeEventListener('abort', abort);
+      const remove = add({
+        request,
+        since: this.#now(),
+        resolve: (value) => {
+          forget();
+          resolve(value);
+        },
+        reject: (error) => {
+          forget();
+          reject(error);
+        },
+      });
+      const abort = () => {
+        remove();
+        this.#events.cancelled();
+        reject(signal!.reason);
+        this.#events.changed();
+      };
+      signal?.addEventListener('abort', abort, { once: true });
+      this.#watchDeadline(request.deadline);
+      this.#events.changed();
+    });
+  }
+
+  /** Sees to it that what waits is rejected at this deadline. */
+  #watchDeadline(deadline: number): void {
+    if (deadline >= this.#timerDeadline) return;
+    this.#timerDeadline = deadline;
+    clearTimeout(this.#deadlineTimer);
+    const passed = () => {
+      this.#timerDeadline = Number.POSITIVE_INFINITY;
+      this.rejectLate();
+      this.#watchDeadline(this.#nextDeadline);
+      this.#events.changed();
+    };
+    const delay = Math.min(maximumDelay, Math.max(1, Math.ceil(deadline - this.#now())));
+    this.#deadlineTimer = setTimeout(passed, delay).unref();
+  }
+
+  /** The earliest deadline of anything that waits. */
+  get #nextDeadline(): number {
+    return [...this.windows.items, ...this.searches.items].reduce(
+      (earliest, { request: { deadline } }) => Math.min(earliest, deadline),
+      Number.POSITIVE_INFINITY,
+    );
+  }
+
   /** Rejects what still waits after its deadline. */
   rejectLate(): void {
     if (this.windows.length === 0 && this.searches.length === 0) return;
@@ -132,8 +207,14 @@ export class Admission<Window, Search, Result> {
     }
   }
 
+  /** Rejects the waiting searches of a window that could not be encoded. */
+  rejectOf(encoding: Encoding, error: unknown): void {
+    for (const task of this.searches.takeWhere((search) => search.encoding === encoding)) task.reject(error);
+  }
+
   /** Rejects everything that waits. */
   close(error: unknown): void {
+    clearTimeout(this.#deadlineTimer);
     for (const task of [...this.windows.takeWhere(() => true), ...this.searches.takeWhere(() => true)]) {
       task.reject(error);
     }

@@ -6,8 +6,8 @@
  */
 import { publish } from './figures.js';
 import type { Ranges } from './ranges.js';
-import type { Runtime, Sequence, StepRun, Steps, Written } from './runtime.js';
-import type { RunningSearch } from './tasks.js';
+import type { Runtime, Sequence, StepRun, Steps, Submitted, Work, Written } from './runtime.js';
+import type { Encoding, RunningSearch } from './tasks.js';
 
 /** Totals of a batch. */
 export interface BatchCounts {
@@ -28,6 +28,7 @@ export interface BatchEvents {
   changed(): void;
   /** A run has ended, and no caller has its result yet: the device may have nothing to do. */
   ran(): void;
+  /** Work has failed. The searches of this work have been rejected. */
   failed(error: unknown): void;
 }
 
@@ -41,7 +42,7 @@ interface SubmittedRun<Search> {
 
 type BatchRuntime<Search, Result> = Pick<
   Runtime<never, Search, Result>,
-  'start' | 'waitsForStart' | 'step' | 'collect' | 'release'
+  'start' | 'waitsForStart' | 'step' | 'collect' | 'release' | 'isLost'
 >;
 
 export class Batch<Search, Result> {
@@ -50,9 +51,13 @@ export class Batch<Search, Result> {
   readonly #rows: Ranges;
   readonly #events: BatchEvents;
   #running: RunningSearch<Search, Result>[] = [];
+  /** Searches that have ended and whose results are being read. They have no rows. */
+  readonly #collecting = new Set<RunningSearch<Search, Result>>();
   /** Grows whenever a sequence joins or leaves. */
   #version = 0;
   #runs: SubmittedRun<Search>[] = [];
+  /** The error of `close`. */
+  #endedBy: { error: unknown } | null = null;
   /** The number of starts and collections under way. */
   #otherWork = 0;
   /** The number of starts under way that all others wait for. */
@@ -99,31 +104,74 @@ export class Batch<Search, Result> {
     for (const submitted of this.#runs) stop(submitted);
   }
 
-  /** Prefills sequences and adds them to the batch. */
+  /** Prefills sequences and adds them to the batch. If the runtime refuses several, each is started alone. */
   join(started: readonly RunningSearch<Search, Result>[]): void {
     this.pause();
     this.#running.push(...started);
     this.#version += 1;
-    const isBlocking = started.some(({ sequence }) => this.#runtime.waitsForStart(sequence.search));
-    this.#blockingStarts += Number(isBlocking);
-    this.#track(this.#runtime.start(started.map(({ sequence }) => sequence)), ({ elapsed, ended }) => {
-      this.#blockingStarts -= Number(isBlocking);
-      this.#events.worked(elapsed, 0, 0);
-      this.#finish(ended);
-    });
+    let isBlocking: boolean;
+    let work: Promise<Work & { ended: Sequence<Search>[] }>;
+    try {
+      if (this.#endedBy) throw this.#endedBy.error;
+      isBlocking = started.some(({ sequence }) => this.#runtime.waitsForStart(sequence.search));
+      work = this.#runtime.start(started.map(({ sequence }) => sequence));
+    } catch (error) {
+      if (started.length === 1 || this.#endedBy || this.#runtime.isLost(error)) {
+        this.#reject(started, error);
+      } else {
+        this.#running = this.#running.filter((search) => !started.includes(search));
+        for (const search of started) this.join([search]);
+      }
+      return;
+    }
+    const blocks = Number(isBlocking);
+    this.#blockingStarts += blocks;
+    this.#track(
+      work,
+      ({ elapsed, ended }) => {
+        this.#blockingStarts -= blocks;
+        this.#events.worked(elapsed, 0, 0);
+        this.#finish(ended);
+      },
+      (error) => {
+        this.#blockingStarts -= blocks;
+        this.#reject(started, error);
+      },
+    );
   }
 
   /** Removes cancelled searches and frees their rows. */
   dropAbandoned(): void {
-    const dropped = this.#running.filter((search) => search.isAbandoned || search.request.signal?.aborted);
+    this.#drop(this.#running.filter((search) => search.isAbandoned || search.request.signal?.aborted));
+  }
+
+  /** Rejects the searches of a window that could not be encoded. */
+  rejectOf(encoding: Encoding, error: unknown): void {
+    for (const search of this.#collecting) if (search.encoding === encoding) search.reject(error);
+    this.#reject(
+      this.#running.filter((search) => search.encoding === encoding),
+      error,
+    );
+  }
+
+  /** Removes searches and frees their rows. */
+  #drop(dropped: readonly RunningSearch<Search, Result>[]): void {
     if (dropped.length === 0) return;
     this.#running = this.#running.filter((search) => !dropped.includes(search));
     this.#version += 1;
-    this.#runtime.release(dropped.map(({ sequence }) => sequence));
     for (const { sequence, waitTime } of dropped) {
       waitTime.end(this.#events.now());
       this.#rows.release(sequence.rows.first);
     }
+    this.#runtime.release(dropped.map(({ sequence }) => sequence));
+  }
+
+  /** Rejects those of the searches that still run, whose work has failed. */
+  #reject(searches: readonly RunningSearch<Search, Result>[], error: unknown): void {
+    const running = searches.filter((search) => this.#running.includes(search));
+    for (const search of running) search.reject(error);
+    this.#drop(running);
+    this.#events.failed(error);
   }
 
   /**
@@ -144,27 +192,35 @@ export class Batch<Search, Result> {
 
   /** Rejects all searches. */
   close(error: unknown): void {
+    this.#endedBy = { error };
     this.pause();
-    for (const { reject } of this.#running) reject(error);
+    for (const { reject } of [...this.#running, ...this.#collecting]) reject(error);
+    for (const { sequence } of this.#running) this.#rows.release(sequence.rows.first);
     this.#running = [];
+    this.#collecting.clear();
   }
 
-  /** Calls `then` with the result of device work. An error of either is the engine's. */
-  #track<T>(work: Promise<T>, then: (value: T) => void): void {
+  /** Calls `done` with the result of device work, or `failed` with its error. */
+  #track<T>(work: Promise<T>, done: (value: T) => void, failed: (error: unknown) => void): void {
     this.#otherWork += 1;
-    const done = (value: T) => {
+    const ended = () => {
       this.#otherWork -= 1;
-      then(value);
       this.#events.changed();
     };
-    work.then(done).catch((error: unknown) => this.#events.failed(error));
+    void work.then(done, failed).then(ended, ended);
   }
 
   #submit(times: number): void {
     const members = [...this.#running];
     const watched = this.#watched;
     const sequences = members.map(({ sequence }) => sequence);
-    const run = this.#runtime.step(sequences, { times, shown: watched.map(({ sequence }) => sequence) });
+    let run: StepRun<Search>;
+    try {
+      run = this.#runtime.step(sequences, { times, shown: watched.map(({ sequence }) => sequence) });
+    } catch (error) {
+      this.#reject(members, error);
+      return;
+    }
     const submitted: SubmittedRun<Search> = { run, version: this.#version, isStopped: false };
     this.#runs.push(submitted);
     const rows = sequences.reduce((sum, sequence) => sum + sequence.rows.count, 0);
@@ -174,7 +230,12 @@ export class Batch<Search, Result> {
       this.#stepped(result, rows, watched);
       this.#events.ran();
     };
-    run.done.then(done).catch((error: unknown) => this.#events.failed(error));
+    const failed = (error: unknown) => {
+      this.#runs.splice(this.#runs.indexOf(submitted), 1);
+      this.#reject(members, error);
+      this.#events.ran();
+    };
+    void run.done.then(done, failed);
   }
 
   #stepped(
@@ -211,13 +272,37 @@ export class Batch<Search, Result> {
       this.#version += 1;
       this.counts.searches += 1;
       this.#events.ended(search.steps);
-      // Collecting may need the device. It is queued behind the runs under way, which go on.
-      this.#track(this.#runtime.collect(sequence), (result) => {
-        search.waitTime.end(this.#events.now());
-        search.resolve(result);
-      });
+      this.#collect(search);
       this.#rows.release(sequence.rows.first);
     }
+  }
+
+  /** Reads the result of a search. The reads are queued behind the runs under way, which go on. */
+  #collect(search: RunningSearch<Search, Result>): void {
+    const failed = (error: unknown) => {
+      this.#collecting.delete(search);
+      search.waitTime.end(this.#events.now());
+      search.reject(error);
+      this.#events.failed(error);
+    };
+    let submitted: Submitted<Result>;
+    try {
+      submitted = this.#runtime.collect(search.sequence);
+    } catch (error) {
+      failed(error);
+      return;
+    }
+    this.#collecting.add(search);
+    const found = submitted.data.then((data) => submitted.finish(data));
+    this.#track(
+      found,
+      (result) => {
+        this.#collecting.delete(search);
+        search.waitTime.end(this.#events.now());
+        search.resolve(result);
+      },
+      failed,
+    );
   }
 }
 

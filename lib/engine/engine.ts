@@ -6,31 +6,16 @@
 import { OneheadError } from '../errors.js';
 import { Admission, type Admitted } from './admission.js';
 import { Batch } from './batch.js';
+import { CallerJobs } from './caller-jobs.js';
 import { type EngineFailure, type EngineFigures, publish } from './figures.js';
+import type { EngineOptions } from './options.js';
 import type { EngineRequest } from './request.js';
-import type { Rows, Runtime, Slot } from './runtime.js';
-import { type EncodedWindow, type RunningSearch, type SearchOptions, type Task, WaitTime } from './tasks.js';
-import { type EngineLimits, TimeSharing } from './time-sharing.js';
+import type { Rows, Runtime, Slot, Submitted, Work } from './runtime.js';
+import { type EncodedWindow, type Encoding, type RunningSearch, type SearchOptions, WaitTime } from './tasks.js';
+import { TimeSharing } from './time-sharing.js';
 
 /** Resolves after the event loop has run what is ready: callers handle their results, signals abort. */
 const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
-
-/** Calls `work` and settles another promise with its outcome. */
-async function settle<T>(work: () => Promise<T>, resolve: (value: T) => void, reject: (error: unknown) => void) {
-  try {
-    resolve(await work());
-  } catch (error) {
-    reject(error);
-  }
-}
-
-export interface EngineOptions {
-  /** The device's name in events. */
-  device?: string;
-  /** Milliseconds. */
-  now?: () => number;
-  limits?: Partial<EngineLimits>;
-}
 
 export class Engine<Window, Search, Result> {
   readonly #device: string;
@@ -39,14 +24,14 @@ export class Engine<Window, Search, Result> {
   readonly #admission: Admission<Window, Search, Result>;
   readonly #batch: Batch<Search, Result>;
   readonly #sharing: TimeSharing;
-  /** Callers' own work, which is submitted before anything else. */
-  readonly #exclusive: { work: () => Promise<void>; reject: (error: unknown) => void }[] = [];
+  readonly #callers: CallerJobs;
   /** Searches that have rows and join the batch next. */
   #starting: RunningSearch<Search, Result>[] = [];
-  /** True from when an encoding is submitted until it has ended: at most one is submitted. */
-  #isEncoding = false;
-  /** The number of callers' own jobs under way. */
-  #callerJobs = 0;
+  /**
+   * The number of encodings that are submitted and have not ended: at most one, unless several windows together were
+   * refused.
+   */
+  #encodings = 0;
   /** True if a window waited for the batch's turn to end when the loop last ran. */
   #windowWaits = false;
   #isActive = false;
@@ -70,7 +55,15 @@ export class Engine<Window, Search, Result> {
     this.#runtime = runtime;
     this.#now = now;
     this.#sharing = new TimeSharing(limits);
-    this.#admission = new Admission(runtime.positions, runtime.rows, now);
+    this.#callers = new CallerJobs({ changed: () => this.#wake(), failed: (error) => this.#failed(error) });
+    this.#admission = new Admission(runtime.positions, runtime.rows, {
+      now,
+      changed: () => this.#wake(),
+      cancelled: () => {
+        this.#counts.cancelled += 1;
+        publish({ event: 'cancelled' });
+      },
+    });
     this.#batch = new Batch(runtime, this.#admission.rows, {
       now,
       worked: (milliseconds, steps, rows) => {
@@ -80,7 +73,7 @@ export class Engine<Window, Search, Result> {
       ended: (steps) => this.#sharing.ended(steps),
       changed: () => this.#wake(),
       ran: () => this.#submitAtOnce(),
-      failed: (error) => this.#fail(error),
+      failed: (error) => this.#failed(error),
     });
   }
 
@@ -109,13 +102,19 @@ export class Engine<Window, Search, Result> {
    * once. Rejects with the reason of the request's signal, with TIMED_OUT if the deadline passes first, with DISPOSED
    * or the device's error if the engine has ended.
    */
-  encode(request: EngineRequest, window: Window): Promise<EncodedWindow<Search, Result>> {
+  async encode(request: EngineRequest, window: Window): Promise<EncodedWindow<Search, Result>> {
     const positions = this.#runtime.positionsOf(window);
-    return this.#wait(request, (task) => {
+    if (this.#endedBy) throw this.#endedBy;
+    return this.#admission.wait(request, (task) => {
       const waiting = { ...task, window, positions };
       this.#admission.windows.add(waiting);
       return () => this.#admission.windows.remove(waiting);
     });
+  }
+
+  /** Throws OneheadError INVALID_ARGUMENT if a search needs more rows than exist. */
+  checkRows(count: number): void {
+    this.#admission.checkRows(count);
   }
 
   /**
@@ -123,11 +122,10 @@ export class Engine<Window, Search, Result> {
    * waits, no other work runs in between.
    */
   exclusive<T>(work: () => Promise<T>): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      if (this.#endedBy) return reject(this.#endedBy);
-      this.#exclusive.push({ work: () => settle(work, resolve, reject), reject });
-      this.#wake();
-    });
+    if (this.#endedBy) return Promise.reject(this.#endedBy);
+    const done = this.#callers.add(work);
+    this.#wake();
+    return done;
   }
 
   /** Counts a window that is decoded again at a higher temperature. */
@@ -159,12 +157,17 @@ export class Engine<Window, Search, Result> {
   close(error: unknown = new OneheadError('DISPOSED', 'This model has been disposed; load it again.')): void {
     if (this.#endedBy) return;
     this.#endedBy = error;
-    for (const { reject } of this.#exclusive.splice(0)) reject(error);
+    this.#callers.close(error);
     this.#admission.close(error);
     this.#batch.close(error);
     for (const { reject } of this.#starting) reject(error);
     this.#starting = [];
     this.#wake();
+  }
+
+  /** Ends the engine if the device is lost. */
+  #failed(error: unknown): void {
+    if (this.#runtime.isLost(error)) this.#fail(error);
   }
 
   #fail(error: unknown): void {
@@ -173,40 +176,6 @@ export class Engine<Window, Search, Result> {
     this.#failure = { code, message: error instanceof Error ? error.message : String(error) };
     publish({ event: 'failed', device: this.#device, failure: this.#failure });
     this.close(error);
-  }
-
-  /**
-   * Returns the promise of a task that waits. `add` adds the task to its list and returns the function that removes it
-   * when the request is cancelled.
-   */
-  #wait<T>(request: EngineRequest, add: (task: Task & { resolve(value: T): void }) => () => void): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      if (this.#endedBy) return reject(this.#endedBy);
-      const { signal } = request;
-      if (signal?.aborted) return reject(signal.reason);
-      const forget = () => signal?.removeEventListener('abort', abort);
-      const remove = add({
-        request,
-        since: this.#now(),
-        resolve: (value) => {
-          forget();
-          resolve(value);
-        },
-        reject: (error) => {
-          forget();
-          reject(error);
-        },
-      });
-      const abort = () => {
-        remove();
-        this.#counts.cancelled += 1;
-        publish({ event: 'cancelled' });
-        reject(signal!.reason);
-        this.#wake();
-      };
-      signal?.addEventListener('abort', abort, { once: true });
-      this.#wake();
-    });
   }
 
   /** Makes the loop run once more. */
@@ -229,7 +198,8 @@ export class Engine<Window, Search, Result> {
       this.#hasChanged = false;
       this.#tryToSubmit();
       if (this.#hasChanged || this.#endedBy) continue;
-      if (!this.#isEncoding && this.#callerJobs === 0 && this.#batch.isIdle && this.#batch.isEmpty) break;
+      const isIdle = this.#encodings === 0 && this.#callers.isIdle && this.#batch.isIdle;
+      if (isIdle && this.#batch.isEmpty) break;
       await new Promise<void>((resolve) => {
         this.#resume = resolve;
       });
@@ -256,65 +226,80 @@ export class Engine<Window, Search, Result> {
   #submit(): void {
     this.#admission.rejectLate();
     this.#batch.dropAbandoned();
-    for (const { work } of this.#exclusive.splice(0)) {
-      this.#batch.pause();
-      this.#trackCaller(work());
-    }
+    if (this.#callers.areWaiting) this.#batch.pause();
+    this.#callers.submit();
     this.#startSearches();
     // Searches of the windows that are encoded now come in the next turn. Steps are submitted then.
-    if (this.#encodeNext()) return;
-    const windowWaits = !this.#isEncoding && this.#admission.nextWindow() !== undefined;
+    if (this.#encodeNext() || this.#endedBy) return;
+    const windowWaits = this.#encodings === 0 && this.#admission.nextWindow() !== undefined;
     // Runs that were submitted while no window waited may be longer than the batch's turn.
     if (windowWaits && !this.#windowWaits) this.#batch.pause();
     this.#windowWaits = windowWaits;
     this.#batch.refill(this.#sharing.runs(windowWaits, this.#batch.stepsToLook));
   }
 
-  /** Counts a caller's job until it ends. Its errors are the caller's. */
-  #trackCaller(job: Promise<void>): void {
-    this.#callerJobs += 1;
-    void job.then(() => {
-      this.#callerJobs -= 1;
-      this.#wake();
-    });
-  }
-
   /** Submits the next encoding, unless one is under way or the batch comes first. Returns true if it did. */
   #encodeNext(): boolean {
-    if (this.#isEncoding) return false;
+    if (this.#encodings > 0) return false;
     const first = this.#admission.nextWindow();
     if (!first || !this.#sharing.encodesNext(this.#batch.size, this.#admission.windows.length)) return false;
     const admitted = this.#admission.admit(first, this.#runtime.encodeBatch);
     this.#batch.pause();
-    this.#isEncoding = true;
-    const begun = this.#now();
-    const work = { time: 0 };
-    const encoded = this.#runtime.encode(admitted.map(({ task, slot }) => ({ window: task.window, slot })));
-    encoded
-      .then(({ elapsed }) => {
-        work.time = elapsed;
-        this.#isEncoding = false;
-        this.#time.encode += elapsed;
-        this.#sharing.encoded(elapsed);
-        const positions = admitted.reduce((sum, { slot }) => sum + slot.positions, 0);
-        this.#counts.windows += admitted.length;
-        this.#counts.audioPositions += positions;
-        publish({ event: 'encode', windows: admitted.length, positions, elapsed });
-        this.#wake();
-      })
-      .catch((error: unknown) => this.#fail(error));
-    for (const { task, slot } of admitted) {
-      const waited = begun - task.since;
-      publish({ event: 'window', waited, priority: task.request.priority });
-      task.resolve(this.#window({ task, slot }, work, new WaitTime(waited)));
-    }
+    this.#encode(admitted);
     this.#hasChanged = true;
     return true;
   }
 
+  /** Submits the encoding of windows. If the runtime refuses several, each is encoded alone. */
+  #encode(admitted: readonly Admitted<Window, Search, Result>[]): void {
+    const begun = this.#now();
+    let encoded: Promise<Work>;
+    try {
+      if (this.#endedBy) throw this.#endedBy;
+      encoded = this.#runtime.encode(admitted.map(({ task, slot }) => ({ window: task.window, slot })));
+    } catch (error) {
+      if (admitted.length > 1 && !this.#runtime.isLost(error)) {
+        for (const one of admitted) this.#encode([one]);
+        return;
+      }
+      for (const { task, slot } of admitted) {
+        this.#admission.release(slot);
+        task.reject(error);
+      }
+      this.#failed(error);
+      return;
+    }
+    this.#encodings += 1;
+    const encoding: Encoding = { time: 0 };
+    const done = ({ elapsed }: Work) => {
+      this.#encodings -= 1;
+      encoding.time = elapsed;
+      this.#time.encode += elapsed;
+      this.#sharing.encoded(elapsed);
+      const positions = admitted.reduce((sum, { slot }) => sum + slot.positions, 0);
+      this.#counts.windows += admitted.length;
+      this.#counts.audioPositions += positions;
+      publish({ event: 'encode', windows: admitted.length, positions, elapsed });
+      this.#wake();
+    };
+    const failed = (error: unknown) => {
+      this.#encodings -= 1;
+      encoding.failure = { error };
+      this.#admission.rejectOf(encoding, error);
+      this.#batch.rejectOf(encoding, error);
+      this.#wake();
+    };
+    void encoded.then(done, failed);
+    for (const { task, slot } of admitted) {
+      const waited = begun - task.since;
+      publish({ event: 'window', waited, priority: task.request.priority });
+      task.resolve(this.#window({ task, slot }, encoding, new WaitTime(waited)));
+    }
+  }
+
   #window(
     { task: { request }, slot }: Admitted<Window, Search, Result>,
-    encoding: { time: number },
+    encoding: Encoding,
     waitTime: WaitTime,
   ): EncodedWindow<Search, Result> {
     let isOpen = true;
@@ -328,10 +313,10 @@ export class Engine<Window, Search, Result> {
       },
       search: (search, { part, ...watch } = {}) => {
         const attended = part ? { begin: slot.begin + part.begin, positions: part.positions } : slot;
-        return this.#search(request, attended, waitTime, search, watch);
+        return this.#search(request, encoding, attended, waitTime, search, watch);
       },
-      withRows: <T>(count: number, work: (rows: Rows, slot: Slot) => Promise<T>) =>
-        this.#withRows(request, count, (rows) => work(rows, slot)),
+      withRows: <T>(count: number, work: (rows: Rows, slot: Slot) => Submitted<T>) =>
+        this.#withRows(request, encoding, count, (rows) => work(rows, slot)),
       close: () => {
         if (!isOpen) return;
         isOpen = false;
@@ -343,6 +328,7 @@ export class Engine<Window, Search, Result> {
 
   async #search(
     request: EngineRequest,
+    encoding: Encoding,
     slot: Slot,
     waitTime: WaitTime,
     search: Search,
@@ -351,18 +337,29 @@ export class Engine<Window, Search, Result> {
     const count = this.#runtime.rowsOf(search);
     this.#admission.checkRows(count);
     waitTime.enter(this.#now());
-    return this.#waitForRows<Result>(request, count, (rows, { resolve, reject }) => {
+    return this.#waitForRows<Result>(request, encoding, count, (rows, { resolve, reject }) => {
       waitTime.begin(this.#now());
       const sequence = { rows, slot, search };
-      this.#starting.push({ request, waitTime, sequence, onTokens, watchFrom, steps: 0, resolve, reject });
+      this.#starting.push({ request, encoding, waitTime, sequence, onTokens, watchFrom, steps: 0, resolve, reject });
     });
   }
 
-  async #withRows<T>(request: EngineRequest, count: number, work: (rows: Rows) => Promise<T>): Promise<T> {
+  async #withRows<T>(
+    request: EngineRequest,
+    encoding: Encoding,
+    count: number,
+    work: (rows: Rows) => Submitted<T>,
+  ): Promise<T> {
     this.#admission.checkRows(count);
-    return this.#waitForRows<T>(request, count, (rows, { resolve, reject }) => {
+    return this.#waitForRows<T>(request, encoding, count, (rows, { resolve, reject }) => {
+      const read = async () => {
+        const submitted = work(rows);
+        const result = submitted.finish(await submitted.data);
+        if (encoding.failure) throw encoding.failure.error;
+        return result;
+      };
       this.#batch.pause();
-      this.#trackCaller(settle(() => work(rows), resolve, reject));
+      this.#callers.run(read, resolve, reject);
       this.#admission.rows.release(rows.first);
     });
   }
@@ -370,12 +367,15 @@ export class Engine<Window, Search, Result> {
   /** Calls `begin` once the rows are allocated; it settles the returned promise. */
   #waitForRows<T>(
     request: EngineRequest,
+    encoding: Encoding,
     count: number,
     begin: (rows: Rows, promise: { resolve(value: T): void; reject(error: unknown): void }) => void,
   ): Promise<T> {
-    return this.#wait<T>(request, (task) => {
+    const error = this.#endedBy ?? encoding.failure?.error;
+    if (error) return Promise.reject(error);
+    return this.#admission.wait<T>(request, (task) => {
       const { since, reject } = task;
-      const waiting = { request, since, reject, count, begin: (rows: Rows) => begin(rows, task) };
+      const waiting = { request, encoding, since, reject, count, begin: (rows: Rows) => begin(rows, task) };
       this.#admission.searches.add(waiting);
       // A search that has begun is not in the list any more; the loop removes it from the batch.
       return () => this.#admission.searches.remove(waiting);
@@ -392,7 +392,8 @@ export class Engine<Window, Search, Result> {
       next.begin({ first, count: next.count });
     }
     if (this.#starting.length === 0) return;
-    this.#batch.join(this.#starting);
+    const started = this.#starting;
     this.#starting = [];
+    this.#batch.join(started);
   }
 }

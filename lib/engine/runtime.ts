@@ -36,6 +36,21 @@ export interface Work {
   readonly elapsed: number;
 }
 
+/**
+ * Work that has been submitted to the device completely: nothing is read later, so its rows can be given to others.
+ * That is why `finish` is not asynchronous.
+ */
+export interface Submitted<Result, Data = unknown> {
+  /** What the device has read. */
+  readonly data: Promise<Data>;
+  /** Makes the result of `data`. */
+  finish(data: Data): Result;
+}
+
+export function submitted<Result, Data>(data: Promise<Data>, finish: (data: Data) => Result): Submitted<Result, Data> {
+  return { data, finish };
+}
+
 /** The result of a run of steps. */
 export interface Steps<Search> extends Work {
   readonly steps: number;
@@ -55,7 +70,10 @@ export interface StepRun<Search> {
 /**
  * `Window` is what is encoded, `Search` describes a decoding of it, `Result` is what that gives. Work is done in the
  * order of the calls, and the next call need not wait for the last one's work: a range of positions or rows can be
- * given to others as soon as the last work on it has been submitted. The engine ends with the first error of any work.
+ * given to others as soon as the last work on it has been submitted.
+ *
+ * A method that refuses its work throws, and has submitted nothing that counts. Work that fails on the device rejects
+ * its promise. Both concern only the windows and searches of this work, unless `isLost(error)`: then the engine ends.
  */
 export interface Runtime<Window, Search, Result> {
   /** The number of audio positions of all slots together. */
@@ -63,6 +81,8 @@ export interface Runtime<Window, Search, Result> {
   readonly rows: number;
   /** Maximum number of windows that are encoded together. */
   readonly encodeBatch: number;
+  /** True if the error means that the device can do no more work. */
+  isLost(error: unknown): boolean;
   /** The number of audio positions of a window. Only windows of the same number are encoded together. */
   positionsOf(window: Window): number;
   rowsOf(search: Search): number;
@@ -71,7 +91,10 @@ export interface Runtime<Window, Search, Result> {
    * are submitted.
    */
   waitsForStart(search: Search): boolean;
-  /** Computes features, encoder output, and the cross-attention cache of these slots. No other slot changes. */
+  /**
+   * Computes features, encoder output, and the cross-attention cache of these slots. No other slot changes. All work is
+   * submitted when it returns.
+   */
   encode(windows: readonly { window: Window; slot: Slot }[]): Promise<Work>;
   /** Writes the state of these rows and prefills them. No other row changes. `ended`: those that need no step. */
   start(sequences: readonly Sequence<Search>[]): Promise<Work & { ended: Sequence<Search>[] }>;
@@ -83,8 +106,8 @@ export interface Runtime<Window, Search, Result> {
     sequences: readonly Sequence<Search>[],
     options: { times: number; shown: readonly Sequence<Search>[] },
   ): StepRun<Search>;
-  /** Returns the result of a sequence that has ended. */
-  collect(sequence: Sequence<Search>): Promise<Result>;
-  /** Takes back the rows of cancelled sequences. */
+  /** Reads the result of a sequence that has ended. Its rows are then free. */
+  collect(sequence: Sequence<Search>): Submitted<Result>;
+  /** Takes back the rows of sequences that have not ended. It does no work and cannot fail. */
   release(sequences: readonly Sequence<Search>[]): void;
 }

@@ -1,6 +1,6 @@
 /** The windows and searches that callers request from an engine, while they wait and while they run. */
 import type { EngineRequest } from './request.js';
-import type { Rows, Sequence, Slot, Written } from './runtime.js';
+import type { Rows, Sequence, Slot, Submitted, Written } from './runtime.js';
 import type { Waiting } from './waiting.js';
 
 export interface SearchOptions {
@@ -10,6 +10,14 @@ export interface SearchOptions {
   watchFrom?: number;
   /** The range of the window's audio positions that is attended to; all unless given. */
   part?: { begin: number; positions: number };
+}
+
+/** The encoding of a window, which others may share. */
+export interface Encoding {
+  /** Milliseconds on the device; 0 until it has ended. */
+  time: number;
+  /** Why it failed; its searches are rejected with this error. */
+  failure?: { error: unknown };
 }
 
 /**
@@ -23,11 +31,8 @@ export interface EncodedWindow<Search, Result> {
   readonly waited: number;
   /** Decodes the window. Rejects with the reason of the request's signal within one step of its abort. */
   search(search: Search, options?: SearchOptions): Promise<Result>;
-  /**
-   * Calls `work` with `count` free rows. `work` must submit all of its device work before it first waits: the rows are
-   * free for others as soon as it returns its promise.
-   */
-  withRows<T>(count: number, work: (rows: Rows, slot: Slot) => Promise<T>): Promise<T>;
+  /** Calls `work` with `count` free rows, which are free for others as soon as it returns. */
+  withRows<T>(count: number, work: (rows: Rows, slot: Slot) => Submitted<T>): Promise<T>;
   close(): void;
 }
 
@@ -46,6 +51,7 @@ export interface EncodeTask<Window, Search, Result> extends Task {
 /** Something that waits for rows. */
 export interface RowTask extends Task {
   readonly count: number;
+  readonly encoding: Encoding;
   /** Called with the rows once they are allocated. */
   begin(rows: Rows): void;
 }
@@ -53,6 +59,7 @@ export interface RowTask extends Task {
 /** A search that has rows. */
 export interface RunningSearch<Search, Result> {
   readonly request: EngineRequest;
+  readonly encoding: Encoding;
   readonly waitTime: WaitTime;
   readonly sequence: Sequence<Search>;
   readonly onTokens?: SearchOptions['onTokens'];

@@ -2,7 +2,15 @@
  * A runtime without a device: its jobs take simulated time, end in the order of the calls, and are checked and
  * recorded.
  */
-import type { Runtime, Sequence, Slot, StepRun, Steps } from '../../lib/engine/runtime.js';
+import {
+  type Runtime,
+  type Sequence,
+  type Slot,
+  type StepRun,
+  type Steps,
+  type Submitted,
+  submitted,
+} from '../../lib/engine/runtime.js';
 
 export interface SimulatedWindow {
   name: string;
@@ -55,6 +63,7 @@ export class SimulatedRuntime implements Runtime<SimulatedWindow, SimulatedSearc
   readonly #done = new Map<Sequence<SimulatedSearch>, number>();
   /** Rows that have ended and are not collected. */
   readonly #ended = new Set<Sequence<SimulatedSearch>>();
+  readonly #released = new WeakSet<Sequence<SimulatedSearch>>();
 
   constructor({
     windows = 4,
@@ -96,6 +105,10 @@ export class SimulatedRuntime implements Runtime<SimulatedWindow, SimulatedSearc
     return done;
   }
 
+  isLost(error: unknown): boolean {
+    return (error as { code?: string }).code === 'DEVICE_FAILED';
+  }
+
   positionsOf(window: SimulatedWindow): number {
     return window.positions;
   }
@@ -130,6 +143,7 @@ export class SimulatedRuntime implements Runtime<SimulatedWindow, SimulatedSearc
     return this.#next(async () => {
       if (this.#done.size === 0) this.#last = this.time;
       for (const sequence of sequences) {
+        if (this.#released.has(sequence)) continue;
         this.log.push(`start ${this.#name(sequence)}`);
         for (const other of this.#done.keys()) {
           const apart =
@@ -183,13 +197,13 @@ export class SimulatedRuntime implements Runtime<SimulatedWindow, SimulatedSearc
     };
   }
 
-  async collect(sequence: Sequence<SimulatedSearch>) {
+  collect(sequence: Sequence<SimulatedSearch>): Submitted<SimulatedFound> {
     if (!this.#ended.has(sequence)) throw new Error('What is collected has not ended.');
     this.log.push(`collect ${this.#name(sequence)}`);
     const found = { window: this.#name(sequence), steps: this.#done.get(sequence)! };
     this.#done.delete(sequence);
     this.#ended.delete(sequence);
-    return found;
+    return submitted(Promise.resolve(), () => found);
   }
 
   /** Released at once, even if the device is working on the rows: its results are then unused. */
@@ -197,6 +211,7 @@ export class SimulatedRuntime implements Runtime<SimulatedWindow, SimulatedSearc
     for (const sequence of sequences) {
       this.log.push(`release ${this.#name(sequence)}`);
       this.#done.delete(sequence);
+      this.#released.add(sequence);
     }
   }
 

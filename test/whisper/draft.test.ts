@@ -8,6 +8,7 @@ import type { WindowResult, WindowSettings } from '../../lib/whisper/decoding/wi
 import { fillPaddedWindow, windowSamples } from '../../lib/whisper/model/features.js';
 import { samplesOf } from '../audio/support.js';
 import { gpu, kinds } from '../device/devices.js';
+import { overwriteFreeRows } from './overwritten-rows.js';
 
 // The emulated GPU takes a second for a step, so it gets fewer.
 const cases = kinds.map((device) => ({ device, quick: device === 'cpu' || gpu }));
@@ -111,3 +112,80 @@ describe.each(cases)('drafts on $device', ({ device, quick }) => {
     expect(second.accepted).toBeUndefined();
   });
 });
+
+const quickKinds = cases.filter(({ quick }) => quick).map(({ device }) => device);
+const methods = quickKinds.flatMap((device) =>
+  (['attention', 'speech'] as const).map((wordTimes) => ({ device, wordTimes })),
+);
+
+describe.each(methods)(
+  'drafts of different recordings at once on $device, times by $wordTimes',
+  ({ device, wordTimes }) => {
+    let model: WhisperModel;
+    let stop: () => void;
+
+    beforeAll(async () => {
+      model = await WhisperModel.load(undefined, { device, dtype: 'float32', windows: 4, rows: 8, wordTimes });
+      stop = overwriteFreeRows();
+    });
+    afterAll(() => {
+      stop?.();
+      model?.dispose();
+    });
+
+    it('have the times and likeliest tokens that each has alone', async () => {
+      const { checkpoint } = model;
+      const tokenizer = await checkpoint.tokenizer();
+      const decoding = check(decodingOptions, { temperature: 0, wordTimestamps: true, topLogProbabilities: 2 });
+      const settings: WindowSettings = {
+        language: 'en',
+        task: 'transcribe',
+        timestamps: 'none',
+        decoding: await resolveDecoding(decoding, checkpoint),
+        tokenizer,
+      };
+      const whole = await samplesOf('../../../models/micro/sample.flac');
+      const length = windowSamples(checkpoint.preprocessor, checkpoint.preprocessor.frames / 2);
+      const halves = [whole.subarray(0, whole.length / 2), whole.subarray(whole.length / 2)];
+      const windows = halves.map((half) => ({
+        samples: fillPaddedWindow(checkpoint.preprocessor, half, new Float32Array(length)),
+        peak: Number.NEGATIVE_INFINITY,
+      }));
+      const decode = async (index: number, draft?: readonly number[]) => {
+        const request = model.request({});
+        try {
+          return (await model.decodeWindow(request, windows[index], { draft }, settings)).attempt;
+        } finally {
+          request.close();
+        }
+      };
+      const plain = [await decode(0), await decode(1)];
+      // One pass verifies 15 tokens: these drafts end with the end token, and these texts before the first step.
+      const drafts = plain.map(({ tokens }) => tokens.slice(0, 15));
+      const alone = [await decode(0, drafts[0]), await decode(1, drafts[1])];
+      expect(alone.map(({ accepted }) => accepted)).toEqual(drafts.map(({ length }) => length));
+      expect(alone.map(({ tokens }) => tokens)).toEqual(plain.map(({ tokens }) => tokens));
+      expect(alone[0].times!.slice(0, 5)).not.toEqual(alone[1].times!.slice(0, 5));
+      const likeliest = ({ top }: WindowResult) => top!.map((position) => position.map(({ token }) => token));
+      for (let round = 0; round < 3; ++round) {
+        const order = [0, 1, 0, 1, round % 2];
+        const found = await Promise.all(order.map((index) => decode(index, drafts[index])));
+        found.forEach((one, i) => {
+          const reference = alone[order[i]];
+          expect(one.tokens).toEqual(reference.tokens);
+          one.times!.forEach((time, j) => {
+            expect(time).toBeCloseTo(reference.times![j], 2);
+          });
+          expect(one.ends?.length).toBe(reference.ends?.length);
+          one.ends?.forEach((end, j) => {
+            expect(end).toBeCloseTo(reference.ends![j], 2);
+          });
+          expect(likeliest(one)).toEqual(likeliest(reference));
+          one.logProbabilities.forEach((value, j) => {
+            expect(value).toBeCloseTo(reference.logProbabilities[j], 3);
+          });
+        });
+      }
+    });
+  },
+);

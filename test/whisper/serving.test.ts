@@ -4,6 +4,7 @@
  */
 import { readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
 import type { LoadOptions } from '../../lib/whisper/model/types.js';
 import type { TranscribeOptions } from '../../lib/whisper/transcription/options.js';
 import type { Transcription } from '../../lib/whisper/transcription/types.js';
@@ -11,6 +12,7 @@ import { Whisper } from '../../lib/whisper/whisper.js';
 import { heldout as folder, samplesOf } from '../audio/support.js';
 import { gpu, hasCuda } from '../device/devices.js';
 import { randomNumbers } from '../random.js';
+import { overwriteFreeRows } from './overwritten-rows.js';
 
 const rounds = Number(process.env.ONEHEAD_ROUNDS ?? 2);
 /** For slow devices. */
@@ -44,6 +46,33 @@ interface Case {
   samples: Float32Array;
   options: TranscribeOptions;
   alone?: Transcription;
+}
+
+/** A live stream. Its partial texts are decoded with drafts. */
+interface LiveCase {
+  name: string;
+  samples: Float32Array;
+  alone: unknown;
+}
+
+/** The confirmed words of a live stream with their times. */
+async function liveWords(whisper: Whisper, samples: Float32Array) {
+  const live = await whisper.live({ language: 'en' });
+  const words: [string, number, number][] = [];
+  const reading = (async () => {
+    for await (const event of live) {
+      if (event.type !== 'final') continue;
+      words.push(...event.words.map(({ word, start, end }): [string, number, number] => [word, start, end]));
+    }
+  })();
+  // The device is waited for, so that what is decoded does not depend on its speed.
+  for (let begin = 0; begin < samples.length; begin += 4000) {
+    live.push(samples.slice(begin, begin + 4000));
+    await live.drained();
+  }
+  await live.close();
+  await reading;
+  return words;
 }
 
 /** The parts of results that must be equal: all except probabilities, which other kernels may round differently. */
@@ -93,7 +122,9 @@ const places: { name: string; load: LoadOptions; files: number; rounds: number }
 
 describe.each(places)('many requests at once on $name', ({ load, files, rounds: times }) => {
   let whisper: Whisper;
+  let stop: () => void;
   const cases: Case[] = [];
+  const streams: LiveCase[] = [];
 
   beforeAll(async () => {
     const common: LoadOptions = { dtype: 'float32', threads: 2 };
@@ -117,8 +148,26 @@ describe.each(places)('many requests at once on $name', ({ load, files, rounds: 
     const device = Array.isArray(load.device) ? load.device[0] : load.device;
     using alone = await Whisper.load(undefined, { ...common, device, windows: 1, rows: 5 });
     for (const one of cases) one.alone = await alone.transcribe(one.samples, { ...usual, ...one.options });
+    if (files > 0) {
+      const whole = await samplesOf('../../../models/micro/sample.flac');
+      for (const [name, from, to] of [
+        ['begin', 0, 0.35],
+        ['middle', 0.3, 0.7],
+        ['end', 0.65, 1],
+      ] as const) {
+        const samples = new Float32Array(Math.floor((to - from) * whole.length) + 16000);
+        samples.set(
+          whole.subarray(Math.floor(from * whole.length), Math.floor(to * whole.length)).subarray(0, samples.length),
+        );
+        streams.push({ name, samples, alone: await liveWords(alone, samples) });
+      }
+    }
+    stop = overwriteFreeRows();
   }, 600_000);
-  afterAll(() => whisper?.dispose());
+  afterAll(() => {
+    stop?.();
+    whisper?.dispose();
+  });
 
   it('gives each its own result, in any order, with any neighbours and cancellations', {
     timeout: 3_600_000,
@@ -128,8 +177,12 @@ describe.each(places)('many requests at once on $name', ({ load, files, rounds: 
       const seed = firstSeed + round;
       const random = randomNumbers(seed);
       const order = cases.map((one) => ({ one, at: random() })).sort((a, b) => a.at - b.at);
-      await Promise.all(
-        order.map(async ({ one, at }) => {
+      const live = [...streams, ...streams].map(async ({ name, samples, alone }) => {
+        expect(await liveWords(whisper, samples), `stream ${name}, seed ${seed}`).toEqual(alone);
+      });
+      await Promise.all([
+        ...live,
+        ...order.map(async ({ one, at }) => {
           const controller = new AbortController();
           const gaveUp = new Error('not wanted any more');
           const isCancelled = random() < 0.2;
@@ -144,7 +197,7 @@ describe.each(places)('many requests at once on $name', ({ load, files, rounds: 
             if (error !== gaveUp) throw new Error(`In the round of seed ${seed}: ${one.name}`, { cause: error });
           }
         }),
-      );
+      ]);
       // Cancelled calls free their rows at the next step, shortly after they were rejected.
       const left = () => {
         const { requests, positions, rows, waiting } = whisper.model.figures();
@@ -159,6 +212,67 @@ describe.each(places)('many requests at once on $name', ({ load, files, rounds: 
     await expect(
       whisper.transcribe(cases[0].samples.subarray(0, 16000), { language: 'en', beamSize: 16 }),
     ).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', message: expect.stringContaining('rows: 16') });
+  });
+});
+
+describe('features of several windows', () => {
+  it('are computed between the windows of short clips, and do not change them', async () => {
+    using whisper = await Whisper.load(undefined, { threads: 1, windows: 2, dtype: 'float32' });
+    const short = (await samplesOf('00_seen.flac')).subarray(0, 24000);
+    const options = { language: 'en', wordTimestamps: true } as const;
+    const alone = await whisper.transcribe(short, options);
+    const loud = Array.from({ length: 4 }, () => Float32Array.from({ length: 480_000 }, (_, i) => Math.sin(i / 5)));
+    const clips = Promise.all(Array.from({ length: 30 }, () => whisper.transcribe(short, options)));
+    const begun = whisper.figures().windows;
+    while (whisper.figures().windows < begun + 3) await new Promise((resolve) => setImmediate(resolve));
+    (await whisper.model.features(loud)).dispose();
+    expect(whisper.figures().requests).toBeGreaterThan(0);
+    for (const one of await clips) expect(essence(one)).toEqual(essence(alone));
+  });
+});
+
+describe('a call that is refused', () => {
+  const load = () => WhisperModel.load(undefined, { device: 'cpu', threads: 1, windows: 1, rows: 2, dtype: 'float32' });
+  const encode = async (model: WhisperModel, windows: number) => {
+    using features = await model.features(Array.from({ length: windows }, () => new Float32Array(16000)));
+    return await model.encode(features);
+  };
+
+  it('for its beams leaves the model to others', async () => {
+    using model = await load();
+    using encoded = await encode(model, 3);
+    const before = await model.generate(encoded, { language: 'en' });
+    const { windows } = model.figures();
+    await expect(model.decode(encoded, { language: 'en', beamSize: 8 })).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: expect.stringContaining('rows: 8'),
+    });
+    // It was refused before anything was encoded.
+    expect(model.figures().windows).toBe(windows);
+    expect(await model.generate(encoded, { language: 'en' })).toEqual(before);
+    expect(model.figures()).toMatchObject({ failure: null, requests: 0 });
+  });
+
+  it('for one window ends its other windows, before their encoder output is freed', async () => {
+    using model = await load();
+    using encoded = await encode(model, 3);
+    const data = await encoded.toFloat32Array();
+    using broken = model.device.tensor('float32', encoded.shape, data.fill(Number.NaN, 0, data.length / 3));
+    await expect(model.decode(broken, { language: 'en' })).rejects.toMatchObject({ code: 'MODEL_INVALID' });
+    expect(await model.generate(encoded, { language: 'en' })).toHaveLength(3);
+    expect(model.figures()).toMatchObject({ failure: null, requests: 0, positions: { used: 0 }, rows: { used: 0 } });
+  });
+
+  it('for a tensor of another model’s device leaves both models to others', async () => {
+    using first = await load();
+    using second = await load();
+    using encoded = await encode(first, 1);
+    using features = await first.features(new Float32Array(16000));
+    const refusal = { code: 'INVALID_ARGUMENT', argument: 'encoded', received: 'one of another device' };
+    await expect(second.generate(encoded, { language: 'en' })).rejects.toMatchObject(refusal);
+    await expect(second.encode(features)).rejects.toMatchObject({ ...refusal, argument: 'features' });
+    using own = await encode(second, 1);
+    expect(await second.generate(own, { language: 'en' })).toEqual(await first.generate(encoded, { language: 'en' }));
   });
 });
 
@@ -197,8 +311,9 @@ describe('a device that fails', () => {
     for (const result of results) expect(result).toMatchObject({ status: 'rejected', reason: { code } });
     const samples = (await samplesOf('00_seen.flac')).subarray(0, 8000);
     await expect(whisper.transcribe(samples, { language: 'en' })).rejects.toMatchObject({ code });
-    const { requests, waiting } = whisper.model.figures();
-    expect([requests, waiting.windows, waiting.searches]).toEqual([0, 0, 0]);
+    const { requests, positions, rows, waiting, failure } = whisper.model.figures();
+    expect([requests, positions.used, rows.used, waiting.windows, waiting.searches]).toEqual([0, 0, 0, 0, 0]);
+    expect(failure).toMatchObject({ code, message: expect.any(String) });
   }
 
   it('rejects running and waiting calls, on a CPU', async () => {

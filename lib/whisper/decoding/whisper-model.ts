@@ -33,6 +33,10 @@ import {
   type WindowTimings,
 } from './windows.js';
 
+/** The most rows that a search of a window takes. */
+const rowsOf = ({ temperatures, beamSize }: WindowSettings['decoding']): number =>
+  temperatures.includes(0) ? beamSize : 1;
+
 /** The result of `decode` for one window. */
 export type Generation = Omit<WindowResult, 'compressionRatio'>;
 
@@ -173,15 +177,15 @@ export class WhisperModel {
   }
 
   /** Decodes one window (`windowSamples` samples) on the device with the least work. @internal */
-  decodeWindow(
+  async decodeWindow(
     request: EngineRequest,
     window: ModelWindow,
     options: WindowOptions,
     settings: WindowSettings,
   ): Promise<{ attempt: WindowResult; timings: WindowTimings }> {
-    return this.#asModelErrors(
-      decodeWindow(this.#member().engine, request, this.checkpoint, window, options, settings),
-    );
+    const { engine } = this.#member();
+    engine.checkRows(rowsOf(settings.decoding));
+    return this.#asModelErrors(decodeWindow(engine, request, this.checkpoint, window, options, settings));
   }
 
   /** The probability of each language in one window, by its code. @internal */
@@ -209,7 +213,7 @@ export class WhisperModel {
 
   #checkEncoded(encoded: Tensor): number {
     const { sourcePositions, width } = this.checkpoint.config;
-    return checkTensor(encoded, [sourcePositions, width], this.precision.encoder.values, 'encoded');
+    return checkTensor(encoded, this.device, [sourcePositions, width], this.precision.encoder.values, 'encoded');
   }
 
   /**
@@ -237,27 +241,39 @@ export class WhisperModel {
   async encode(features: Tensor, signal?: AbortSignal | null): Promise<Tensor> {
     const checkedSignal = checkSignal(signal);
     const { mels, sourcePositions } = this.checkpoint.config;
-    checkTensor(features, [mels, 2 * sourcePositions], 'float32', 'features');
+    checkTensor(features, this.device, [mels, 2 * sourcePositions], 'float32', 'features');
     return this.#betweenSteps(({ runtime }) => runtime.encodeFeatures(features, checkedSignal));
   }
 
-  /** Runs `work` concurrently for all windows of encoder output. */
+  /** Runs `work` concurrently for all windows of encoder output. If it fails for one, the others are aborted. */
   async #each<T>(
     encoded: Tensor,
     signal: AbortSignal | undefined,
     work: (member: ModelDevice, request: EngineRequest, window: ModelWindow, index: number) => Promise<T>,
   ): Promise<T[]> {
     const count = this.#checkEncoded(encoded);
-    const request = this.request({ signal });
+    signal?.throwIfAborted();
+    const stop = new AbortController();
+    const request = this.request({ signal: stop.signal });
+    const abort = () => stop.abort(signal!.reason);
+    signal?.addEventListener('abort', abort, { once: true });
     // A separate view keeps the memory if the caller disposes of the tensor while its windows wait.
     const view = encoded.reshape(encoded.shape);
     try {
       const [first] = this.#members;
-      const windows = Array.from({ length: count }, (_, index) => ({ encoded: view, index }));
-      return await this.#asModelErrors(
-        Promise.all(windows.map((window, index) => work(first, request, window, index))),
-      );
+      const all = Array.from({ length: count }, async (_, index) => {
+        try {
+          return await work(first, request, { encoded: view, index }, index);
+        } catch (error) {
+          stop.abort(error);
+          throw error;
+        }
+      });
+      // The view is needed until the last of them has ended.
+      await Promise.allSettled(all);
+      return await this.#asModelErrors(stop.signal.aborted ? Promise.reject(stop.signal.reason) : Promise.all(all));
     } finally {
+      signal?.removeEventListener('abort', abort);
       view.dispose();
       request.close();
     }
@@ -316,6 +332,7 @@ export class WhisperModel {
     checkLengths(settings, settings, this.checkpoint);
     checkTokens('previous', previous, this.checkpoint.config.vocabulary);
     checkTokens('prefix', prefix, this.checkpoint.config.vocabulary);
+    this.#members[0].engine.checkRows(rowsOf(settings.decoding));
     if (settings.decoding.temperatures.length > 1 || settings.decoding.words) {
       const tokenizer = await this.checkpoint.tokenizer();
       settings.textOf = (tokens) => tokenizer.decode(tokens);

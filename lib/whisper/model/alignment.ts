@@ -5,6 +5,8 @@
 import type { Device } from '../../device/device.js';
 import type { Program } from '../../device/program.js';
 import type { Tensor } from '../../device/tensor.js';
+import type { ReadData } from '../../device/transfer.js';
+import { type Submitted, submitted } from '../../engine/runtime.js';
 import { timestampSeconds, type WhisperConfig } from '../checkpoint/config.js';
 import type { LayerScores } from './decoder.js';
 import type { RowPool } from './rows.js';
@@ -16,6 +18,8 @@ export class Alignment {
   readonly #device: Device;
   readonly #capacity: number;
   readonly #inputs: { source: Tensor; begin: Tensor; end: Tensor; frames: Tensor };
+  /** The scores: float32 [rows, capacity, heads, audio positions]. @internal */
+  readonly stored: Tensor;
   readonly #times: Tensor;
   readonly #program: Program;
   readonly #owned: Tensor[] = [];
@@ -31,6 +35,7 @@ export class Alignment {
     this.#device = device;
     this.#capacity = capacity;
     const to = allocate('float32', [pool.count, capacity, chosen.length, sourcePositions]);
+    this.stored = to;
     this.#scores = Array.from({ length: decoder.layers }, (_, layer) => {
       const indices = Int32Array.from({ length: decoder.heads }, (_, head) =>
         chosen.findIndex((pair) => pair[0] === layer && pair[1] === head),
@@ -70,7 +75,7 @@ export class Alignment {
    * seconds from the start of the window. `positions` is the window's number of audio positions. If there is no draft,
    * the scores of prefix tokens are not stored, and these tokens get the time of the first generated token.
    */
-  async run(search: Search, candidate: Candidate, positions: number): Promise<number[]> {
+  run(search: Search, candidate: Candidate, positions: number): Submitted<number[], readonly ReadData[]> {
     const { prompt, prefix = [], draft } = search;
     const source = new Int32Array(this.#capacity);
     source.set(candidate.rows);
@@ -79,7 +84,7 @@ export class Alignment {
     const end = candidate.rows.length - 1;
     const frames = Math.max(1, Math.min(search.frames ?? positions, positions));
     const inputs = this.#inputs;
-    const [, , [alignedFrames]] = await Promise.all([
+    const data = Promise.all([
       this.#device.transfer({
         writes: [
           [inputs.source, source],
@@ -91,10 +96,14 @@ export class Alignment {
       this.#program.run(),
       this.#device.transfer({ reads: [[this.#times]] }),
     ]);
-    return Array.from({ length: candidate.tokens.length + 1 }, (_, index) => {
-      const position = Math.max(begin, prompt.length - 1 + index);
-      return (position < end ? alignedFrames[position] : frames) * timestampSeconds;
-    });
+    return submitted(
+      data.then(([, , read]) => read),
+      ([alignedFrames]) =>
+        Array.from({ length: candidate.tokens.length + 1 }, (_, index) => {
+          const position = Math.max(begin, prompt.length - 1 + index);
+          return (position < end ? alignedFrames[position] : frames) * timestampSeconds;
+        }),
+    );
   }
 
   dispose(): void {

@@ -5,6 +5,8 @@
 import type { Device } from '../../device/device.js';
 import type { AttentionScores, WeightIndices } from '../../device/operations.js';
 import type { Tensor } from '../../device/tensor.js';
+import type { ReadData } from '../../device/transfer.js';
+import { type Submitted, submitted } from '../../engine/runtime.js';
 import type { WhisperConfig } from '../checkpoint/config.js';
 import type { DecoderRun } from './decoder.js';
 import type { RowPool } from './rows.js';
@@ -19,8 +21,8 @@ export class AttentionSum {
   readonly #keys: number;
   readonly #firstLayer: number;
   readonly #factor: number;
-  /** float32 [rows, capacity, audio positions]. */
-  readonly #sum: Tensor;
+  /** float32 [rows, capacity, audio positions]. @internal */
+  readonly stored: Tensor;
   /** int32 [maximumTokens]: 0, 1, 2, ... */
   readonly #numbers: Tensor;
   /** int32 [maximumTokens]. */
@@ -44,7 +46,7 @@ export class AttentionSum {
     this.#pool = pool;
     this.#keys = sourcePositions;
     this.#factor = 1 / words.heads.length;
-    this.#sum = allocate('float32', [pool.count, pool.capacity, sourcePositions]);
+    this.stored = allocate('float32', [pool.count, pool.capacity, sourcePositions]);
     const numbers = Int32Array.from({ length: maximumTokens }, (_, i) => i);
     this.#numbers = allocate('int32', [maximumTokens], numbers);
     this.#zeros = allocate('int32', [maximumTokens], new Int32Array(maximumTokens));
@@ -86,7 +88,7 @@ export class AttentionSum {
       onScores: (ops, index) => {
         const layer = this.#layers[index];
         if (!layer) return;
-        ops.addWeights(layer.to, this.#sum, indices, { factor: this.#factor, fresh: index === this.#firstLayer });
+        ops.addWeights(layer.to, this.stored, indices, { factor: this.#factor, fresh: index === this.#firstLayer });
       },
     };
   }
@@ -95,11 +97,11 @@ export class AttentionSum {
    * Reads the weights of a candidate's generated tokens. `positions` is the window's number of audio positions; those
    * from `frames` on are left out.
    */
-  async read(
+  read(
     { prompt, prefix = [], frames = Number.POSITIVE_INFINITY }: Search,
     candidate: Candidate,
     positions: number,
-  ): Promise<TextAttention> {
+  ): Submitted<TextAttention, readonly ReadData[]> {
     const { capacity } = this.#pool;
     const { rows } = candidate;
     // The weights of a position belong to the token after it. The last token was not read, so it has none.
@@ -114,18 +116,20 @@ export class AttentionSum {
       if (last && last.first + last.count === index) last.count += 1;
       else ranges.push({ first: index, count: 1 });
     }
-    const pieces = await this.#device.transfer({
-      reads: ranges.map(({ first, count }) => [this.#sum, first * this.#keys, count * this.#keys] as const),
+    const data = this.#device.transfer({
+      reads: ranges.map(({ first, count }) => [this.stored, first * this.#keys, count * this.#keys] as const),
     });
-    const weights = new Float32Array((end - begin) * width);
-    let row = 0;
-    for (const piece of pieces) {
-      for (let offset = 0; offset < piece.length; offset += this.#keys) {
-        weights.set((piece as Float32Array).subarray(offset, offset + width), row * width);
-        row += 1;
+    return submitted(data, (pieces) => {
+      const weights = new Float32Array((end - begin) * width);
+      let row = 0;
+      for (const piece of pieces) {
+        for (let offset = 0; offset < piece.length; offset += this.#keys) {
+          weights.set((piece as Float32Array).subarray(offset, offset + width), row * width);
+          row += 1;
+        }
       }
-    }
-    return { weights, rows: end - begin, frames: width, before: prefix.length };
+      return { weights, rows: end - begin, frames: width, before: prefix.length };
+    });
   }
 
   dispose(): void {

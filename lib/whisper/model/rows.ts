@@ -128,9 +128,20 @@ export class RowPool {
     return writes;
   }
 
-  /** Returns the write that clears the `finished` flags of rows. */
-  clears({ first, count }: Rows): Write {
-    return [this.state.finished, new Int32Array(count), first];
+  /** Returns the write that clears the `finished` flag of a row. */
+  clear(row: number): Write {
+    return [this.state.finished, Int32Array.of(0), row];
+  }
+
+  /** The masks of suppressed tokens may not have been written. */
+  forgetMasks(): void {
+    this.#masks.fill(undefined);
+  }
+
+  /** The text of a sequence that generates nothing: its prefix. */
+  emptyText({ rows: { first }, search: { prompt, prefix = [] } }: Sequence<Search>): Candidate {
+    const rows = new Int32Array(prompt.length + prefix.length).fill(first);
+    return { tokens: [...prefix], logProbabilities: [], sum: 0, ended: false, rows };
   }
 
   /** The tensors that `candidates` needs of a sequence's rows, in its order; `beamResults` for beams. */

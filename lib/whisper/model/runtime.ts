@@ -2,13 +2,25 @@
 import type { Device } from '../../device/device.js';
 import type { Tensor } from '../../device/tensor.js';
 import type { ReadData } from '../../device/transfer.js';
-import type { Rows, Runtime, Sequence, Slot, StepRun } from '../../engine/runtime.js';
+import {
+  type Rows,
+  type Runtime,
+  type Sequence,
+  type Slot,
+  type StepRun,
+  type Submitted,
+  submitted,
+  type Work,
+} from '../../engine/runtime.js';
+import { OneheadError } from '../../errors.js';
 import { encodedOf, featuresOf } from './feature-tensors.js';
+import { windowSamples } from './features.js';
 import { prefillLength, type RuntimeParts, RuntimePrograms, type StepParts, sizeFor } from './programs.js';
+import { RowFlags } from './row-flags.js';
 import type { Write } from './rows.js';
-import { likeliest, type ModelWindow, type Search, type SearchResult } from './search.js';
+import { type Candidate, likeliest, type ModelWindow, type Search, type SearchResult } from './search.js';
 import { verify } from './verify.js';
-import { WrittenSamples } from './written-samples.js';
+import { WindowEncoder } from './window-encoder.js';
 
 /**
  * The maximum number of rows of a product that the CPU computes with the kernels of a decode step (`fewRows` in
@@ -29,23 +41,24 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
   readonly encodeBatch: number;
   readonly #parts: RuntimeParts;
   readonly #device: Device;
-  readonly #programs: RuntimePrograms;
+  /** @internal */
+  readonly programs: RuntimePrograms;
   readonly #prefilled = new WeakMap<RunningSequence, PrefillResult>();
-  /** State of sequences that have ended, read from their rows. */
-  readonly #results = new WeakMap<RunningSequence, ReadData[]>();
-  /** Rows that are no longer decoded and whose `finished` flags may still be set. */
-  readonly #left: Rows[] = [];
+  /** The texts of sequences that have ended. */
+  readonly #results = new WeakMap<RunningSequence, Candidate>();
+  readonly #flags = new RowFlags();
   /**
    * The rows and leaders last written to the step's tensors, which are written only if the batch changes. Null:
    * unknown.
    */
   #entries: Int32Array | null = null;
-  readonly #samples = new WrittenSamples();
+  readonly #encoder: WindowEncoder;
 
   constructor(parts: RuntimeParts) {
     this.#parts = parts;
     this.#device = parts.device;
-    this.#programs = new RuntimePrograms(parts);
+    this.programs = new RuntimePrograms(parts);
+    this.#encoder = new WindowEncoder(parts, this.programs);
     this.positions = parts.windows * parts.checkpoint.config.sourcePositions;
     this.rows = parts.rows;
     this.encodeBatch = parts.encodeBatch;
@@ -60,16 +73,21 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
     const everything = { beams: true, words: true, top: true };
     const plain = { beams: false, words: false, top: false };
     // Steps come first: they need the weights row by row, and the other programs then use that layout.
-    await this.#programs.step(this.rows, everything).program.prepare();
+    await this.programs.step(this.rows, everything).program.prepare();
     for (let size = 1; size < 2 * this.rows; size *= 2) {
-      await this.#programs.step(sizeFor(size, this.rows), plain).program.prepare();
+      await this.programs.step(sizeFor(size, this.rows), plain).program.prepare();
     }
-    await this.#programs.alignment?.prepare();
+    await this.programs.alignment?.prepare();
     for (let size = this.encodeBatch; size >= 1; size >>= 1) {
-      await this.#programs.encode(size, sourcePositions).program.prepare();
+      await this.programs.encode(size, sourcePositions).program.prepare();
     }
-    for (const count of [1, 2, 3, 4]) await this.#programs.prefill(1, count).program.prepare();
-    await this.#programs.features().program.prepare();
+    for (const count of [1, 2, 3, 4]) await this.programs.prefill(1, count).program.prepare();
+    await this.programs.features().program.prepare();
+  }
+
+  /** Out of memory, or a tensor that cannot be used, concerns only the work that needs it. */
+  isLost(error: unknown): boolean {
+    return this.#device.closed || (error instanceof OneheadError && error.code === 'DEVICE_FAILED');
   }
 
   positionsOf(window: ModelWindow): number {
@@ -87,58 +105,43 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
     return draft !== undefined;
   }
 
-  async encode(windows: readonly { window: ModelWindow; slot: Slot }[]): Promise<{ elapsed: number }> {
-    const done: Promise<{ elapsed: number }>[] = [];
-    for (let index = 0; index < windows.length; ) {
-      const { window, slot } = windows[index];
-      if ('encoded' in window) {
-        done.push(this.#project(window, slot));
-        index += 1;
-        continue;
-      }
-      // Batches are powers of two, so that few programs suffice. A padded window would cost as much as a real one.
-      const next = windows.slice(index).findIndex((other) => 'encoded' in other.window);
-      const together = next < 0 ? windows.length - index : next;
-      const size = 2 ** Math.floor(Math.log2(Math.min(together, this.encodeBatch)));
-      done.push(this.#encodeSamples(windows.slice(index, index + size), slot.positions));
-      index += size;
+  encode(windows: readonly { window: ModelWindow; slot: Slot }[]): Promise<Work> {
+    const done: Promise<Work>[] = [];
+    this.#submitting(() => this.#encoder.submit(windows, done), done);
+    return Promise.all(done).then((all) => ({ elapsed: totalTime(all) }));
+  }
+
+  /**
+   * Calls `submit`. If it throws, some of its writes may be missing: nothing is assumed about them later. `done`: work
+   * that it has submitted, in which nobody is interested then.
+   */
+  #submitting<T>(submit: () => T, done: readonly Promise<unknown>[] = []): T {
+    const restoreFlags = this.#flags.saved();
+    const { preprocessor, config } = this.#parts.checkpoint;
+    try {
+      return submit();
+    } catch (error) {
+      for (const work of done) work.catch(() => {});
+      restoreFlags();
+      this.#entries = null;
+      this.programs.pool.forgetMasks();
+      this.#encoder.samples.filled(windowSamples(preprocessor, config.sourcePositions));
+      throw error;
     }
-    return { elapsed: totalTime(await Promise.all(done)) };
   }
 
-  #encodeSamples(
-    windows: readonly { window: ModelWindow; slot: Slot }[],
-    positions: number,
-  ): Promise<{ elapsed: number }> {
-    const { samples, peaks, begins, program } = this.#programs.encode(windows.length, positions);
-    const length = samples.shape[1];
-    const inputs = windows.map(({ window }) => window as Extract<ModelWindow, { samples: unknown }>);
-    const needed = this.#samples.needed(inputs, length);
-    const { done } = program.submit({
-      writes: [
-        ...needed.map((part, i) => [samples, part, i * length] as const),
-        [peaks, Float32Array.from(inputs, ({ peak }) => peak)],
-        [begins, Int32Array.from(windows, ({ slot }) => slot.begin)],
-      ],
-    });
-    return done;
+  start(sequences: readonly RunningSequence[]): Promise<Work & { ended: RunningSequence[] }> {
+    const ended = new Set<RunningSequence>();
+    const done: Promise<Work>[] = [];
+    this.#submitting(() => this.#submitStart(sequences, ended, done), done);
+    return Promise.all(done).then((all) => ({ elapsed: totalTime(all), ended: [...ended] }));
   }
 
-  async #project({ encoded, index }: Extract<ModelWindow, { encoded: unknown }>, slot: Slot) {
-    const { encoded: input } = this.#programs.encoder(1);
-    const { begins, program } = this.#programs.project(input);
-    const [, done] = await Promise.all([
-      this.#device.copy(encoded, input, { fromElement: index * input.size, count: input.size }),
-      program.submit({ writes: [[begins, Int32Array.of(slot.begin)]] }).done,
-    ]);
-    return done;
-  }
-
-  async start(sequences: readonly RunningSequence[]): Promise<{ elapsed: number; ended: RunningSequence[] }> {
-    const { pool } = this.#programs;
+  #submitStart(sequences: readonly RunningSequence[], ended: Set<RunningSequence>, done: Promise<Work>[]): void {
+    const { pool } = this.programs;
+    for (const sequence of sequences) this.#flags.started(sequence);
     // All state is written in the job of the first prefill.
     let writes = [...this.#clears(), ...sequences.flatMap((sequence) => pool.writes(sequence))];
-    const done: Promise<{ elapsed: number }>[] = [];
     const byLength = new Map<number, RunningSequence[]>();
     const drafted = sequences.filter(({ search }) => search.draft);
     for (const sequence of sequences) {
@@ -154,22 +157,26 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
         writes = [];
       }
     }
-    const ended = new Set(sequences.filter(({ search }) => search.maximum === 0));
+    for (const sequence of sequences) {
+      if (sequence.search.maximum > 0) continue;
+      ended.add(sequence);
+      this.#results.set(sequence, pool.emptyText(sequence));
+    }
     if (drafted.length > 0) {
       if (writes.length > 0) done.push(this.#device.transfer({ writes }).then(() => ({ elapsed: 0 })));
       this.#entries = null;
       done.push(this.#verify(drafted, ended));
     }
-    const elapsed = totalTime(await Promise.all(done));
-    return { elapsed, ended: [...ended] };
   }
 
   /** Decodes drafts. Adds the sequences that end within their draft to `ended`. */
   async #verify(drafted: readonly RunningSequence[], ended: Set<RunningSequence>): Promise<{ elapsed: number }> {
-    const { elapsed, verified } = await verify(this.#device, this.#programs, drafted);
-    for (const { sequence, ended: done, ...start } of verified) {
+    const { elapsed, verified } = await verify(this.#device, this.programs, drafted);
+    for (const { sequence, text, ...start } of verified) {
       this.#prefilled.set(sequence, start);
-      if (done) ended.add(sequence);
+      if (!text) continue;
+      ended.add(sequence);
+      this.#results.set(sequence, text);
     }
     return { elapsed };
   }
@@ -186,13 +193,9 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
   }
 
   /** Prefills sequences of one padded length, after `writes`. */
-  async #prefill(
-    sequences: readonly RunningSequence[],
-    length: number,
-    writes: readonly Write[],
-  ): Promise<{ elapsed: number }> {
+  #prefill(sequences: readonly RunningSequence[], length: number, writes: readonly Write[]): Promise<Work> {
     const size = sizeFor(sequences.length, this.rows);
-    const { rows, startRows, logits, noSpeech, program } = this.#programs.prefill(size, length);
+    const { rows, startRows, logits, noSpeech, program } = this.programs.prefill(size, length);
     const entries = new Int32Array(size).fill(-1);
     const starts = new Int32Array(size);
     sequences.forEach((sequence, i) => {
@@ -202,23 +205,24 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
     this.#entries = null;
     const vocabulary = logits.shape[1];
     const withLogits = sequences.flatMap((sequence, i) => (sequence.search.startLogits ? [i] : []));
-    const { elapsed, reads } = await program.submit({
+    const { done } = program.submit({
       writes: [...writes, [rows, entries], [startRows, starts]],
       reads: [[noSpeech], ...withLogits.map((i) => [logits, i * vocabulary, vocabulary] as const)],
-    }).done;
-    const [silences, ...startLogits] = reads;
-    sequences.forEach((sequence, i) => {
-      const logits = startLogits[withLogits.indexOf(i)] as Float32Array | undefined;
-      this.#prefilled.set(sequence, { noSpeechProbability: silences[i], startLogits: logits });
     });
-    return { elapsed };
+    return done.then(({ elapsed, reads: [silences, ...startLogits] }) => {
+      sequences.forEach((sequence, i) => {
+        const logits = startLogits[withLogits.indexOf(i)] as Float32Array | undefined;
+        this.#prefilled.set(sequence, { noSpeechProbability: silences[i], startLogits: logits });
+      });
+      return { elapsed };
+    });
   }
 
   step(
     sequences: readonly RunningSequence[],
     { times, shown }: { times: number; shown: readonly RunningSequence[] },
   ): StepRun<Search> {
-    const { pool } = this.#programs;
+    const { pool } = this.programs;
     const count = sequences.reduce((sum, { rows }) => sum + rows.count, 0);
     const some = (condition: (search: Search) => boolean) => sequences.some(({ search }) => condition(search));
     const parts: StepParts = {
@@ -227,15 +231,17 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
       top: some(({ top }) => top > 0),
     };
     const size = sizeFor(count, this.rows);
-    const { rows, leaders, program } = this.#programs.step(size, parts);
-    const run = program.submit({
-      times,
-      // All rows of a sequence end in one step. The flags of sequences that ended in the run before may still be set.
-      until: { flags: pool.state.finished, when: 'another', most: count },
-      writes: [...this.#clears(), ...this.#entryWrites(sequences, size, rows, leaders)],
-      reads: shown.flatMap((sequence) => pool.writtenReads(sequence)),
-      rows: parts.beams ? pool.beamResults : pool.results,
-    });
+    const { rows, leaders, program } = this.programs.step(size, parts);
+    const run = this.#submitting(() =>
+      program.submit({
+        times,
+        // All rows of a sequence end in one step. The flags of sequences that ended in the run before may still be set.
+        until: { flags: pool.state.finished, when: 'another', most: count },
+        writes: [...this.#clears(), ...this.#entryWrites(sequences, size, rows, leaders)],
+        reads: shown.flatMap((sequence) => pool.writtenReads(sequence)),
+        rows: parts.beams ? pool.beamResults : pool.results,
+      }),
+    );
     const done = run.done.then(({ elapsed, times: steps, reads, rows: found }) => {
       const ended = this.#keepEnded(sequences, new Map(found.map(([row, ...data]) => [row, data])));
       const written = shown.map((sequence, i) => {
@@ -247,14 +253,15 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
     return { done, stop: run.stop };
   }
 
-  /** Stores the state of sequences that have ended. Returns those that ended in this run. */
+  /** Stores the texts of sequences that have ended. Returns those that ended in this run. */
   #keepEnded(sequences: readonly RunningSequence[], found: ReadonlyMap<number, ReadData[]>): RunningSequence[] {
+    const { pool, endToken } = this.programs;
     return sequences.filter((sequence) => {
       const { first, count } = sequence.rows;
       if (!found.has(first) || this.#results.has(sequence)) return false;
       const rows = Array.from({ length: count }, (_, beam) => found.get(first + beam)!);
-      this.#results.set(sequence, this.#programs.pool.joined(rows));
-      this.#left.push(sequence.rows);
+      const candidates = pool.candidates(sequence, pool.joined(rows), endToken);
+      this.#results.set(sequence, likeliest(candidates, sequence.search.lengthPenalty));
       return true;
     });
   }
@@ -263,7 +270,7 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
    * Returns the writes that clear the flags of rows that are no longer decoded: a run ends when one more flag is set.
    */
   #clears(): Write[] {
-    return this.#left.splice(0).map((rows) => this.#programs.pool.clears(rows));
+    return this.#flags.take().map((row) => this.programs.pool.clear(row));
   }
 
   /**
@@ -288,44 +295,35 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
     ];
   }
 
-  async collect(sequence: RunningSequence): Promise<SearchResult> {
-    const { pool, alignment, attention } = this.#programs;
-    const { search, slot, rows } = sequence;
-    let data = this.#results.get(sequence);
-    if (!data) {
-      // It ended before the first step.
-      this.#left.push(rows);
-      data = await this.#device.transfer({ reads: pool.reads(rows) });
-    }
-    const { endToken } = this.#parts.checkpoint.generation;
-    const candidate = likeliest(pool.candidates(sequence, data, endToken), search.lengthPenalty);
-    // All reads are submitted before the first await, since the engine may then reuse the rows.
-    const [ranked, times, attended] = await Promise.all([
-      search.top > 0 ? this.#device.transfer({ reads: pool.topReads(search, candidate) }) : undefined,
-      search.words ? alignment?.run(search, candidate, slot.positions) : undefined,
-      search.words ? attention?.read(search, candidate, slot.positions) : undefined,
-    ]);
-    const { rows: _, ...rest } = candidate;
-    return {
-      ...rest,
+  collect(sequence: RunningSequence): Submitted<SearchResult> {
+    const { pool, alignment, attention } = this.programs;
+    const { search, slot } = sequence;
+    const candidate = this.#results.get(sequence)!;
+    this.#flags.left(sequence);
+    const ranked = search.top > 0 ? this.#device.transfer({ reads: pool.topReads(search, candidate) }) : undefined;
+    const times = search.words ? alignment?.run(search, candidate, slot.positions) : undefined;
+    const attended = search.words ? attention?.read(search, candidate, slot.positions) : undefined;
+    const { rows: _, ...text } = candidate;
+    return submitted(Promise.all([ranked, times?.data, attended?.data]), ([top, alignedFrames, pieces]) => ({
+      ...text,
       ...this.#prefilled.get(sequence)!,
-      ...(ranked && { top: pool.ranked(ranked) }),
-      ...(times && { times }),
-      ...(attended && { attention: attended }),
-    };
+      ...(top && { top: pool.ranked(top) }),
+      ...(times && { times: times.finish(alignedFrames!) }),
+      ...(attended && { attention: attended.finish(pieces!) }),
+    }));
   }
 
   release(sequences: readonly RunningSequence[]): void {
-    this.#left.push(...sequences.map(({ rows }) => rows));
+    this.#flags.left(...sequences);
   }
 
   /** Computes the logits of every position of `tokens` into `output`, float32 [1, length, vocabulary]. */
-  async logits({ first }: Rows, slot: Slot, tokens: readonly number[], output: Tensor): Promise<void> {
-    const { pool } = this.#programs;
-    const { rows, program } = this.#programs.logits(tokens.length, output);
+  logits({ first }: Rows, slot: Slot, tokens: readonly number[], output: Tensor): Submitted<void> {
+    const { pool } = this.programs;
+    const { rows, program } = this.programs.logits(tokens.length, output);
     this.#entries = null;
     try {
-      await program.submit({
+      const { done } = program.submit({
         writes: [
           [pool.state.tokens, Int32Array.from(tokens), first * pool.capacity],
           [pool.audio.begin, Int32Array.of(slot.begin), first],
@@ -333,16 +331,18 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
           [pool.scoreRow, Int32Array.of(-1), first],
           [rows, Int32Array.of(first)],
         ],
-      }).done;
+      });
+      return submitted(done, () => {});
     } finally {
+      // Its memory is freed when it has run.
       program.dispose();
     }
   }
 
   /** The highest log10 power of one window's samples, or `peak` if that is higher. */
   async measurePeak(samples: Float32Array, peak: number): Promise<number> {
-    const { samples: input, peaks, program } = this.#programs.features();
-    this.#samples.filled(samples.length);
+    const { samples: input, peaks, program } = this.programs.features();
+    this.#encoder.samples.filled(samples.length);
     const { reads } = await program.submit({
       writes: [
         [input, samples],
@@ -358,8 +358,13 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
    * it is called after the previous window is done. The caller disposes of the features.
    */
   features(windows: number, samplesOf: (index: number) => Float32Array, signal?: AbortSignal): Promise<Tensor> {
-    this.#samples.filled(this.#programs.features().samples.size);
-    return featuresOf(this.#device, this.#programs, windows, samplesOf, signal);
+    const { size } = this.programs.features().samples;
+    const written = (index: number) => {
+      // For each window, since other windows are encoded between these.
+      this.#encoder.samples.filled(size);
+      return samplesOf(index);
+    };
+    return featuresOf(this.#device, this.programs, windows, written, signal);
   }
 
   /**
@@ -367,10 +372,10 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
    * values. The caller disposes of it.
    */
   encodeFeatures(features: Tensor, signal?: AbortSignal): Promise<Tensor> {
-    return encodedOf(this.#parts, this.#programs, features, signal);
+    return encodedOf(this.#parts, this.programs, features, signal);
   }
 
   dispose(): void {
-    this.#programs.dispose();
+    this.programs.dispose();
   }
 }

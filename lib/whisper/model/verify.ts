@@ -4,8 +4,9 @@
  */
 import type { Device } from '../../device/device.js';
 import type { Sequence } from '../../engine/runtime.js';
+import type { ReadData } from '../../device/transfer.js';
 import { maximumChoices, prefillLength, type RuntimePrograms, sizeFor, verifyBatch, verifyTokens } from './programs.js';
-import type { Search } from './search.js';
+import type { Candidate, Search } from './search.js';
 
 /** The result of the pass for one sequence. */
 export interface Verified {
@@ -14,8 +15,8 @@ export interface Verified {
   startLogits?: Float32Array;
   /** The number of accepted draft tokens. */
   accepted: number;
-  /** True if the end token was chosen or the maximum number of tokens is reached. */
-  ended: boolean;
+  /** The text, if the end token was chosen or the maximum number of tokens is reached. */
+  text?: Candidate;
 }
 
 /** The number of tokens that a pass chooses. It has two values, so that few programs are recorded. */
@@ -69,7 +70,6 @@ async function verifyPass(
   choices: number,
 ): Promise<{ elapsed: number; verified: Verified[] }> {
   const { pool } = programs;
-  const { capacity } = pool;
   const batch = sizeFor(sequences.length, pool.count);
   const { rows, outputs, tokens, logits, noSpeech, program } = programs.verify(batch, count, choices);
   const vocabulary = logits.shape[1];
@@ -112,50 +112,51 @@ async function verifyPass(
     device.transfer({
       reads: [
         [noSpeech],
-        ...sequences.map(({ rows: { first } }) => [pool.state.tokens, first * capacity, capacity] as const),
-        ...sequences.map(({ rows: { first } }) => [pool.state.length, first, 1] as const),
+        ...sequences.flatMap(({ rows }) => pool.reads(rows)),
         ...withLogits.map((i) => [logits, i * vocabulary, vocabulary] as const),
       ],
     }),
   ]);
   const [silences, ...rest] = read;
-  const texts = rest.slice(0, sequences.length);
-  const lengths = rest.slice(sequences.length, 2 * sequences.length);
-  const startLogits = rest.slice(2 * sequences.length);
+  const width = pool.results.length;
+  const startLogits = rest.slice(width * sequences.length);
   const results = sequences.map((sequence, i) => {
-    const chosen = texts[i].subarray(lengthOf(sequence), lengths[i][0]) as Int32Array;
-    return acceptDraft(sequence, chosen, programs.endToken, {
+    return acceptDraft(sequence, rest.slice(width * i, width * (i + 1)), programs, {
       noSpeechProbability: silences[i],
       startLogits: startLogits[withLogits.indexOf(i)] as Float32Array | undefined,
     });
   });
-  await device.transfer({ writes: results.flatMap(({ writes }) => writes(programs)) });
+  await device.transfer({ writes: results.flatMap(({ writes }) => writes) });
   return { elapsed, verified: results.map(({ verified }) => verified) };
 }
 
 /**
  * Returns the number of accepted draft tokens, and the writes that set the row's state, so that the next step reads the
- * token after the last accepted one.
+ * token after the last accepted one. `data` is the row's state after the pass, by `RowPool.reads`.
  */
 function acceptDraft(
   sequence: Sequence<Search>,
-  chosen: Int32Array,
-  endToken: number,
+  data: readonly ReadData[],
+  { pool, endToken }: RuntimePrograms,
   start: Pick<Verified, 'noSpeechProbability' | 'startLogits'>,
 ) {
   const draft = draftOf(sequence);
   const { rows, search } = sequence;
+  const [tokens, logProbabilities, chosenLength, source] = data;
+  const chosen = tokens.subarray(lengthOf(sequence), chosenLength[0]);
   let accepted = 0;
   while (accepted < draft.length && accepted + 1 < chosen.length && chosen[accepted] === draft[accepted]) accepted += 1;
   const written = Math.min(accepted + 1, chosen.length);
   const length = lengthOf(sequence) + written;
   const ended = written === 0 || chosen[written - 1] === endToken || written >= search.maximum;
+  const accept: ReadData[] = [tokens, logProbabilities, Int32Array.of(length), source];
+  const [text] = ended ? pool.candidates(sequence, accept, endToken) : [];
   return {
-    verified: { sequence, ...start, accepted, ended } satisfies Verified,
-    writes: ({ pool: { state } }: RuntimePrograms) => [
-      [state.length, Int32Array.of(length), rows.first] as const,
-      [state.position, Int32Array.of(length - 1), rows.first] as const,
-      [state.finished, Int32Array.of(Number(ended)), rows.first] as const,
+    verified: { sequence, ...start, accepted, ...(text && { text }) } satisfies Verified,
+    writes: [
+      [pool.state.length, Int32Array.of(length), rows.first] as const,
+      [pool.state.position, Int32Array.of(length - 1), rows.first] as const,
+      [pool.state.finished, Int32Array.of(Number(ended)), rows.first] as const,
     ],
   };
 }
