@@ -91,12 +91,12 @@ export class Batch<Search, Result> {
 
   /** The number of steps after which a caller wants the text so far: 0 for now, infinity for never. */
   get stepsToLook(): number {
-    const watched = this.#running.filter(({ onTokens }) => onTokens);
+    const watched = this.#running.filter(({ onTokens, until }) => onTokens || until);
     return Math.min(...watched.map(({ watchFrom, steps }) => Math.max(0, watchFrom - steps)));
   }
 
   get #watched(): RunningSearch<Search, Result>[] {
-    return this.#running.filter(({ onTokens, watchFrom, steps }) => onTokens && steps >= watchFrom);
+    return this.#running.filter((search) => (search.onTokens || search.until) && search.steps >= search.watchFrom);
   }
 
   /** Ends the submitted runs within a step, so that other work can follow. */
@@ -253,11 +253,15 @@ export class Batch<Search, Result> {
     this.#finish(ended);
   }
 
-  /** Passes the text so far to the caller. An error of the callback rejects the search. */
+  /** Passes the text so far to the caller. A result or an error of the callbacks ends the search. */
   #show(search: RunningSearch<Search, Result>, written: Written): void {
     if (search.request.signal?.aborted || !this.#running.includes(search)) return;
     try {
-      search.onTokens!(written.tokens, written);
+      search.onTokens?.(written.tokens, written);
+      const result = search.until?.(written);
+      if (result === undefined) return;
+      search.isAbandoned = true;
+      search.resolve(result);
     } catch (error) {
       search.isAbandoned = true;
       search.reject(error);

@@ -332,7 +332,7 @@ export class Engine<Window, Search, Result> {
     slot: Slot,
     waitTime: WaitTime,
     search: Search,
-    { onTokens, watchFrom = 0 }: Omit<SearchOptions, 'part'>,
+    { watchFrom = 0, ...watch }: Omit<SearchOptions<Result>, 'part'>,
   ): Promise<Result> {
     const count = this.#runtime.rowsOf(search);
     this.#admission.checkRows(count);
@@ -340,7 +340,7 @@ export class Engine<Window, Search, Result> {
     return this.#waitForRows<Result>(request, encoding, count, (rows, { resolve, reject }) => {
       waitTime.begin(this.#now());
       const sequence = { rows, slot, search };
-      this.#starting.push({ request, encoding, waitTime, sequence, onTokens, watchFrom, steps: 0, resolve, reject });
+      this.#starting.push({ request, encoding, waitTime, sequence, ...watch, watchFrom, steps: 0, resolve, reject });
     });
   }
 

@@ -3,10 +3,12 @@ import type { EngineRequest } from './request.js';
 import type { Rows, Sequence, Slot, Submitted, Written } from './runtime.js';
 import type { Waiting } from './waiting.js';
 
-export interface SearchOptions {
+export interface SearchOptions<Result = unknown> {
   /** Called from time to time with the tokens so far. */
   onTokens?: (tokens: number[], written: Written) => void;
-  /** The number of steps before which `onTokens` is not called; 0 unless given. */
+  /** Called after `onTokens`. A result that it returns ends the search. */
+  until?: (written: Written) => Result | undefined;
+  /** The number of steps before which neither is called; 0 unless given. */
   watchFrom?: number;
   /** The range of the window's audio positions that is attended to; all unless given. */
   part?: { begin: number; positions: number };
@@ -30,7 +32,7 @@ export interface EncodedWindow<Search, Result> {
   /** Milliseconds so far during which the window waited for a slot or for rows and none of its searches ran. */
   readonly waited: number;
   /** Decodes the window. Rejects with the reason of the request's signal within one step of its abort. */
-  search(search: Search, options?: SearchOptions): Promise<Result>;
+  search(search: Search, options?: SearchOptions<Result>): Promise<Result>;
   /** Calls `work` with `count` free rows, which are free for others as soon as it returns. */
   withRows<T>(count: number, work: (rows: Rows, slot: Slot) => Submitted<T>): Promise<T>;
   close(): void;
@@ -62,9 +64,10 @@ export interface RunningSearch<Search, Result> {
   readonly encoding: Encoding;
   readonly waitTime: WaitTime;
   readonly sequence: Sequence<Search>;
-  readonly onTokens?: SearchOptions['onTokens'];
+  readonly onTokens?: SearchOptions<Result>['onTokens'];
+  readonly until?: SearchOptions<Result>['until'];
   readonly watchFrom: number;
-  /** True if it was rejected by itself: its request may go on. */
+  /** True if it was settled before its end: its request may go on. */
   isAbandoned?: boolean;
   /** The number of steps that were done since it joined the batch. */
   steps: number;

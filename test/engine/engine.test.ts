@@ -187,6 +187,28 @@ describe('cancellation', () => {
     expect(idle(engine as never)).toEqual([0, 0, 0, 0]);
   });
 
+  it('frees the rows of a search whose caller has seen enough, and gives it that result', async () => {
+    const { runtime, pool, engine } = simulated({ windows: 1, rows: 1 });
+    const request = pool.request();
+    const window = await engine.encode(request, { name: 'a', positions: 1500 });
+    const seen: number[] = [];
+    const found = await window.search(
+      { steps: 1000 },
+      {
+        onTokens: (tokens) => seen.push(tokens.length),
+        until: ({ tokens: { length } }) => (length >= 20 ? { window: 'enough', steps: length } : undefined),
+      },
+    );
+    expect(found).toEqual({ window: 'enough', steps: seen.at(-1) });
+    expect(found.steps).toBeLessThan(30);
+    // The row is free for the next search.
+    expect(await window.search({ steps: 5 })).toEqual({ window: 'a', steps: 5 });
+    window.close();
+    request.close();
+    expect(runtime.log.filter((entry) => entry.startsWith('release'))).toEqual(['release a']);
+    expect(idle(engine as never)).toEqual([0, 0, 0, 0]);
+  });
+
   it('removes a waiting window from the queue', async () => {
     const { ask, runtime, engine } = simulated({ windows: 1, rows: 1 });
     const controller = new AbortController();

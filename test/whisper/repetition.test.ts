@@ -19,7 +19,10 @@ const plain = Array.from({ length: 30 }, (_, i) => i);
 /** A window whose searches generate what `write` returns, and the number of tokens of each. */
 function windowOf(write: (search: Search) => { tokens: number[]; logProbability: number }) {
   const written: { temperature: number; tokens: number }[] = [];
-  const search = async (given: Search, { onTokens, watchFrom = 0 }: SearchOptions = {}): Promise<SearchResult> => {
+  const search = async (
+    given: Search,
+    { onTokens, until, watchFrom = 0 }: SearchOptions<SearchResult> = {},
+  ): Promise<SearchResult> => {
     const { tokens, logProbability } = write(given);
     const found = (length: number) => ({
       tokens: tokens.slice(0, length),
@@ -29,7 +32,10 @@ function windowOf(write: (search: Search) => { tokens: number[]; logProbability:
     const own = { temperature: given.temperature, tokens: 0 };
     written.push(own);
     for (own.tokens = 8; own.tokens < tokens.length; own.tokens += 8) {
-      if (own.tokens >= watchFrom) onTokens?.(found(own.tokens).tokens, found(own.tokens));
+      if (own.tokens < watchFrom) continue;
+      onTokens?.(found(own.tokens).tokens, found(own.tokens));
+      const enough = until?.(found(own.tokens));
+      if (enough) return enough;
     }
     own.tokens = tokens.length;
     return { ...found(tokens.length), sum: tokens.length * logProbability, ended: tokens.length < 440 };

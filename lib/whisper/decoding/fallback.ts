@@ -5,7 +5,7 @@ import { OneheadError } from '../../errors.js';
 import { likeliest, type Search, type SearchResult } from '../model/search.js';
 import { compressionRatio } from './compression.js';
 import { afterPublished, type PublishedText, withPublished } from './published-text.js';
-import { isLooping, minimumLoopTokens, partialResult, RepetitionError } from './repetition.js';
+import { isLooping, minimumLoopTokens, partialResult } from './repetition.js';
 import type { Decoding } from './resolve.js';
 
 /** The text of a window at one temperature. */
@@ -138,35 +138,29 @@ export async function decodeWithFallback(
       averageLogProbability: result.sum / (result.tokens.length - prefix + 1),
       compressionRatio: compressionRatio(textOf(result.tokens).trim()),
     });
-    const show: SearchOptions['onTokens'] = (tokens, written) => {
+    const show: SearchOptions<SearchResult>['onTokens'] = (tokens, written) => {
       onTokens?.(tokens);
       if (!isSingle) return;
       published?.show({ ...written, logProbabilities: [...publishedLogs, ...written.logProbabilities] });
     };
     /** Ends a search whose text repeats itself, if the next temperature would be tried after it. */
-    const endRepetition = (written: Written) => {
+    const untilRepetition = (written: Written): SearchResult | undefined => {
+      if (written.logProbabilities.length < minimumLoopTokens) return undefined;
       const result = partialResult(written);
       const attempt = attemptOf(result);
-      if (!isLooping(attempt.compressionRatio, compressionRatioThreshold!)) return;
-      if (needsFallback(attempt, decoding) && tryNextTemperature?.(attempt) !== false) {
-        throw new RepetitionError(result);
-      }
+      if (!isLooping(attempt.compressionRatio, compressionRatioThreshold!)) return undefined;
+      return needsFallback(attempt, decoding) && tryNextTemperature?.(attempt) !== false ? result : undefined;
     };
     /** Runs a search. Only the text of the first one is reported while it grows. */
-    const runSearch = async (search: Search, searchIndex: number): Promise<SearchResult> => {
+    const runSearch = (search: Search, searchIndex: number): Promise<SearchResult> => {
       const isShown = searchIndex === 0 && (onTokens !== undefined || (published !== undefined && isSingle));
       const isChecked = !isLast && search.beams === 1 && compressionRatioThreshold !== null;
       if (!isShown && !isChecked) return window.search(search);
-      const watch: SearchOptions['onTokens'] = (tokens, written) => {
-        if (isShown) show(tokens, written);
-        if (isChecked && written.logProbabilities.length >= minimumLoopTokens) endRepetition(written);
-      };
-      try {
-        return await window.search(search, { onTokens: watch, watchFrom: isShown ? 0 : minimumLoopTokens });
-      } catch (error) {
-        if (error instanceof RepetitionError) return error.result;
-        throw error;
-      }
+      return window.search(search, {
+        ...(isShown && { onTokens: show }),
+        ...(isChecked && { until: untilRepetition }),
+        watchFrom: isShown ? 0 : minimumLoopTokens,
+      });
     };
     const results = (await Promise.all(searches.map(runSearch))).map((result) =>
       withPublished(result, prefix, searchBegin.prefix ?? [], publishedLogs),

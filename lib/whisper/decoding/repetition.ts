@@ -19,16 +19,6 @@ export function partialResult({ tokens, logProbabilities, noSpeechProbability, s
   return { tokens, logProbabilities, sum, ended: false, noSpeechProbability, startLogits };
 }
 
-/** Thrown from `onTokens` to end a search. It contains the result so far. */
-export class RepetitionError extends Error {
-  readonly result: SearchResult;
-
-  constructor(result: SearchResult) {
-    super('The text repeats itself.');
-    this.result = result;
-  }
-}
-
 /** True if a text of at least `minimumLoopTokens` tokens is so repetitive that it cannot pass the threshold. */
 export const isLooping = (compressionRatio: number, threshold: number): boolean =>
   compressionRatio > loopFactor * threshold;
