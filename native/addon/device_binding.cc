@@ -162,13 +162,13 @@ Source::Part::Scales scalesOf(const Napi::Value& value) {
 
 /** {file, offset, dtype or encoding, elements, scales?, name?}, or {elements} for zeros. Ranges are checked here, since
  * JavaScript is not trusted with memory. */
-Source::Part partOf(const Napi::Value& value, const Instance& instance) {
+Source::Part partOf(const Napi::Value& value) {
   Napi::Object object = objectOf(value, "part");
   Source::Part part;
   part.elements = sizeOf(object.Get("elements"), "part.elements");
   Napi::Value file = object.Get("file");
   if (file.IsUndefined()) return part;
-  part.file = instanceAs<FileBinding>(file, instance.fileClass, "part.file", "a WeightsFile").use();
+  part.file = instanceAs<FileBinding>(file, "part.file", "a WeightsFile").use();
   part.offset = size_t(sizeOf(object.Get("offset"), "part.offset"));
   if (Napi::Value name = object.Get("name"); !name.IsUndefined()) part.name = textOf(name, "part.name");
   if (Napi::Value encoding = object.Get("encoding"); !encoding.IsUndefined()) {
@@ -206,7 +206,7 @@ static Source sourceOf(const Napi::Value& given, const Tensor& tensor, const cha
   Source source;
   int64_t elements = 0;
   for (uint32_t i = 0; i < parts.Length(); ++i) {
-    source.parts.push_back(partOf(parts.Get(i), instanceOf(given.Env())));
+    source.parts.push_back(partOf(parts.Get(i)));
     if (source.parts.back().elements > (int64_t(1) << 40)) break;  // cannot fit, and must not overflow
     elements += source.parts.back().elements;
   }

@@ -86,16 +86,11 @@ std::shared_ptr<ProgramBinding::State> ProgramBinding::use() const {
   return state_;
 }
 
-/** Called on the device's thread. A failure is kept and thrown by every later run. */
+/** Called on the device's thread. If it fails, the next run tries again: memory may be free by then. */
 void ProgramBinding::ensurePrepared(State& state, SharedDevice& device) {
-  if (state.failure) std::rethrow_exception(state.failure);
   if (state.executable) return;
-  try {
-    state.executable = device.backend().prepare(std::move(state.plan));
-  } catch (...) {
-    state.failure = std::current_exception();
-    throw;
-  }
+  state.executable = device.backend().prepare(state.plan);
+  state.plan = Plan();
 }
 
 Napi::Value ProgramBinding::prepare(const Napi::CallbackInfo& info) {
@@ -146,8 +141,9 @@ Napi::Value ProgramBinding::run(const Napi::CallbackInfo& info) {
     Napi::Value promise = device_->submit(
         info.Env(),
         [state = use(), device = device_.get(), options, result, around, rows](const std::atomic<bool>& stop) {
-          ensurePrepared(*state, *device);
+          // Later jobs rely on what was written, even if this program cannot be prepared.
           around->write(device->backend());
+          ensurePrepared(*state, *device);
           *result = state->executable->run(options, stop);
           around->read(device->backend());
           if (rows) rows->read(device->backend());
@@ -187,6 +183,7 @@ Napi::Value ProgramBinding::run(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value ProgramBinding::operations(const Napi::CallbackInfo& info) {
+  requireTag<ProgramBinding>(info);
   Napi::Array array = Napi::Array::New(info.Env(), operations_.size());
   for (size_t i = 0; i < operations_.size(); ++i) {
     Napi::Object object = Napi::Object::New(info.Env());
@@ -198,6 +195,7 @@ Napi::Value ProgramBinding::operations(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value ProgramBinding::arenaBytes(const Napi::CallbackInfo& info) {
+  requireTag<ProgramBinding>(info);
   return Napi::Number::New(info.Env(), double(arenaBytes_));
 }
 
@@ -211,6 +209,7 @@ void FileBinding::define(Napi::Env env, Napi::Object exports) {
 }
 
 FileBinding::FileBinding(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  tagObject<FileBinding>(info);
   guarded(info.Env(), [&] { file_ = std::make_shared<WeightsFile>(textOf(info[0], "path")); });
 }
 
@@ -220,6 +219,7 @@ const std::shared_ptr<WeightsFile>& FileBinding::use() const {
 }
 
 Napi::Value FileBinding::size(const Napi::CallbackInfo& info) {
+  requireTag<FileBinding>(info);
   return Napi::Number::New(info.Env(), file_ ? double(file_->size()) : 0);
 }
 

@@ -28,14 +28,14 @@ class ProgramBinding final : public Napi::ObjectWrap<ProgramBinding> {
  public:
   static void define(Napi::Env env, Napi::Object exports);
   static Napi::Object make(Napi::Env env, Plan plan, std::shared_ptr<SharedDevice> device);
-  explicit ProgramBinding(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
+  static constexpr uint64_t tag = 2;
+  explicit ProgramBinding(const Napi::CallbackInfo& info) : ObjectWrap(info) { tagObject<ProgramBinding>(info); }
 
  private:
   /** Shared with running jobs, so that disposing of a running program is safe. */
   struct State {
     Plan plan;
     std::unique_ptr<Executable> executable;
-    std::exception_ptr failure;
   };
   Napi::Value prepare(const Napi::CallbackInfo& info);     // (): Promise<void>
   Napi::Value run(const Napi::CallbackInfo& info);         // (options): {promise, cancel, stop}
@@ -54,6 +54,7 @@ class ProgramBinding final : public Napi::ObjectWrap<ProgramBinding> {
 class FileBinding final : public Napi::ObjectWrap<FileBinding> {
  public:
   static void define(Napi::Env env, Napi::Object exports);
+  static constexpr uint64_t tag = 3;
   explicit FileBinding(const Napi::CallbackInfo& info);
   /** Throws Error DISPOSED after close(). */
   const std::shared_ptr<WeightsFile>& use() const;

@@ -42,6 +42,11 @@ Napi::Value toError(Napi::Env env, std::exception_ptr failure) {
   }
 }
 
+uint64_t addonIdentity() {
+  static const char anchor = 0;
+  return reinterpret_cast<uintptr_t>(&anchor);
+}
+
 std::string textOf(const Napi::Value& value, const char* name) {
   if (!value.IsString()) refuse(name, "a string", value);
   return value.As<Napi::String>().Utf8Value();

@@ -3,6 +3,7 @@
 
 #include <napi.h>
 
+#include <cstdint>
 #include <exception>
 #include <string>
 #include <vector>
@@ -44,12 +45,33 @@ int64_t sizeOf(const Napi::Value& value, const char* name);
 Napi::Object objectOf(const Napi::Value& value, const char* name);
 DType dtypeOf(const Napi::Value& value, const char* name);
 Shape shapeOf(const Napi::Value& value, const char* name);
-/** `value` as an instance of one of our classes, whose constructor is one of Instance's references. */
+
+/** Differs between copies of the addon in one process. */
+uint64_t addonIdentity();
 template <class Class>
-Class& instanceAs(const Napi::Value& value, const Napi::FunctionReference& constructor, const char* name,
-                  const char* kind) {
-  if (!value.IsObject() || !value.As<Napi::Object>().InstanceOf(constructor.Value()))
-    throw Error("INVALID_ARGUMENT", "Expected " + std::string(name) + " to be " + kind + ".");
+napi_type_tag tagOf() {
+  return {addonIdentity(), Class::tag};
+}
+/** Marks an object as one of our class, in its constructor. A prototype can be changed, the tag cannot. */
+template <class Class>
+void tagObject(const Napi::CallbackInfo& info) {
+  const napi_type_tag tag = tagOf<Class>();
+  info.This().As<Napi::Object>().TypeTag(&tag);
+}
+template <class Class>
+bool hasTag(const Napi::Value& value) {
+  const napi_type_tag tag = tagOf<Class>();
+  return value.IsObject() && value.As<Napi::Object>().CheckTypeTag(&tag);
+}
+/** For accessors: unlike methods, they can be called on an object of another class. */
+template <class Class>
+void requireTag(const Napi::CallbackInfo& info) {
+  if (!hasTag<Class>(info.This())) throw Napi::TypeError::New(info.Env(), "Illegal invocation");
+}
+/** `value` as an instance of one of our classes. */
+template <class Class>
+Class& instanceAs(const Napi::Value& value, const char* name, const char* kind) {
+  if (!hasTag<Class>(value)) throw Error("INVALID_ARGUMENT", "Expected " + std::string(name) + " to be " + kind + ".");
   return *Class::Unwrap(value.As<Napi::Object>());
 }
 

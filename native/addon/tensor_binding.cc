@@ -29,7 +29,9 @@ Napi::Object TensorBinding::make(Napi::Env env, Tensor tensor, std::shared_ptr<S
 }
 
 // Tensors are created by `make`; one that is constructed from JavaScript has no memory and counts as disposed.
-TensorBinding::TensorBinding(const Napi::CallbackInfo& info) : ObjectWrap(info), disposed_(true) {}
+TensorBinding::TensorBinding(const Napi::CallbackInfo& info) : ObjectWrap(info), disposed_(true) {
+  tagObject<TensorBinding>(info);
+}
 
 TensorBinding::~TensorBinding() { release(Env()); }
 
@@ -47,7 +49,7 @@ void TensorBinding::report(Napi::Env env, int64_t bytes) {
 }
 
 TensorBinding& TensorBinding::of(const Napi::Value& value, const char* name) {
-  return instanceAs<TensorBinding>(value, instanceOf(value.Env()).tensorClass, name, "a Tensor");
+  return instanceAs<TensorBinding>(value, name, "a Tensor");
 }
 
 const Tensor& TensorBinding::use(const std::string& operation, const std::string& argument) const {
@@ -243,14 +245,17 @@ Napi::Value TensorBinding::view(Napi::Env env, Tensor tensor) const {
 void TensorBinding::dispose(const Napi::CallbackInfo& info) { release(info.Env()); }
 
 Napi::Value TensorBinding::disposed(const Napi::CallbackInfo& info) {
+  requireTag<TensorBinding>(info);
   return Napi::Boolean::New(info.Env(), disposed_);
 }
 
 Napi::Value TensorBinding::dtype(const Napi::CallbackInfo& info) {
+  requireTag<TensorBinding>(info);
   return Napi::String::New(info.Env(), std::string(nameOf(tensor_.dtype)));
 }
 
 Napi::Value TensorBinding::shape(const Napi::CallbackInfo& info) {
+  requireTag<TensorBinding>(info);
   Napi::Array array = Napi::Array::New(info.Env(), tensor_.shape.size());
   for (size_t i = 0; i < tensor_.shape.size(); ++i) array.Set(uint32_t(i), double(tensor_.shape[i]));
   return array;

@@ -18,6 +18,7 @@ class TensorBinding final : public Napi::ObjectWrap<TensorBinding> {
  public:
   static void define(Napi::Env env, Napi::Object exports);
   static Napi::Object make(Napi::Env env, Tensor tensor, std::shared_ptr<SharedDevice> device);
+  static constexpr uint64_t tag = 1;
   explicit TensorBinding(const Napi::CallbackInfo& info);
   ~TensorBinding() override;
 

@@ -84,29 +84,32 @@ Buffer CpuStorage::assemble(DType dtype) {
     }
     to += size_t(part.elements) * elementBytes;
   }
-  source_.parts.clear();  // closes the file if this was its last user
   return buffer;
 }
 
 std::byte* CpuStorage::plain() {
   if (panels_) throw Error("NOT_SUPPORTED", "An int8 weight can only be used by linear and embed, and not be written.");
   if (plain_ || bytes == 0) return plain_.data();
+  // Memory may run out at any allocation. Then nothing has changed.
+  Buffer made;
   if (packed_.empty()) {
-    plain_ = assemble(dtype_);
+    made = assemble(dtype_);
+    source_.parts.clear();  // closes the file if this was its last user
   } else {
     Packed& from = packed_.front();
-    plain_ = Buffer(bytes, counter_);
+    made = Buffer(bytes, counter_);
     const bool widened = isWidened(from.like);
     Buffer wide(widened ? from.like.get_size() : 0, counter_);
     dnnl::engine engine = from.memory.get_engine();
-    dnnl::memory to(from.like, engine, widened ? wide.data() : plain_.data());
+    dnnl::memory to(from.like, engine, widened ? wide.data() : made.data());
     dnnl::stream stream(engine);
     dnnl::reorder(from.memory, to).execute(stream, from.memory, to);
     stream.wait();
     if (widened)
-      kernels_->convert(wide.data(), DType::float32, plain_.data(), computedType(dtype_, "load"),
+      kernels_->convert(wide.data(), DType::float32, made.data(), computedType(dtype_, "load"),
                         int64_t(bytes / bytesOf(dtype_)));
   }
+  plain_ = std::move(made);
   return plain_.data();
 }
 
@@ -127,6 +130,7 @@ dnnl::memory CpuStorage::packed(const dnnl::memory::desc& wanted, const dnnl::me
   dnnl::reorder(from, packed.memory).execute(stream, from, packed.memory);
   stream.wait();
   packed_.push_back(std::move(packed));
+  source_.parts.clear();  // closes the file if this was its last user
   return packed_.back().memory;
 }
 

@@ -101,6 +101,29 @@ describe.runIf(hasCuda && !gpu)('a GPU that runs out of memory', () => {
     expect(result.inUse).toBe(4000);
   });
 
+  it('prepares a program once there is memory for it, and has written what came with the runs before', () => {
+    const result = inProcess(
+      { ONEHEAD_EMULATED_MEMORY: String(1 << 20) },
+      `
+      const device = new Device('cuda-emulated');
+      const x = device.tensor('float32', [1, 200, 16]), output = device.tensor('float32', [1, 200, 16]);
+      const program = device.record('attention', (ops) => ops.attention(x, x, x, { heads: 1, algorithm: 'multi-head', output }));
+      const blocker = device.tensor('float32', [220_000]);
+      const data = new Float32Array(3200).fill(2);
+      const codes = [];
+      for (const writes of [[[x, data]], []]) {
+        codes.push(await program.submit({ writes }).done.then(() => 'ran', ({ code }) => code));
+      }
+      blocker.dispose();
+      await program.run();
+      const outputs = [...new Set((await output.toFloat32Array()).map((value) => Math.round(1000 * value) / 1000))];
+      console.log(JSON.stringify({ codes, outputs }));
+      device.close();
+      `,
+    );
+    expect(result).toEqual({ codes: ['OUT_OF_MEMORY', 'OUT_OF_MEMORY'], outputs: [2] });
+  });
+
   it('refuses a model that does not fit, and says what to do', () => {
     const result = inProcess(
       { ONEHEAD_EMULATED_MEMORY: String(1 << 20) },

@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Device, WeightsFile } from '../../lib/device/device.js';
+import { type NativeTensor, nativeOf } from '../../lib/device/native.js';
+import type { Tensor } from '../../lib/device/tensor.js';
 import type { OneheadError } from '../../lib/errors.js';
 import { kinds } from './devices.js';
 import { failure } from './failure.js';
@@ -89,6 +91,24 @@ describe.each(kinds)('the device %s', (kind) => {
       });
       numbers.dispose();
       expect((await refused({ reads: [[numbers, 0, 1]] })).code).toBe('DISPOSED');
+    });
+
+    it('are known by what they are, whatever their prototype is', async () => {
+      const other = new (nativeOf(kind).Device)(kind, { threads: 1 });
+      const tensor = device.tensor('float32', [2]);
+      const disguised = Object.setPrototypeOf(other, Object.getPrototypeOf(tensor.native)) as NativeTensor;
+      const notTensor = { code: 'INVALID_ARGUMENT', message: expect.stringContaining('to be a Tensor') };
+      const asTensor = { native: disguised, size: 2 } as Tensor;
+      expect(await failure(() => device.copy(asTensor, tensor))).toMatchObject(notTensor);
+      expect(await failure(() => device.transfer({ reads: [[asTensor, 0, 1]] }))).toMatchObject(notTensor);
+      expect(() => disguised.shape).toThrow(TypeError);
+      expect(() => disguised.disposed).toThrow(TypeError);
+      expect(() => disguised.read(0, 1)).toThrow(TypeError);
+      // A tensor stays one.
+      Object.setPrototypeOf(tensor.native, null);
+      expect((await device.transfer({ reads: [[tensor, 0, 2]] }))[0]).toEqual(new Float32Array(2));
+      Object.setPrototypeOf(other, nativeOf(kind).Device.prototype);
+      other.close();
     });
 
     it('refuse use after disposal, invalid ranges and types, each in a sentence', async () => {
