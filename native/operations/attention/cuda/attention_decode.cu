@@ -42,102 +42,43 @@
 //   int8 caches: a lane reads 8 bytes and a scale, so a warp still reads 4 rows at once with half the bytes. Every warp
 //   quantizes the new row for itself, and one writes it. Scales of neighbouring heads share a sector: they add 6% to
 //   the bytes from memory. Instructions are the bound, some 120 per warp and 4 keys, not the 38.5 that bytes need.
-//   Registers for 90a: 158 to 168 in wide blocks, of the 168 that three per multiprocessor leave; 80 to 96 in narrow
+//   Registers for 90a: 158 to 168 in wide blocks, of the 168 that three per multiprocessor leave; 84 to 96 in narrow
 //   ones, of the 96 that five leave; up to 254 and 118 for several heads on one key/value head; no spills.
-#include "attention_running.h"
-#include "cache_vector.h"
+#include "decode_parts.h"
 
 namespace onehead::cuda {
 
 namespace {
 
-constexpr int threads = 128, warps = threads / 32;
 /** Without clusters, blocks per multiprocessor that splitting aims at: more than the five that fit, so that none
  * idles if splits are uneven. Not tuned on a GPU. */
 constexpr int blocksPerMultiprocessor = 8;
-/** The fewest keys for which another block pays: 4 warps read 16 half-precision rows at once, four times. */
-constexpr int minKeysPerSplit = 64;
-
 /** The most bytes that all query heads of a launch read for this kernel to compute several per key/value head. From
  * figures of an H200 (20 heads of 64, float16): with as many key/value heads, self-attention at batch 8 (a cache of 18
  * MB) took this kernel 3.8 us at 16 positions and 4.4 at 64, cross-attention at batch 1 (8 MB) 4.7; clusters that read
  * one key/value head once took 5.9, 6.8 and 5.2. At batch 8 (61 MB) cross-attention took 22.8 here, 6.1 there. */
 constexpr int64_t maxSharedBytes = 20 << 20;
 
-/** Kinds of blocks. The blocks of a head are a cluster if they are wide or narrow, and apart on GPUs without clusters.
- * Wide blocks have three times as many keys in flight: they read up to 192 half-precision rows of 64 elements in one
- * round of memory latency. Narrow ones suit longer parts, since more of them fit: some load while others compute. */
-enum class Blocks { wide, narrow, apart };
-template <Blocks Kind, bool Grouped = false>
-struct Shape {
-  static constexpr bool wide = Kind == Blocks::wide, clustered = Kind != Blocks::apart;
-  /** Keys that a lane has in flight, and how many of them are computed at once. */
-  static constexpr int keys = wide ? 12 : 4, keysAtOnce = wide ? 6 : 4;
-  /** Resident blocks per multiprocessor that the kernel is compiled for: three leave 168 registers, five 96, four
-   * 128. Grouped heads need more registers, for the addresses of both a head and its group's. */
-  static constexpr int residentBlocks = (wide ? 3 : clustered ? 5 : 4) - Grouped;
-};
-
-/** The index of the flag in shared memory, in floats. Before it: the warps' partial results, or two columns per
- * thread. */
-__host__ __device__ inline int flagIndex(int size) { return max(warps * int(partialSize(size)), threads * 2); }
-
-/** Combines the splits of a head: threads take pairs of columns and every groups-th split. */
-template <class T>
-__device__ inline void joinSplits(T* y, const float* parts, int splits, int size, float* shared) {
-  constexpr int splitsPerPass = 8;
-  const int thread = int(threadIdx.x), lane = thread % 32, pairs = size / 2, groups = threads / pairs;
-  const int pair = thread % pairs, group = thread / pairs;
-  const int64_t part = partialSize(size);
-  const float splitFactor = loadSplitFactor(parts, part, splits, size, lane);
-  float2 sum = make_float2(0.0f, 0.0f);
-  for (int first = group; first - group < splits; first += splitsPerPass * groups) {
-    float2 values[splitsPerPass];
-#pragma unroll
-    for (int u = 0; u < splitsPerPass; ++u) {
-      const int i = first + u * groups;
-      values[u] = group < groups && i < splits
-                      ? loadUncached(reinterpret_cast<const float2*>(parts + i * part + 2 * pair))
-                      : make_float2(0.0f, 0.0f);
-    }
-#pragma unroll
-    for (int u = 0; u < splitsPerPass; ++u) {
-      const float factor = __shfl_sync(allLanes, splitFactor, (first + u * groups) % 32);
-      sum.x = fmaf(values[u].x, factor, sum.x);
-      sum.y = fmaf(values[u].y, factor, sum.y);
-    }
-  }
-  if (group < groups) {
-    shared[group * size + 2 * pair] = sum.x;
-    shared[group * size + 2 * pair + 1] = sum.y;
-  }
-  __syncthreads();
-  if (thread >= size) return;
-  float total = 0;
-  for (int g = 0; g < groups; ++g) total += shared[g * size + thread];
-  y[thread] = fromFloat<T>(total);
-}
-
-/** C is the cache's type: T or int8_t. P is the head size rounded up to 64 or 128. Grouped: several heads share a
- * key/value head. */
+/** C is the cache's type: T or int8_t. P is the head size rounded up to 64 or 128. Ranges: entries read ranges of a
+ * pool. Grouped: several heads share a key/value head. */
 template <class T, class C, int P, bool Ranges, Blocks Kind, bool Grouped>
-__global__ void __launch_bounds__(threads, Shape<Kind, Grouped>::residentBlocks)
+__global__ void __launch_bounds__(threads, residentBlocksOf(Kind, Grouped))
     decodeKernel(const __grid_constant__ AttentionArguments a) {
-  constexpr bool clustered = Shape<Kind>::clustered;
+  constexpr bool clustered = Kind != Blocks::apart;
 #if defined(__CUDA_ARCH__)
   if constexpr (clustered != __CUDA_ARCH__ >= 900) return;  // never launched on this GPU
 #endif
   constexpr bool bytes = std::is_same_v<C, int8_t>;
-  constexpr int vector = CacheVector<C>::elements, lanes = P / vector, rowsPerWarp = 32 / lanes,
+  constexpr int elements = CacheVector<C>::elements, lanes = P / elements, rowsPerWarp = 32 / lanes,
                 step = rowsPerWarp * warps;
-  constexpr int keysInFlight = Shape<Kind>::keys, keysAtOnce = Shape<Kind>::keysAtOnce;
+  constexpr int keysInFlight = keysInFlightOf(Kind), keysAtOnce = keysAtOnceOf(Kind);
   ONEHEAD_SHARED(float, shared);  // see sharedFloats
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32;
   const int64_t b = blockIdx.z, head = blockIdx.y, split = blockIdx.x;
   // Heads of a group read the same keys and values, from the L2 cache after the first.
   const int groupSize = Grouped ? int(a.heads) / int(a.keyValueHeads) : 1;
   const int64_t keyHeads = Grouped ? a.keyValueHeads : a.heads, keyHead = Grouped ? int(blockIdx.y) / groupSize : head;
-  const int size = int(a.headSize), part = int(partialSize(size)), chunk = lane % lanes * vector;
+  const int size = int(a.headSize), part = int(partialSize(size)), chunk = lane % lanes * elements;
   letNextKernelStart();
   if (!a.pastUnchanged) waitForPreviousKernel();
   const Entry entry = Ranges ? entryOfRange(a, b) : entryOfRow(a, b);
@@ -161,11 +102,10 @@ __global__ void __launch_bounds__(threads, Shape<Kind, Grouped>::residentBlocks)
   if (split >= splits && !(clustered && splits > 1)) return waitForPreviousKernel();
   if (clustered && splits > 1) startInCluster();
   const int begin = int(split) * perSplit, end = min(limit, begin + perSplit);
-  const bool holdsElements = chunk < size;  // false for the padding lanes of a head that is narrower than P
-  const int at = int(keyHead) * size + chunk, queryAt = Grouped ? int(blockIdx.y) * size + chunk : at;
 
-  // All keys but the new one come from the cache: from the entry's row or range, or from the rows of a block table.
-  const bool appends = !Ranges && a.newKey.data, hasTable = !Ranges && a.source;
+  // 1. Load keys and values: all but the new row come from the cache.
+  const int at = int(keyHead) * size + chunk, queryAt = Grouped ? int(blockIdx.y) * size + chunk : at;
+  const bool appends = !Ranges && a.newKey.data;
   const int newPosition = appends ? start : -1;
   CacheVector<C> k[keysInFlight], v[keysInFlight];
   CacheVector<C> newKey{}, newValue{};  // int8 caches: the new row, quantized
@@ -174,106 +114,50 @@ __global__ void __launch_bounds__(threads, Shape<Kind, Grouped>::residentBlocks)
     return static_cast<const C*>(all.data) + at +
            (Ranges ? entry.first * all.rowStride : entry.keyRow * all.batchStride);
   };
-  const C *const kRows = cached(a.k), *const vRows = cached(a.v);
-  auto fetch = [&](int key0) {
-    int others[keysInFlight];  // the row of the cache, relative to the entry's
-#pragma unroll
-    for (int u = 0; u < keysInFlight; ++u) others[u] = 0;
-    if (hasTable) {
-      const int32_t* table = a.source + int64_t(entry.keyRow) * a.keys;
-#pragma unroll
-      for (int u = 0; u < keysInFlight; ++u) {
-        const int key = key0 + u * step;
-        others[u] = key < min(end, start) ? table[key] : -1;
-      }
-#pragma unroll
-      for (int u = 0; u < keysInFlight; ++u)
-        others[u] = others[u] >= 0 && others[u] < a.pool ? others[u] - entry.keyRow : 0;
-    }
-#pragma unroll
-    for (int u = 0; u < keysInFlight; ++u) {
-      const int key = key0 + u * step;
-      const bool wanted = holdsElements && key < end && key != newPosition;
-      const C *kRow = kRows + key * a.k.rowStride, *vRow = vRows + key * a.v.rowStride;
-      if constexpr (!Ranges) {
-        kRow += others[u] * a.k.batchStride;
-        vRow += others[u] * a.v.batchStride;
-      }
-      if constexpr (bytes) {
-        const int64_t position = Ranges ? entry.first + key : (entry.keyRow + others[u]) * a.keys + key,
-                      scale = position * keyHeads + keyHead;
-        k[u].loadIf(wanted, kRow, a.keyScales + scale);
-        v[u].loadIf(wanted, vRow, a.valueScales + scale);
-      } else {
-        k[u].loadIf(wanted, kRow);
-        v[u].loadIf(wanted, vRow);
-      }
-    }
-  };
+  const LaneRows<C> rows{.keys = cached(a.k),
+                         .values = cached(a.v),
+                         .keyHead = keyHead,
+                         .keyHeads = keyHeads,
+                         .end = end,
+                         .newPosition = newPosition,
+                         .holdsElements = chunk < size,
+                         .hasTable = !Ranges && a.source,
+                         .appends = appends};
   auto newRow = [&](const AttentionView& from) { return static_cast<const T*>(from.data) + b * from.batchStride + at; };
-  auto takeNew = [&](int key0) {
-    if constexpr (!Ranges) {
-      if (!appends) return;
-#pragma unroll
-      for (int u = 0; u < keysInFlight; ++u) {
-        const bool isNew = holdsElements && key0 + u * step == newPosition;
-        if constexpr (!bytes) {
-          k[u].loadIf(isNew, newRow(a.newKey));
-          v[u].loadIf(isNew, newRow(a.newValue));
-        } else if (isNew) {
-          k[u] = newKey;
-          v[u] = newValue;
-        }
-      }
-    }
-  };
-  constexpr bool fetchesEarly = clustered || Ranges;
-  if constexpr (fetchesEarly) fetch(firstKey);
+  constexpr bool loadsEarly = clustered || Ranges;
+  if constexpr (loadsEarly) loadRows<Ranges, step>(k, v, a, entry, rows, firstKey);
   waitForPreviousKernel();
 
-  float query[vector] = {};
-  if (holdsElements) loadElements<T>(static_cast<const T*>(a.q.data) + b * a.q.batchStride + queryAt, query);
+  // 2. Load the query and take the new row; one warp appends it to the cache, early, since a cluster barrier waits for
+  // stores.
+  float query[elements] = {};
+  if (rows.holdsElements) loadElements<T>(static_cast<const T*>(a.q.data) + b * a.q.batchStride + queryAt, query);
   if constexpr (bytes && !Ranges) {
-    if (appends) {
-      float elements[2][vector] = {};
+    if (rows.appends) {
+      float newElements[2][elements] = {};
 #pragma unroll
       for (int which = 0; which < 2; ++which)
-        if (holdsElements) loadElements<T>(newRow(which ? a.newValue : a.newKey), elements[which]);
-      newKey.template quantize<lanes>(elements[0]);
-      newValue.template quantize<lanes>(elements[1]);
+        if (rows.holdsElements) loadElements<T>(newRow(which ? a.newValue : a.newKey), newElements[which]);
+      newKey.template quantize<lanes>(newElements[0]);
+      newValue.template quantize<lanes>(newElements[1]);
     }
   }
-  if constexpr (fetchesEarly) takeNew(firstKey);
-
-  // Append the new row to the cache; early, since a cluster barrier waits for stores.
+  if constexpr (loadsEarly) takeNewRow<Ranges, step>(k, v, a, rows, newKey, newValue, newRow, firstKey);
   const bool firstOfGroup = !Grouped || int(blockIdx.y) % groupSize == 0;
-  if (appends && firstOfGroup && warp == 0 && lane < lanes && holdsElements && start >= 0 && start < a.keys &&
-      (start >= begin && (start < begin + perSplit || split == splits - 1))) {
-    for (int which = 0; which < 2; ++which) {
-      const AttentionView &from = which ? a.newValue : a.newKey, &to = which ? a.v : a.k;
-      if constexpr (bytes) {
-        const int64_t position = entry.keyRow * a.keys + start;
-        C* row = static_cast<C*>(const_cast<void*>(to.data)) + position * to.rowStride + at;
-        const CacheVector<C>& quantized = which ? newValue : newKey;
-        *reinterpret_cast<uint2*>(row) = quantized.raw;
-        if (lane == 0) (which ? a.valueScales : a.keyScales)[position * keyHeads + keyHead] = quantized.factor();
-        continue;
-      }
-      T* row = static_cast<T*>(const_cast<void*>(to.data)) + entry.keyRow * to.batchStride + start * to.rowStride + at;
-      *reinterpret_cast<uint4*>(row) = *reinterpret_cast<const uint4*>(newRow(from));
-    }
-  }
-
+  if (rows.appends && firstOfGroup && warp == 0 && lane < lanes && rows.holdsElements && start >= 0 && start < a.keys &&
+      start >= begin && (start < begin + perSplit || split == splits - 1))
+    appendNewRow<T>(a, entry, rows, newKey, newValue, newRow, at, lane);
   const float scale = a.scale * log2E;
 #pragma unroll
-  for (int i = 0; i < vector; ++i) query[i] *= scale;
+  for (int i = 0; i < elements; ++i) query[i] *= scale;
 
+  // 3. Scores, streaming softmax, weighted sum of values.
   float* scoreOutput = scoresOf(a, b, 0, head);
-  Running<vector> running;
+  Running<elements> running;
   for (int key0 = firstKey; key0 - lane / lanes < end; key0 += keysInFlight * step) {
-    if (!fetchesEarly || key0 != firstKey) {
-      fetch(key0);
-      takeNew(key0);
+    if (!loadsEarly || key0 != firstKey) {
+      loadRows<Ranges, step>(k, v, a, entry, rows, key0);
+      takeNewRow<Ranges, step>(k, v, a, rows, newKey, newValue, newRow, key0);
     }
     float scores[keysInFlight], newMaximum = running.maximum;
     // The same for a whole warp: whether it has any of the keys that are computed together with this one.
@@ -283,11 +167,11 @@ __global__ void __launch_bounds__(threads, Shape<Kind, Grouped>::residentBlocks)
       if (!hasAny(u0)) break;
 #pragma unroll
       for (int u = u0; u < u0 + keysAtOnce; ++u) {
-        float score = 0, values[vector];
-        if (holdsElements && key0 + u * step < end) {
+        float score = 0, values[elements];
+        if (rows.holdsElements && key0 + u * step < end) {
           k[u].values(values);
 #pragma unroll
-          for (int i = 0; i < vector; ++i) score = fmaf(query[i], values[i], score);
+          for (int i = 0; i < elements; ++i) score = fmaf(query[i], values[i], score);
           if constexpr (bytes) score *= k[u].factor();
         }
         score = warpSum<lanes>(score);
@@ -304,14 +188,15 @@ __global__ void __launch_bounds__(threads, Shape<Kind, Grouped>::residentBlocks)
       if (!hasAny(u0)) break;
 #pragma unroll
       for (int u = u0; u < u0 + keysAtOnce; ++u) {
-        if (!holdsElements || key0 + u * step >= end) continue;
-        float values[vector];
+        if (!rows.holdsElements || key0 + u * step >= end) continue;
+        float values[elements];
         v[u].values(values);
         running.add(exp2Fast(scores[u] - newMaximum), values, v[u].factor());
       }
     }
   }
 
+  // 4. Combine lane groups, then warps, then blocks.
   combineGroups<lanes>(running);
   storePart<lanes>(shared + warp * part, running, lane, chunk, size);
   __syncthreads();
@@ -360,7 +245,7 @@ struct Division {
 template <Blocks Kind>
 Division clustersOf(const AttentionArguments& a, const Launcher& launcher) {
   const int64_t multiprocessors = launcher.multiprocessors, heads = a.batch * a.heads;
-  const int blocks = a.heads == a.keyValueHeads ? Shape<Kind>::residentBlocks : Shape<Kind, true>::residentBlocks;
+  const int blocks = residentBlocksOf(Kind, a.heads != a.keyValueHeads);
   const int64_t resident = multiprocessors * blocks - multiprocessors / 11;
   int cluster = portableCluster;
   while (cluster > 1 && (heads * cluster > resident || a.keys < cluster * minKeysPerSplit)) cluster /= 2;
