@@ -52,7 +52,7 @@ template <class T, int P, int MTiles>
 __global__ void __launch_bounds__(threads, residentBlocks<T, P>)
     clusterAttentionKernel(const __grid_constant__ AttentionArguments a, Plan plan) {
   using S = Shape<T, P, MTiles>;
-  constexpr int vector = vectorSize<T>, depthTiles = P / 16, columnTiles = P / (8 * warps);
+  constexpr int vector = vectorSize<T>, columnTiles = S::columnTiles;
   ONEHEAD_SHARED(T, shared);
   T* const keys = shared;
   T* const values = keys + plan.round * S::stride;
@@ -81,20 +81,6 @@ __global__ void __launch_bounds__(threads, residentBlocks<T, P>)
   // Blocks without work wait too: the next kernel's wait for this one must imply that all earlier ones have ended.
   if (firstTile * S::rows >= rows) return waitForPreviousKernel();
 
-  auto appendRows = [&] {
-    const int sizeChunks = size / vector, all = int(a.queries) * sizeChunks * 2;
-    for (int i = thread; i < all; i += threads) {
-      const int row = i / 2 / sizeChunks;
-      if (entry.start + row >= a.keys) continue;
-      const int at = keyHead * size + i / 2 % sizeChunks * vector;
-      const AttentionView &from = i % 2 ? a.newValue : a.newKey, &to = i % 2 ? a.v : a.k;
-      T* cache = static_cast<T*>(const_cast<void*>(to.data)) + entry.keyRow * to.batchStride +
-                 (entry.start + row) * to.rowStride + at;
-      *reinterpret_cast<uint4*>(cache) = *reinterpret_cast<const uint4*>(
-          static_cast<const T*>(from.data) + b * from.batchStride + row * from.rowStride + at);
-    }
-  };
-
   for (int tile = firstTile; tile * S::rows < rows; tile += plan.tiles) {
     const int row0 = tile * S::rows, lastRow = min(row0 + S::rows, rows) - 1;
     const int limit = visibleKeys(a, entry, lastRow / headsPerGroup);  // the tile's last row sees the most keys
@@ -107,8 +93,9 @@ __global__ void __launch_bounds__(threads, residentBlocks<T, P>)
     const int begin = rank * keysOfRank, end = min(begin + keysOfRank, limit);
 
     // This thread's rows: `group` and `group + 8` of each 16.
-    int visible[MTiles][2];
-    float maximum[MTiles][2], result[MTiles][columnTiles][4] = {};
+    typename S::RowInts visible;
+    typename S::RowFloats maximum;
+    typename S::Result result = {};
 #pragma unroll
     for (int m = 0; m < MTiles; ++m)
 #pragma unroll
@@ -125,7 +112,7 @@ __global__ void __launch_bounds__(threads, residentBlocks<T, P>)
     auto paddedEnd = [&](int from) { return from + divideUp(min(end - from, plan.round), roundStep) * roundStep; };
 
     if (begin < end) {
-      // The first round: what no earlier kernel of the program writes, then queries and new rows.
+      // 1. Load the first round: what no earlier kernel of the program writes, then queries and new rows.
       const int last = paddedEnd(begin), past = a.newKey.data ? min(max(entry.start, begin), last) : last;
       fetch(false, begin, begin, past);
       commitCopies();
@@ -159,7 +146,7 @@ __global__ void __launch_bounds__(threads, residentBlocks<T, P>)
           *reinterpret_cast<uint4*>(queries + chunk / (P / vector) * S::stride + chunk % (P / vector) * vector) =
               query[i];
       }
-      if (a.newKey.data && tile == 0 && rank == 0) appendRows();
+      if (a.newKey.data && tile == 0 && rank == 0) appendRows<T>(a, entry, b, keyHead, size, thread);
     }
 
     for (int from = begin; from < end; from += plan.round) {
@@ -167,92 +154,27 @@ __global__ void __launch_bounds__(threads, residentBlocks<T, P>)
       waitForCopies<1>();  // keys; those of values may be under way
       __syncthreads();
 
-      float scores[S::chunks][MTiles][2][4] = {};
-#pragma unroll
-      for (int k = 0; k < depthTiles; ++k) {
-        Pair<T> left[MTiles][4];
-#pragma unroll
-        for (int m = 0; m < MTiles; ++m) loadA<T>(left[m], queries + m * 16 * S::stride + k * 16, S::stride);
-#pragma unroll
-        for (int c = 0; c < S::chunks; ++c) {
-          const int first = (warp + c * warps) * 16;
-          if (first >= padded) break;
-          Pair<T> right[2][2];
-          loadB<T>(right, keys + first * S::stride + k * 16, S::stride);
-#pragma unroll
-          for (int m = 0; m < MTiles; ++m) {
-            multiply<T>(scores[c][m][0], left[m], right[0]);
-            multiply<T>(scores[c][m][1], left[m], right[1]);
-          }
-        }
-      }
+      // 2. Scores, and the maximum of each row.
+      typename S::Scores scores = {};
+      computeScores<S>(scores, queries, keys, warp, padded);
       if (a.scores)
 #pragma unroll
         for (int c = 0; c < S::chunks; ++c)
           if ((warp + c * warps) * 16 < padded)
             writeScores<MTiles, 2>(a, b, scores[c], visible, rows, row0, from + (warp + c * warps) * 16);
-
-      const float scale = a.scale * log2E;
-#pragma unroll
-      for (int m = 0; m < MTiles; ++m)
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const int seen = min(visible[m][half], from + count);
-          float highest = -infinity;
-#pragma unroll
-          for (int c = 0; c < S::chunks; ++c)
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {
-              float& score = scores[c][m][i / 2][half * 2 + i % 2];
-              const int key = from + (warp + c * warps) * 16 + i / 2 * 8 + quad * 2 + i % 2;
-              score = key < seen ? score * scale : -infinity;
-              highest = fmaxf(highest, score);
-            }
-          highest = warpMax<4>(highest);
-          if (quad == 0) maxima[(m * 16 + half * 8 + group) * warps + warp] = highest;
-        }
+      findMaxima<S>(scores, maxima, visible, a, from, count, warp, group, quad);
       __syncthreads();
       if (next < end) fetch(false, next, next, paddedEnd(next));
       commitCopies();
-#pragma unroll
-      for (int m = 0; m < MTiles; ++m)
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const int row = m * 16 + half * 8 + group;
-          const float2 two = *reinterpret_cast<const float2*>(maxima + row * warps + quad * 2);
-          const float newMaximum = fmaxf(maximum[m][half], warpMax<4>(fmaxf(two.x, two.y)));
-          float sum = 0;
-          const float base = newMaximum == -infinity ? 0.0f : newMaximum;  // the row has seen no key yet
-          const float factor = exp2Fast(maximum[m][half] - base);
-          maximum[m][half] = newMaximum;
-#pragma unroll
-          for (int c = 0; c < S::chunks; ++c) {
-            const int first = (warp + c * warps) * 16;
-            if (first >= padded) break;
-#pragma unroll
-            for (int n = 0; n < 2; ++n) {
-              const float low = exp2Fast(scores[c][m][n][half * 2] - base),
-                          high = exp2Fast(scores[c][m][n][half * 2 + 1] - base);
-              sum += low + high;
-              *reinterpret_cast<Pair<T>*>(weights + row * weightStride + first + n * 8 + quad * 2) =
-                  makePair<T>(low, high);
-            }
-          }
-#pragma unroll
-          for (int n = 0; n < columnTiles; ++n) {
-            result[m][n][half * 2] *= factor;
-            result[m][n][half * 2 + 1] *= factor;
-          }
-          sum = warpSum<4>(sum);
-          if (quad == 0) {
-            float& total = totals[row * warps + warp];
-            total = from == begin ? sum : fmaf(total, factor, sum);
-          }
-        }
+
+      // 3. Weights.
+      computeWeights<S>(scores, maximum, result, maxima, totals, weights, weightStride, from == begin, padded, warp,
+                        group, quad);
       waitForCopies<1>();  // values; the next round's keys may be under way
       __syncthreads();
 
-      float other[MTiles][columnTiles][4] = {};  // a second chain of products
+      // 4. Weighted values: each warp its columns, over all keys of the block.
+      typename S::Result other = {};  // a second chain of products
       for (int k = 0; k < padded; k += roundStep) {
         Pair<T> left[MTiles][2][4];
 #pragma unroll
@@ -290,7 +212,8 @@ __global__ void __launch_bounds__(threads, residentBlocks<T, P>)
       return static_cast<T*>(const_cast<void*>(a.y.data)) + b * a.y.batchStride + row / headsPerGroup * a.y.rowStride +
              head * size;
     };
-    // Rows are dealt to the blocks of the cluster, whose number is a power of two.
+    // 5. Store the rows, or send each to the block of the cluster that combines it: rows are dealt to the blocks, whose
+    // number is a power of two.
     const int shift = __ffs(ranks) - 1, slots = S::rows >> shift;
     if (ranks > 1) clusterWait();  // all have started, and have used what they received before
 #pragma unroll
@@ -316,34 +239,12 @@ __global__ void __launch_bounds__(threads, residentBlocks<T, P>)
           }
         }
         if (ranks > 1 && warp == 0 && quad == 0)
-          storeToRank(reinterpret_cast<float2*>(part + P), to, make_float2(maximum[m][half], total));
+          storeToRank(reinterpret_cast<float2*>(part + S::state), to, make_float2(maximum[m][half], total));
       }
     if (ranks == 1) continue;
     clusterBarrier();
     waitForPreviousKernel();  // a block without keys has not waited yet
-    const int pairs = size / 2;
-    for (int index = thread; index < slots * pairs; index += threads) {
-      const int slot = index / pairs, column = index % pairs * 2, row = row0 + slot * ranks + rank;
-      if (row > lastRow) break;
-      const float* part = received + slot * S::part;
-      auto partOf = [&](int i) { return part + i * slots * S::part; };
-      float highest = -infinity, total = 0, low = 0, high = 0;
-#pragma unroll
-      for (int i = 0; i < portableCluster; ++i)
-        if (i < ranks) highest = fmaxf(highest, partOf(i)[P]);
-#pragma unroll
-      for (int i = 0; i < portableCluster; ++i) {
-        if (i >= ranks) break;
-        const float2 state = *reinterpret_cast<const float2*>(partOf(i) + P);
-        const float2 pair = *reinterpret_cast<const float2*>(partOf(i) + column);
-        const float factor = exp2Fast(state.x - highest);  // 0 for a block without keys
-        total = fmaf(state.y, factor, total);
-        low = fmaf(pair.x, factor, low);
-        high = fmaf(pair.y, factor, high);
-      }
-      const float factor = 1.0f / total;
-      *reinterpret_cast<Pair<T>*>(outputOf(row) + column) = makePair<T>(low * factor, high * factor);
-    }
+    combineParts<T, S>(received, outputOf, thread, size, slots, ranks, rank, row0, lastRow);
   }
   waitForPreviousKernel();  // blocks whose cluster did not need them have not waited yet
 }
