@@ -1,23 +1,65 @@
-// Chooses the kernel for each attention algorithm.
+// Chooses the kernels of an attention.
 #include "attention.h"
 
 namespace onehead::cuda {
 
 namespace {
 
+enum class Kernel { baseline, warpgroup, decode, cluster, streaming };
+
+/** What is launched: one kernel, or attention_decode.cu and another for entries that share a range of a pool. */
+struct Choice {
+  struct Launch {
+    Kernel kernel;
+    RangeGroups groups;  // for `cluster` and `streaming`
+  };
+  Launch launches[2]{};
+  int count = 0;
+
+  void add(Kernel kernel, RangeGroups groups = {}) { launches[count++] = {kernel, groups}; }
+  const Launch* begin() const { return launches; }
+  const Launch* end() const { return launches + count; }
+};
+
 bool keepsScores(AttentionAlgorithm algorithm) {
   return algorithm != AttentionAlgorithm::memoryEfficient && algorithm != AttentionAlgorithm::splitKeyValue;
 }
+bool splitsKeys(const AttentionArguments& a) { return a.algorithm == AttentionAlgorithm::splitKeyValue; }
 
-/** Groups that the decode kernel skips. */
-constexpr RangeGroups severalEntries{2, maxRangeGroup};
-
-RangeGroups rangeGroupsOf(const AttentionArguments& a, bool split) {
-  return split && a.keyBegin ? RangeGroups{1, maxRangeGroup} : RangeGroups{};
+/** Both what memory an attention needs and what is launched follow from this. */
+Choice choose(const AttentionArguments& a, const Launcher& launcher) {
+  Choice choice;
+  if (keepsScores(a.algorithm)) {
+    choice.add(Kernel::baseline);
+  } else if (!splitsKeys(a)) {
+    choice.add(warpgroupFits(a, launcher) ? Kernel::warpgroup : Kernel::streaming);
+  } else {
+    const Kernel severalRows = clusterAttentionFits(a, launcher) ? Kernel::cluster : Kernel::streaming;
+    if (decodeFits(a, launcher)) {
+      choice.add(Kernel::decode);
+      // decode attention skips entries that share their range.
+      if (a.keyBegin && a.batch > 1) choice.add(severalRows, {2, maxRangeGroup});
+    } else {
+      choice.add(severalRows, a.keyBegin ? RangeGroups{1, maxRangeGroup} : RangeGroups{});
+    }
+  }
+  return choice;
 }
 
-/** Whether entries may share a range of a pool; the decode kernel computes those that do not. */
-bool mayShareRanges(const AttentionArguments& a) { return a.keyBegin && a.batch > 1; }
+Needs needsOf(Kernel kernel, RangeGroups groups, const AttentionArguments& a, const Launcher& launcher) {
+  switch (kernel) {
+    case Kernel::baseline:
+      return baselineNeeds(a);
+    case Kernel::decode:
+      return decodeNeeds(a, launcher);
+    case Kernel::streaming:
+      return streamingNeeds(a, splitsKeys(a), groups, launcher);
+    case Kernel::warpgroup:
+    case Kernel::cluster:
+      return {};
+  }
+  return {};
+}
 
 /** Quantizes new keys and values into an int8 cache, for a kernel that reads them from there. */
 cudaError_t appendQuantized(const AttentionArguments& a, const Launcher& launcher) {
@@ -40,6 +82,31 @@ cudaError_t appendQuantized(const AttentionArguments& a, const Launcher& launche
   return quantizeHeads(q, launcher);
 }
 
+cudaError_t startStreaming(AttentionArguments a, RangeGroups groups, const Launcher& launcher) {
+  if (a.keyScales && a.newKey.data) {
+    const cudaError_t error = appendQuantized(a, launcher);
+    if (error != cudaSuccess) return error;
+    a.newKey = a.newValue = {};
+  }
+  return streamingAttention(a, splitsKeys(a), groups, launcher);
+}
+
+cudaError_t start(Kernel kernel, RangeGroups groups, const AttentionArguments& a, const Launcher& launcher) {
+  switch (kernel) {
+    case Kernel::baseline:
+      return baselineAttention(a, launcher);
+    case Kernel::warpgroup:
+      return warpgroupAttention(a, launcher);
+    case Kernel::decode:
+      return decodeAttention(a, launcher);
+    case Kernel::cluster:
+      return clusterAttention(a, groups, launcher);
+    case Kernel::streaming:
+      return startStreaming(a, groups, launcher);
+  }
+  return cudaErrorInvalidValue;
+}
+
 }  // namespace
 
 AttentionStages attentionStages(const AttentionArguments& a) {
@@ -50,36 +117,20 @@ AttentionStages attentionStages(const AttentionArguments& a) {
 }
 
 Needs attentionNeeds(const AttentionArguments& a, const Launcher& launcher) {
-  if (keepsScores(a.algorithm)) return baselineNeeds(a);
-  const bool split = a.algorithm == AttentionAlgorithm::splitKeyValue;
-  const bool clusters = split && clusterAttentionFits(a, launcher);
-  if (!split || !decodeFits(a, launcher))
-    return clusters ? Needs{} : streamingNeeds(a, split, rangeGroupsOf(a, split), launcher);
-  const Needs needs = decodeNeeds(a, launcher);
-  if (!mayShareRanges(a) || clusters) return needs;
-  const Needs shared = streamingNeeds(a, true, severalEntries, launcher);
-  return {max(needs.scratchBytes, shared.scratchBytes), max(needs.counters, shared.counters)};
+  Needs needs;
+  for (const auto& [kernel, groups] : choose(a, launcher)) {
+    const Needs own = needsOf(kernel, groups, a, launcher);
+    needs = {max(needs.scratchBytes, own.scratchBytes), max(needs.counters, own.counters)};
+  }
+  return needs;
 }
 
 cudaError_t attention(const AttentionArguments& a, const Launcher& launcher) {
-  if (keepsScores(a.algorithm)) return baselineAttention(a, launcher);
-  const bool split = a.algorithm == AttentionAlgorithm::splitKeyValue;
-  if (!split && warpgroupFits(a, launcher)) return warpgroupAttention(a, launcher);
-  const bool clusters = split && clusterAttentionFits(a, launcher);
-  if (!split || !decodeFits(a, launcher)) {
-    if (clusters) return clusterAttention(a, rangeGroupsOf(a, split), launcher);
-    AttentionArguments here = a;
-    if (a.keyScales && a.newKey.data) {
-      const cudaError_t error = appendQuantized(a, launcher);
-      if (error != cudaSuccess) return error;
-      here.newKey = here.newValue = {};
-    }
-    return streamingAttention(here, split, rangeGroupsOf(a, split), launcher);
+  for (const auto& [kernel, groups] : choose(a, launcher)) {
+    const cudaError_t error = start(kernel, groups, a, launcher);
+    if (error != cudaSuccess) return error;
   }
-  const cudaError_t error = decodeAttention(a, launcher);
-  if (error != cudaSuccess || !mayShareRanges(a)) return error;
-  if (clusters) return clusterAttention(a, severalEntries, launcher);
-  return streamingAttention(a, true, severalEntries, launcher);
+  return cudaSuccess;
 }
 
 }  // namespace onehead::cuda

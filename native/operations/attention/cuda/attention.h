@@ -129,7 +129,7 @@ __device__ inline float splitFactor(float partMaximum, float sum) {
   return factor / warpSum(sum * factor);
 }
 
-/** A lane's split factor (see shareOfPart) for a row whose `count` partial results other blocks of this launch wrote,
+/** A lane's split factor (see splitFactor) for a row whose `count` partial results other blocks of this launch wrote,
  * `part` elements apart. */
 __device__ inline float loadSplitFactor(const float* parts, int64_t part, int count, int size, int lane) {
   float2 state = make_float2(-infinity, 0.0f);
