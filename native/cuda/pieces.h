@@ -8,6 +8,11 @@ namespace onehead::cuda {
 class Pieces {
  public:
   explicit Pieces(Context& context) : context_(context), free_(context, 2, cudaEventDisableTiming) {}
+  /** After an error, such as a file that cannot be read, copies may be under way: they must end before the memory that
+   * they write is freed. So objects of this class are declared after that memory. */
+  ~Pieces() { cudaStreamSynchronize(context_.stream()); }
+  Pieces(const Pieces&) = delete;
+  Pieces& operator=(const Pieces&) = delete;
   /** The next buffer, once the device has finished reading it. */
   const Context::Mapped<std::byte>& next() {
     current_ ^= 1;

@@ -18,11 +18,11 @@ class Quantizer {
   Quantizer(const Shape& shape, const std::shared_ptr<Context>& context)
       : columns_(shape[1]),
         context_(*context),
-        pieces_(*context),
         data_(std::make_shared<CudaStorage>(size_t(shape[0] * shape[1]), context)),
         scales_(std::make_shared<CudaStorage>(size_t(shape[0]) * sizeof(float), context)),
         errors_(size_t(shape[0]) * sizeof(float), context),
-        factors_(size_t(shape[0])) {
+        factors_(size_t(shape[0])),
+        pieces_(*context) {
     if (size_t(columns_) * sizeof(float) > Context::pieceBytes)
       throw Error("NOT_SUPPORTED", "quantize: the CUDA device supports rows of up to " +
                                        std::to_string(Context::pieceBytes / sizeof(float)) + " elements, not " +
@@ -101,10 +101,10 @@ class Quantizer {
 
   const int64_t columns_;
   Context& context_;
-  Pieces pieces_;
   std::shared_ptr<CudaStorage> data_, scales_;
   Buffer errors_;
   std::vector<float> factors_;
+  Pieces pieces_;
   int64_t next_ = 0;  // next row
 };
 
