@@ -49,9 +49,7 @@ __device__ inline float2 columnTerms(const FewRowsArguments& m, int64_t column) 
 }
 __device__ inline float residualAt(const FewRowsArguments& m, int64_t row, int64_t column) {
   const Epilogue& e = m.epilogue;
-  return e.residual && row < m.rows && column < m.columns
-             ? loadUncached(e.residual + row % e.residualRows * m.columns + column)
-             : 0.0f;
+  return e.residual && row < m.rows && column < m.columns ? loadResidual(m, row, column) : 0.0f;
 }
 
 /** Tiled: without a split of the depth; each block loops over tiles of columns and keeps x, up to 8 rows of which it
@@ -103,10 +101,7 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
   const int ownRow = rank * rowsAtOnce + thread / blockColumns, rowStride = rowsAtOnce * split;
   float2 ownTerms = make_float2(0.0f, 0.0f);
   if (!Tiled) ownTerms = columnTerms(m, ownColumn);
-  if (hasNorm)
-    for (int row = warp; row < rows; row += warps)  // the ends of rows beyond the depth are zero
-      for (int k = int(m.depth) + lane; k < l.depth; k += 32)
-        reinterpret_cast<T*>(x + row * l.xStride)[k] = fromFloat<T>(0.0f);
+  if (hasNorm) clearEnds<T>(m, x, l.xStride, l.depth);
   if (hasNorm && rows > 1) {
     waitForCopies<stages - 2>();  // the norm's weights, which were requested with the first stage
     __syncthreads();
@@ -195,7 +190,7 @@ bool layOut(const FewRowsArguments& m, const Launcher& launcher, Layout& l) {
   const int64_t tiles = divideUp<int64_t>(m.columns, blockColumns);
   // The largest split with which all blocks are resident at once, so that all weights are in flight.
   l.split = maxSplit;
-  while (l.split > 1 && (tiles * l.split > launcher.multiprocessors * 5 / 2 || l.split > l.steps)) l.split /= 2;
+  while (l.split > 1 && (tiles * l.split > residentBlocks(launcher) || l.split > l.steps)) l.split /= 2;
   const bool tiled = l.split == 1;
   l.depth = int(divideUp(l.steps, l.split)) * step;
   l.xStride = l.depth * element + 16;

@@ -25,6 +25,9 @@ constexpr int stagesFor(int nTiles, bool wholeX) {
   return nTiles <= 2 ? 6 : nTiles == 4 ? (wholeX ? 10 : 5) : (wholeX ? 5 : 4);
 }
 
+/** Blocks that are resident at once, about: their shared memory lets two to four fit on a multiprocessor. */
+inline int64_t residentBlocks(const Launcher& launcher) { return launcher.multiprocessors * 5 / 2; }
+
 /** How a case is divided over blocks and laid out in shared memory. */
 struct Layout {
   int split = 1;                        // blocks of a cluster, which share the depth

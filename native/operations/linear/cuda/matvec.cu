@@ -15,13 +15,10 @@
 //   Measured on an H200 at commit 1dabc91 (turbo's shapes, float16, microseconds at batch 1): norm and query/key/value
 //   8.96, out 5.4, norm and cross query 8.5, norm and up 8.8, down 15.3, norm and logits 40.8 (83% of bandwidth). The
 //   norm's prologue waited for memory three times in a row (Nsight Compute: long scoreboard).
-//   In a separate test program a warp that loaded x into registers, with the norm by shuffles and the weight before the
-//   wait, took 8.35 / 3.3 / 4.9 / 9.5 / 5.6; the six products of a layer in a chain took 35.2, and 38 as one persistent
-//   kernel with grid barriers. That led to cluster_product.cu, which replaces this kernel where there are clusters. Not
-//   measured since.
+//   row_product.cu replaces this kernel where there are clusters. Not measured since.
 //   int8 weights, never measured: 16 per load, widened to float32 in registers, x not rounded. Half the bytes in flight
 //   for as many loads.
-//   Registers for 90a: 56 to 127; no spills.
+//   Registers for 90a: 32 to 127; no spills.
 #include "cuda/kernels/bytes.h"
 
 namespace onehead::cuda {

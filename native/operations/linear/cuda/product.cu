@@ -18,7 +18,7 @@
 // History
 //   int8 x int8, never measured. Predicted for 1,500 rows and 1,280 to 5,120 columns on an H100 or H200: 30 us, about
 //   half the rate of mma.sync on int8 (some 1,200 TOPS), with no sums going through memory; cuBLASLt followed by
-//   finishSums 26. Registers for 90a: 96 and 128, as for half types; with widened weights 121 and 160; no spills.
+//   finishSums 26. Registers for 90a: 96 and 128, as for half types; with widened weights 125 and 159; no spills.
 #include "cuda/kernels/bytes.h"
 #include "cuda/kernels/tensor_core.h"
 

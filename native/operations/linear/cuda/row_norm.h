@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cluster_weights.h"
+#include "cuda/kernels/moments.h"
 
 namespace onehead::cuda {
 
@@ -35,17 +36,8 @@ __device__ inline void normRow(const FewRowsArguments& m, std::byte* x, float* s
   load(m.normBias, bias);
   waitForPreviousKernel();
   load(static_cast<const float*>(m.x), values);
-  float sum = 0, squares = 0;
-#pragma unroll
-  for (int i = 0; i < perThread; ++i) sum += (values[i].x + values[i].y) + (values[i].z + values[i].w);
-  const float mean = blockTotal(sum, scratch) / float(m.depth);
-#pragma unroll
-  for (int i = 0; i < perThread; ++i) {
-    float4& four = values[i];
-    four = make_float4(four.x - mean, four.y - mean, four.z - mean, four.w - mean);
-    if (thread + i * threads < fours)
-      squares += (four.x * four.x + four.y * four.y) + (four.z * four.z + four.w * four.w);
-  }
+  const float mean = blockTotal(sumOf(values), scratch) / float(m.depth);
+  const float squares = subtractMean(values, mean, thread, threads, fours);
   const float factor = rsqrtf(blockTotal(squares, scratch + warps) / float(m.depth) + m.epsilon);
 #pragma unroll
   for (int i = 0; i < perThread; ++i) {
@@ -71,16 +63,8 @@ __device__ inline void normRows(const FewRowsArguments& m, std::byte* x, int str
 #pragma unroll
     for (int i = 0; i < perLane; ++i)
       values[i] = i * 32 + lane < fours ? loadUncached(from + i * 32 + lane) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    float sum = 0, squares = 0;
-#pragma unroll
-    for (int i = 0; i < perLane; ++i) sum += (values[i].x + values[i].y) + (values[i].z + values[i].w);
-    const float mean = warpSum(sum) / float(m.depth);
-#pragma unroll
-    for (int i = 0; i < perLane; ++i) {
-      float4& four = values[i];
-      four = make_float4(four.x - mean, four.y - mean, four.z - mean, four.w - mean);
-      if (i * 32 + lane < fours) squares += (four.x * four.x + four.y * four.y) + (four.z * four.z + four.w * four.w);
-    }
+    const float mean = warpSum(sumOf(values)) / float(m.depth);
+    const float squares = subtractMean(values, mean, lane, 32, fours);
     const float factor = rsqrtf(warpSum(squares) / float(m.depth) + m.epsilon);
 #pragma unroll
     for (int i = 0; i < perLane; ++i) {
@@ -93,6 +77,19 @@ __device__ inline void normRows(const FewRowsArguments& m, std::byte* x, int str
       pairs[1] = makePair<T>(fmaf(four.z * factor, weight.z, bias.z), fmaf(four.w * factor, weight.w, bias.w));
     }
   }
+}
+
+/** Sets the ends of x's rows, beyond the depth, to zero. */
+template <class T>
+__device__ inline void clearEnds(const FewRowsArguments& m, std::byte* x, int stride, int depth) {
+  for (int row = int(threadIdx.x) / 32; row < int(m.rows); row += warps)
+    for (int k = int(m.depth) + int(threadIdx.x) % 32; k < depth; k += 32)
+      reinterpret_cast<T*>(x + row * stride)[k] = fromFloat<T>(0.0f);
+}
+
+/** Loads a residual, which an earlier kernel wrote. */
+__device__ inline float loadResidual(const FewRowsArguments& m, int64_t row, int64_t column) {
+  return loadUncached(m.epilogue.residual + row % m.epilogue.residualRows * m.columns + column);
 }
 
 /** Floats of shared memory that the norm needs: moments, or the norm's weight and bias. */

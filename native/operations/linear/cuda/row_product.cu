@@ -88,18 +88,13 @@ __global__ void __launch_bounds__(threads, 4)
   if (owns && e.columnScales) scale *= e.columnScales[ownColumn];
   if (owns && e.bias) bias = e.bias[ownColumn];
 
-  // The ends of rows beyond the depth are zero.
-  if (hasNorm)
-    for (int row = warp; row < rows; row += warps)
-      for (int k = int(m.depth) + lane; k < l.depth; k += 32)
-        reinterpret_cast<T*>(x + row * l.xStride)[k] = fromFloat<T>(0.0f);
+  if (hasNorm) clearEnds<T>(m, x, l.xStride, l.depth);
   if (hasNorm && rows > 1) {
     waitForCopies<1>();  // the norm's weights
     __syncthreads();
   }
-  if (!hasNorm || rows > 1) waitForPreviousKernel();
-  if (owns && e.residual && !hasNorm)
-    residual = loadUncached(e.residual + ownRow % e.residualRows * m.columns + ownColumn);
+  if (!hasNorm || rows > 1) waitForPreviousKernel();  // normRow waits itself, so the residual comes after it
+  if (owns && e.residual && !hasNorm) residual = loadResidual(m, ownRow, ownColumn);
   if (hasNorm && rows == 1) {
     normRow<T>(m, x, norm);
   } else if (hasNorm) {
@@ -108,8 +103,7 @@ __global__ void __launch_bounds__(threads, 4)
     const int first = blockBegin * stepDepth<W>, count = min(blockSteps * stepDepth<W>, int(m.depth) - first);
     copyRows<T>(m, x, l.xStride, first, count / vectorSize<T>, l.depth / vectorSize<T>);
   }
-  if (owns && e.residual && hasNorm)
-    residual = loadUncached(e.residual + ownRow % e.residualRows * m.columns + ownColumn);
+  if (owns && e.residual && hasNorm) residual = loadResidual(m, ownRow, ownColumn);
   waitForCopies<0>();
   __syncthreads();
 
@@ -166,7 +160,7 @@ bool layOut(const FewRowsArguments& m, const Launcher& launcher, RowLayout& l) {
   l.steps = int(divideUp<int64_t>(m.depth, step));
   // The smallest split with which a block's shared memory holds all of its weights.
   while (l.split < maxSplit && l.steps > l.split * warps * rowStages) l.split *= 2;
-  if (l.steps > l.split * warps * rowStages || tiles * l.split > launcher.multiprocessors * 5 / 2) return false;
+  if (l.steps > l.split * warps * rowStages || tiles * l.split > residentBlocks(launcher)) return false;
   l.depth = int(divideUp(l.steps, l.split)) * step;
   l.xStride = m.rows == 1 ? 0 : l.depth * element + 16;
   l.normAt = warps * rowStages * stageBytes;

@@ -14,7 +14,7 @@
 //   Measured on an H200 at commit 1dabc91, preceded by layer_norm.cu if there is a norm (turbo's shapes, float16,
 //   microseconds at batch 8 / 32): query/key/value 14.4 / 17.1, out 3.8 / 6.0, cross query 13.6 / 16.8, up 16.8 / 19.7,
 //   down 10.3 / 13.7 (80 blocks: 12% occupancy), logits 53.5 / 75.8. cluster_product.cu replaces this kernel where
-//   there are clusters; not measured since. int8 weights: never measured. Registers for 90a: 95 to 192 for half types;
+//   there are clusters; not measured since. int8 weights: never measured. Registers for 90a: 90 to 192 for half types;
 //   no spills.
 #include "cuda/kernels/bytes.h"
 #include "cuda/kernels/tensor_core.h"

@@ -13,7 +13,8 @@
 //   stall cycles waited for memory.
 //   Measured at commit 3c93d7d7, with one wait for memory: 2.3 us for one row, 2.5 for 32, 6.4 for 1,500 (11.5 MB take
 //   2.9 at 3.9 TB/s); width 384 1.4, 1.5 and 4.0. Predicted had been 2 and 4 to 5.
-//   Registers for 90a: 64, 116 and 140 by width (31 before), enough for more than 1,584 resident rows; no spills.
+//   Registers for 90a: 66, 115 and 143 by width, enough for more than 1,584 resident rows; no spills.
+#include "cuda/kernels/moments.h"
 #include "cuda/kernels/numeric.h"
 
 namespace onehead::cuda {
@@ -43,10 +44,8 @@ __global__ void __launch_bounds__(warps * 32) layerNormKernel(const __grid_const
   load(bias, n.bias);
   waitForPreviousKernel();
   load(x, n.x + row * n.width);
-  float sum = 0, squares = 0;
-#pragma unroll
-  for (int i = 0; i < Fours; ++i) sum += (x[i].x + x[i].y) + (x[i].z + x[i].w);
-  const float mean = warpSum(sum) / float(n.width);
+  const float mean = warpSum(sumOf(x)) / float(n.width);
+  float squares = 0;
 #pragma unroll
   for (int i = 0; i < Fours; ++i) {
     if (i * 32 + lane >= fours) continue;
