@@ -49,6 +49,9 @@ __device__ inline int visibleKeys(const AttentionArguments& a, const Entry& entr
 /** The most entries that one block serves together because they read the same range. */
 constexpr int maxRangeGroup = 16;
 
+/** The beams of a window, for choosing how to launch; there may be more. */
+constexpr int expectedBeams = 5;
+
 /** The most keys that a range of a pool is expected to have: those of a window of 30 s. The pool holds many ranges, so
  * its size says little. Only for choosing how to launch; ranges may be longer. */
 constexpr int expectedRange = 1500;

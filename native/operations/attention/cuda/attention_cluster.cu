@@ -249,7 +249,7 @@ __global__ void __launch_bounds__(threads, residentBlocks<T, P>)
   waitForPreviousKernel();  // blocks whose cluster did not need them have not waited yet
 }
 
-/** Entries whose rows the grid of a cluster is made for. */
+/** Entries whose rows the grid of a cluster is made for; clusters loop if there are more. */
 int64_t expectedGroup(const AttentionArguments& a) { return a.keyBegin ? min<int64_t>(a.batch, expectedBeams) : 1; }
 
 /** Plans the launch; returns false if shared memory is too small. */

@@ -327,10 +327,9 @@ __global__ void __launch_bounds__(Warps * 32, 1)
 
 int64_t rowsOf(const AttentionArguments& a) { return a.queries * (a.heads / a.keyValueHeads); }
 
-/** Rows of a block. If entries may be grouped, groups of five beams are assumed. */
+/** Rows of a block. If entries may be grouped, groups of a window's beams are assumed. */
 int64_t blockRows(const AttentionArguments& a, RangeGroups groups) {
-  constexpr int beams = 5;
-  const int64_t rows = rowsOf(a) * min(groups.maximum, beams);
+  const int64_t rows = rowsOf(a) * min(groups.maximum, expectedBeams);
   if (groups.maximum == 1 && a.type != DType::float32 && a.headSize <= 64 && rows > 64 && !a.scores && !a.keyScales)
     return 128;
   return rows > 32 ? 64 : 32;

@@ -12,8 +12,6 @@ constexpr int warps = 8, threads = warps * 32;
 constexpr int maxRound = singleBlockKeys;  // the most keys that a block has in shared memory
 constexpr int roundStep = 32;
 constexpr int maxRows = 96;  // of an entry's key/value head; more are a matter of throughput
-/** The beams of a window that the grid has row tiles for; clusters loop if there are more. */
-constexpr int expectedBeams = 5;
 
 /** P is the head size rounded up to 64 or 128. */
 template <class T, int P, int MTiles>
