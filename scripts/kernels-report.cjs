@@ -29,8 +29,12 @@ const files = readdirSync(native, { recursive: true }).filter((name) => name.end
 const run = promisify(execFile);
 const compiler = withCudaToolkit(process.env).CUDACXX ?? 'nvcc';
 
-/** Accepted spills of kernels for 16-bit types, in bytes per thread (docs/performance.md). */
-const acceptedSpills = [{ file: 'attention_streaming.cu', architectures: ['120'], bytes: 160 }];
+/** Accepted spills of kernels for 16-bit types, stores and loads, in bytes per thread (docs/performance.md). */
+const acceptedSpills = [
+  { file: 'attention_streaming.cu', architectures: ['120'], bytes: 160 },
+  { file: 'attention_decode.cu', architectures: ['120'], bytes: 148 },
+  { file: 'cluster_product.cu', architectures: ['90a'], bytes: 20 },
+];
 const allowed = ({ file, architecture }) =>
   acceptedSpills.find((spill) => spill.file === path.basename(file) && spill.architectures.includes(architecture))
     ?.bytes ?? 0;
