@@ -150,8 +150,8 @@ __device__ inline void findMaxima(typename S::Scores& scores, float* maxima, con
     }
 }
 
-/** Turns scores into weights in shared memory, relative to the maximum of all warps and rounds so far; rescales the sums
- * of weights and the values. `isFirst`: there are no sums yet. */
+/** Turns scores into weights in shared memory, relative to the maximum of all warps and rounds so far; rescales the
+ * sums of weights and the values. `isFirst`: there are no sums yet. */
 template <class S, class T>
 __device__ inline void computeWeights(typename S::Scores& scores, typename S::RowFloats& maximum,
                                       typename S::Result& result, const float* maxima, float* totals, T* weights,
