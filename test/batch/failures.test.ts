@@ -107,7 +107,8 @@ describe('a worker', () => {
     const [one] = await recordingsOf([place('empty.wav')], {});
     await queue.add(names.map((name) => ({ ...one, id: name, name, source: place(name) })));
     const store = await openStore(place('out'));
-    const whisper = { model: { windows: 2 }, transcribe } as unknown as Whisper;
+    const figures = () => ({ failure: null });
+    const whisper = { model: { windows: 2 }, transcribe, figures } as unknown as Whisper;
     await new BatchWorker(queue, whisper, 'none', new Results(store, ['json']), { untilEmpty: true }).run(never);
     store.close();
     return queue;

@@ -74,7 +74,7 @@ describe('onehead serve', () => {
       [['--langauge', 'en'], {}, 2, /There is no option/],
       [['--keys', '/nowhere/keys'], {}, 1, /The key file \/nowhere\/keys cannot be read/],
       [['/nowhere/model'], {}, 1, /onehead: .*\/nowhere\/model/],
-      [['--tls-certificate', '/nowhere/a.pem'], {}, 1, /needs both tlsCertificate and tlsKey/],
+      [['--tls-certificate', '/nowhere/a.pem'], {}, 1, /needs both --tls-certificate and --tls-key/],
       [['--alias', 'own=nothing'], {}, 1, /alias own refers to nothing, which is not served/],
     ];
     const results = await Promise.all(
