@@ -12,7 +12,9 @@ export const modelOptions = options('the model', {
    * Folder, file or hub name of a Whisper checkpoint; docs/models.md lists the forms.
    * @default the small bundled model, for trying
    */
-  model: option(text('DIR|NAME'), { others: { openai: 'model', faster: 'model_size_or_path', cpp: '-m, --model' } }),
+  model: option(text('DIR|NAME', 'a folder, a file or a hub name', { notBlank: true }), {
+    others: { openai: 'model', faster: 'model_size_or_path', cpp: '-m, --model' },
+  }),
 });
 
 export const commandOptions = options('the command', {
@@ -29,7 +31,7 @@ export const commandOptions = options('the command', {
     },
   ),
   /** Writes NAME.EXTENSION files into this folder, instead of printing. */
-  outputDir: option(text('DIR'), { others: { openai: 'output_dir' } }),
+  outputDir: option(text('DIR', 'a folder', { notBlank: true }), { others: { openai: 'output_dir' } }),
   /**
    * Prints each segment as soon as it is decoded, for example from a microphone: arecord -t wav | onehead transcribe -
    * --stream. @default false
@@ -49,7 +51,7 @@ export const evaluateOptions = options('evaluate', {
    * Compares word times instead of texts with a reference: a file (Praat's TextGrid, CTM, JSON of gentle, pocketsphinx
    * or of {word, start, end}), or a folder with one for each recording.
    */
-  words: option(text('REFERENCE')),
+  words: option(text('REFERENCE', 'a file or a folder', { notBlank: true })),
   /** The tier of a TextGrid with the words. @default the one named words, or the only one */
   tier: option(text('NAME')),
   /** The format of the output: text or json. @default 'text' */

@@ -51,7 +51,7 @@ export function flagNames(flags: readonly Flag[], within?: string): NameStyle {
 function parseValue({ entry, negative }: Flag, value: string | boolean): unknown {
   if (typeof value === 'boolean') return negative ? !value : value;
   const { read, flagScale } = entry.facts;
-  const parsed = read!(value);
+  const parsed = read ? read(value) : value; // without `read`, no text is valid
   return flagScale !== undefined && typeof parsed === 'number' ? parsed * flagScale : parsed;
 }
 

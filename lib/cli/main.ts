@@ -2,7 +2,7 @@
 /** The command `onehead`. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { OneheadError } from '../errors.js';
+import { OneheadError, reasonOf } from '../errors.js';
 import { packageRoot } from '../package-root.js';
 import { convertCommand, convertHelp } from './convert.js';
 import { doctorCommand, doctorHelp } from './doctor.js';
@@ -82,7 +82,9 @@ async function main([name, ...args]: string[]): Promise<number> {
 
 // If the reader of the output stops early (`| head`), that is not an error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  process.exit(error.code === 'EPIPE' ? 0 : 1);
+  if (error.code === 'EPIPE') process.exit(0);
+  console.error(`onehead: Cannot write to standard output: ${reasonOf(error)}.`);
+  process.exit(1);
 });
 
 main(process.argv.slice(2)).then(

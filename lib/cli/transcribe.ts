@@ -1,8 +1,9 @@
 /** `onehead transcribe`: transcribes files to text in one or more formats. */
-import { writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import { clock } from '../audio/warnings.js';
-import { OneheadError, shown } from '../errors.js';
+import { OneheadError, reasonOf, shown } from '../errors.js';
 import { type FormatName, type FormatOptions, formats, textLine } from '../formats/index.js';
 import { formatOptions } from '../formats/options.js';
 import { makeFolder } from '../make-folder.js';
@@ -17,6 +18,7 @@ import { printMessage, warningPrinter } from './messages.js';
 import { type ModelChoice, modelChoice, modelFlags } from './model-choice.js';
 import { type Progress, progressBar } from './progress.js';
 import { UsageError } from './usage.js';
+import { writeWhole } from './whole-file.js';
 
 const flags = [...flagsOf(commandOptions), ...flagsOf(formatOptions), ...modelFlags];
 
@@ -100,15 +102,16 @@ function checkTargets({ files, formats, outputDirectory }: TranscribeCommand): v
   }
 }
 
+const noSpace = new Set(['ENOSPC', 'EDQUOT']);
+
 /** Calls `write`. Throws OneheadError INVALID_ARGUMENT if it fails. */
 async function explainWriteErrors<T>(target: string, write: () => Promise<T>): Promise<T> {
   try {
     return await write();
   } catch (cause) {
-    const { message } = cause as Error;
-    throw new OneheadError('INVALID_ARGUMENT', `Cannot write ${target}: ${message}; choose another --output-dir.`, {
-      cause,
-    });
+    const advice = noSpace.has((cause as NodeJS.ErrnoException).code ?? '') ? 'make space, or choose' : 'choose';
+    const message = `Cannot write ${shown(target)}: ${reasonOf(cause)}; ${advice} another --output-dir.`;
+    throw new OneheadError('INVALID_ARGUMENT', message, { cause });
   }
 }
 
@@ -121,7 +124,7 @@ async function writeResult(command: TranscribeCommand, file: string, transcripti
       continue;
     }
     const target = targetOf(command.outputDirectory, file, name);
-    await explainWriteErrors(target, () => writeFile(target, text));
+    await explainWriteErrors(target, () => writeWhole(target, text));
   }
 }
 
@@ -144,8 +147,13 @@ export async function transcribeCommand(args: string[], signal: AbortSignal): Pr
     );
   }
   const { outputDirectory } = command;
-  // The folder is created first, so that an invalid one does not cost hours of work.
-  if (outputDirectory !== undefined) await explainWriteErrors(outputDirectory, async () => makeFolder(outputDirectory));
+  // The folder is created and checked first, so that an invalid one does not cost hours of work.
+  if (outputDirectory !== undefined) {
+    await explainWriteErrors(outputDirectory, async () => {
+      makeFolder(outputDirectory);
+      await access(outputDirectory, constants.W_OK);
+    });
+  }
   const mebibytes = (bytes: number) => bytes / 2 ** 20;
   let bar: Progress = progressBar('MiB', !command.quiet);
   const whisper = await Whisper.load(command.model, {

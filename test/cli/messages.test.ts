@@ -1,8 +1,12 @@
 /** Messages of the library name options as they were typed. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { flagsOf } from '../../lib/cli/flags.js';
+import { commandOptions, evaluateOptions } from '../../lib/cli/command-options.js';
+import { flagsOf, optionsFrom } from '../../lib/cli/flags.js';
 import { withFlagNames } from '../../lib/cli/messages.js';
+import { UsageError } from '../../lib/cli/usage.js';
 import { OneheadError } from '../../lib/errors.js';
+import { formatOptions } from '../../lib/formats/options.js';
+import { serverOptions } from '../../lib/server/service/options.js';
 import { loadOptions } from '../../lib/whisper/model/types.js';
 import { type TranscribeOptions, transcribeOptions } from '../../lib/whisper/transcription/options.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
@@ -12,6 +16,37 @@ it.each(flagsOf(transcribeOptions).concat(flagsOf(loadOptions)))('$option is --$
   const argument = within === undefined ? option : `${within}.${option}`;
   const message = `Expected ${argument} to be a number but received 'x'.`;
   expect(withFlagNames(message, argument)).toBe(`Expected --${name} to be a number but received 'x'.`);
+});
+
+describe('any text as the value of a flag', () => {
+  const groups = [commandOptions, evaluateOptions, transcribeOptions, loadOptions, formatOptions, serverOptions];
+  const all = groups.flatMap((group) =>
+    flagsOf(group).flatMap((flag) => (flag.placeholder === '' ? [] : [{ group, flag, name: flag.name }])),
+  );
+
+  it.each(all)('is read or refused in one sentence: --$name', ({ group, flag, name }) => {
+    for (const value of ['', ' ', 'bogus', '-1', '1e99', 'NaN', ',', '1,,2', '\0', 'x'.repeat(10_000)]) {
+      let error: unknown = null;
+      try {
+        optionsFrom(group, [flag], { [name]: value });
+      } catch (thrown) {
+        error = thrown;
+      }
+      if (error === null) continue;
+      expect(error, value).toBeInstanceOf(UsageError);
+      const { message } = error as UsageError;
+      expect(message).toMatch(new RegExp(`^Expected --${name} to be [^\\n]+\\.$`));
+      expect(message.length).toBeLessThan(400);
+    }
+  });
+
+  it.each(['--model', '--output-dir', '--vad-model'])('is not blank: %s', async (flag) => {
+    const { status, stderr } = await onehead(['transcribe', sample, flag, '']);
+    expect([status, stderr]).toEqual([
+      2,
+      expect.stringMatching(new RegExp(`^onehead: Expected ${flag} to be .*\\.\\n$`)),
+    ]);
+  });
 });
 
 describe('errors that only a loaded model can find', () => {

@@ -1,4 +1,6 @@
-import { cp, mkdir, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { appendFile, cp, mkdir, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Transcription } from '../../lib/whisper/transcription/types.js';
@@ -186,6 +188,25 @@ describe('--output-dir', () => {
     expect(stderr).toContain(`Cannot write ${file}`);
   });
 
+  it('keeps what was there if the disk is full, leaves no part of a file, and says so', async (context) => {
+    const folder = await temporaryFolder();
+    const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=16k', 'none', folder]).status === 0;
+    if (!mounted) return context.skip('needs the right to mount');
+    try {
+      await writeFile(join(folder, 'sample.txt'), 'earlier text\n');
+      await fillDisk(join(folder, 'filling'));
+      const { status, stderr } = await transcribe(sample, '--output-dir', folder, '--format', 'text,verbose_json');
+      expect(status).toBe(1);
+      expect(stderr).toMatch(
+        /^onehead: Cannot write .*sample\.\w+: .*no space.*; make space, or choose another --output-dir\.\n$/,
+      );
+      expect((await readdir(folder)).sort()).toEqual(['filling', 'sample.txt']);
+      expect(await readFile(join(folder, 'sample.txt'), 'utf8')).toBe('earlier text\n');
+    } finally {
+      spawnSync('umount', ['-l', folder]);
+    }
+  });
+
   it('reports a file that cannot be written, and continues', async () => {
     const folder = await temporaryFolder();
     await mkdir(join(folder, 'sample.txt'));
@@ -194,6 +215,24 @@ describe('--output-dir', () => {
     expect(stderr).toContain(`Cannot write ${join(folder, 'sample.txt')}`);
     expect(await readFile(join(folder, '04_uns_es.txt'), 'utf8')).toBe(`${sampleLines[0]}\n`);
   });
+});
+
+/** Appends to a file until its disk is full. */
+async function fillDisk(file: string): Promise<void> {
+  for (;;) {
+    try {
+      await appendFile(file, Buffer.alloc(4096));
+    } catch {
+      return;
+    }
+  }
+}
+
+it('says that standard output cannot be written', async (context) => {
+  if (!existsSync('/dev/full')) return context.skip('needs /dev/full');
+  const command = `"${process.execPath}" "${join(root, 'dist/cli/main.js')}" transcribe "${sample}" --threads 1 > /dev/full`;
+  const { status, stderr } = spawnSync('sh', ['-c', command], { encoding: 'utf8' });
+  expect([status, stderr]).toEqual([1, 'onehead: Cannot write to standard output: ENOSPC: no space left on device.\n']);
 });
 
 describe('what cannot be transcribed is one sentence and status 1:', () => {
