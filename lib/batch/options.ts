@@ -35,7 +35,7 @@ export const workerOptions = options('worker', {
   lock: option(milliseconds(1000, { max: 3_600_000 }), { default: 30_000 }),
   /**
    * Most milliseconds between saved parts of a long recording's journal, from which another worker continues. The first
-   * part is saved after a tenth of it. @default 20000
+   * part is saved after a quarter of it. @default 20000
    */
   journalInterval: option(milliseconds(100, { max: 3_600_000 }), { default: 20_000 }),
   /**

@@ -14,7 +14,7 @@ export interface WorkerOptions {
   concurrency?: number;
   /**
    * Most milliseconds between saved parts of a journal. The first parts are saved sooner, so that a worker that is
-   * killed again and again still gets further. Recordings that take less than a tenth of it have no journal.
+   * killed again and again still gets further. Recordings that take less than a quarter of it have no journal.
    */
   journalInterval?: number;
   /** Milliseconds that running recordings have to finish when the worker is stopped. */
@@ -37,8 +37,11 @@ export type WorkerEvent =
   | { event: 'left'; recording: Recording; reason: LeftReason }
   | { event: 'trouble'; message: string };
 
-/** The time until the first part of a journal is saved, relative to the longest interval. It doubles with each part. */
-const firstJournalInterval = 0.1;
+/**
+ * Parts of a journal are saved after a quarter of the time since the recording was begun, and of the longest interval
+ * at least. So a worker that ends loses at most a quarter of its work, or a quarter of the interval.
+ */
+const journalShare = 0.25;
 
 type LeftReason = 'lost' | 'cancelled' | 'stopped' | 'device failed';
 
@@ -297,13 +300,18 @@ export class BatchWorker {
     this.#emit({ event: 'started', recording, attempt, known: journal.size });
     const { journalInterval } = this.#options;
     let timer: NodeJS.Timeout;
-    const saveAfter = (interval: number) => {
-      timer = setTimeout(() => {
-        journal.flush().catch((error: Error) => this.#emit({ event: 'trouble', message: error.message }));
-        saveAfter(Math.min(journalInterval, 2 * interval));
-      }, interval);
+    const begun = performance.now();
+    const saveLater = () => {
+      const interval = Math.max(journalInterval, performance.now() - begun) * journalShare;
+      timer = setTimeout(
+        () => {
+          journal.flush().catch((error: Error) => this.#emit({ event: 'trouble', message: error.message }));
+          saveLater();
+        },
+        Math.min(journalInterval, interval),
+      );
     };
-    saveAfter(firstJournalInterval * journalInterval);
+    saveLater();
     try {
       const { timings, ...transcription } = await this.#whisper.transcribe(file.path, {
         ...recording.options,

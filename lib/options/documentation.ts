@@ -80,7 +80,7 @@ export const documentation = {
     },
     journalInterval: {
       about:
-        "Most milliseconds between saved parts of a long recording's journal, from which another worker continues. The first part is saved after a tenth of it.",
+        "Most milliseconds between saved parts of a long recording's journal, from which another worker continues. The first part is saved after a quarter of it.",
       defaultText: '20000',
     },
     drain: {
