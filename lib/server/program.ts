@@ -73,7 +73,9 @@ function sendClientError(error: NodeJS.ErrnoException, socket: Socket): void {
       ? [431, 'Request Header Fields Too Large', 'The headers of the request are too large.']
       : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
         ? [408, 'Request Timeout', 'The request was not received in time; send it again.']
-        : [400, 'Bad Request', 'The request is not valid HTTP.'];
+        : error.code === 'HPE_INVALID_EOF_STATE'
+          ? [400, 'Bad Request', 'The connection was closed before the whole request had arrived; send it again.']
+          : [400, 'Bad Request', 'The request is not valid HTTP.'];
   const body = JSON.stringify(new ApiError(status as number, message as string).body);
   const head = `HTTP/1.1 ${status} ${reason}\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8`;
   socket.end(`${head}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);

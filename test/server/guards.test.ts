@@ -239,8 +239,10 @@ describe('limits', () => {
       [body, form(part('file', speech, 'a.flac'), part('model', 'micro')), body].map((one) => post(server, one)),
     );
     expect(texts.map(({ json }) => json.text)).toEqual([sampleText, sampleText, sampleText]);
-    const nowhere = testServer({ temporaryFolder: '/nowhere' });
-    await expect(nowhere).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', argument: 'temporaryFolder' });
+    for (const temporaryFolder of ['/nowhere', '/proc']) {
+      const nowhere = testServer({ temporaryFolder });
+      await expect(nowhere).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', argument: 'temporaryFolder' });
+    }
   });
 });
 

@@ -200,6 +200,13 @@ describe('a client that is slow or disconnects', () => {
     expect(await socket.answer).toMatch(/^HTTP\/1\.1 408 .*"code":"upload_timeout"/s);
   });
 
+  it('gets to know that it closed its side before the whole request had arrived', async () => {
+    const socket = await open(server);
+    socket.write(chunkedHead());
+    socket.end(chunk(Buffer.concat([model, file.subarray(0, 2000)])));
+    expect(await socket.answer).toMatch(/^HTTP\/1\.1 400 .*closed before the whole (request|form) had arrived/s);
+  });
+
   it.each([
     ['before its file', Buffer.concat([model])],
     ['in its file', Buffer.concat([model, file.subarray(0, 20_000)])],

@@ -1,7 +1,6 @@
 /** State shared by all routes of a server: options, models, keys, metrics, open requests, shutdown. */
 import { setMaxListeners } from 'node:events';
-import { constants } from 'node:fs';
-import { access } from 'node:fs/promises';
+import { mkdtemp, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type Priority, priorities } from '../../engine/request.js';
@@ -49,7 +48,8 @@ function waitBefore(whisper: Whisper, priority: Priority): number {
 /** Throws OneheadError INVALID_ARGUMENT if no files can be created in the folder. */
 async function checkFolder(path: string): Promise<void> {
   try {
-    await access(join(path, '.'), constants.W_OK | constants.X_OK);
+    // A trial, since /proc and the like allow access but hold no files.
+    await rmdir(await mkdtemp(join(path, 'onehead-')));
   } catch (cause) {
     throw new OneheadError(
       'INVALID_ARGUMENT',
