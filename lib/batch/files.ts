@@ -15,6 +15,8 @@ const audioExtensions =
  */
 export const hasAudioName = (path: string) => audioExtensions.test(path) && !/(^|\/)\.[^/]*$/.test(path);
 
+export type MissingHandler = (error: OneheadError) => void;
+
 /** A recording that has not been submitted. */
 export interface FoundRecording {
   source: string;
@@ -34,23 +36,28 @@ export function foundFile(file: string, base: string, status: Stats): FoundRecor
   return { source: file, path, bytes: status.size, version: String(status.mtimeMs) };
 }
 
-/** Null if it is not a file: it has disappeared, or it is a link to a folder, which is not followed. */
-async function fileOf(file: string, base: string): Promise<FoundRecording | null> {
-  const status = await stat(file).catch(() => null);
+/**
+ * Null if it is not a file: it is a link to a folder, which is not followed, or it cannot be examined, of which
+ * `onMissing` is told.
+ */
+async function fileOf(file: string, base: string, onMissing: MissingHandler): Promise<FoundRecording | null> {
+  const status = await stat(file).catch((cause: unknown) => onMissing(notFound(file, cause)));
   return status?.isFile() ? foundFile(file, base, status) : null;
 }
 
 /**
  * All files in a folder and below that `accepts` returns true for, in no particular order. Folders whose names begin
  * with a dot are skipped. `onUnreadable` is called for each folder that cannot be read; without it, that throws
- * OneheadError AUDIO_NOT_FOUND.
+ * OneheadError AUDIO_NOT_FOUND. `onMissing` is called for each file that cannot be examined: a broken link, or one that
+ * a disk fails to deliver or that has just disappeared.
  */
 export async function* filesIn(
   folder: string,
   accepts: (path: string) => boolean,
-  onUnreadable: (error: OneheadError) => void = (error) => {
+  onUnreadable: MissingHandler = (error) => {
     throw error;
   },
+  onMissing: MissingHandler = () => {},
 ): AsyncGenerator<FoundRecording> {
   const remaining: string[] = [folder];
   for (let next = remaining.pop(); next !== undefined; next = remaining.pop()) {
@@ -64,7 +71,7 @@ export async function* filesIn(
       }
       const path = relative(folder, file).split(sep).join('/');
       if (!(entry.isFile() || entry.isSymbolicLink()) || !accepts(path)) continue;
-      const found = await fileOf(file, folder);
+      const found = await fileOf(file, folder, onMissing);
       if (found) yield found;
     }
   }

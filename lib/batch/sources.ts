@@ -10,6 +10,7 @@ import {
   filesIn,
   foundFile,
   hasAudioName,
+  type MissingHandler,
   notFound,
   recordingOf,
   withoutExtension,
@@ -20,10 +21,10 @@ import { bucketAddress } from './store.js';
 const isPattern = (source: string) => /[*?[{]/.test(source) && !existsSync(source);
 
 /** Files that match a pattern such as recordings/**\/*.mp3. */
-function matching(pattern: string): AsyncGenerator<FoundRecording> {
+function matching(pattern: string, onMissing: MissingHandler): AsyncGenerator<FoundRecording> {
   const { base } = picomatch.scan(pattern);
   const rest = base === '' ? pattern : pattern.slice(base.length).replace(/^\//, '');
-  return filesIn(resolve(base === '' ? '.' : base), picomatch(rest, { dot: false }));
+  return filesIn(resolve(base === '' ? '.' : base), picomatch(rest, { dot: false }), undefined, onMissing);
 }
 
 async function* inBucket(address: string): AsyncGenerator<FoundRecording> {
@@ -44,8 +45,6 @@ async function* inBucket(address: string): AsyncGenerator<FoundRecording> {
     opened.client.destroy();
   }
 }
-
-type MissingHandler = (error: OneheadError) => void;
 
 /** The lines of a list with their numbers, except empty lines and comments, which begin with #. */
 async function* linesOf(list: string): AsyncGenerator<[string, number]> {
@@ -92,13 +91,13 @@ async function* expand(
         onMissing(new OneheadError(cause.code, `Line ${number} of ${shown(list, 80)}: ${cause.message}`, { cause }));
       }
     }
-  } else if (isPattern(source)) yield* matching(source);
+  } else if (isPattern(source)) yield* matching(source, onMissing);
   else {
     const file = resolve(source);
     const status = await stat(file).catch((cause: unknown) => {
       throw notFound(file, cause);
     });
-    if (status.isDirectory()) yield* filesIn(file, hasAudioName);
+    if (status.isDirectory()) yield* filesIn(file, hasAudioName, undefined, onMissing);
     else if (status.isFile()) yield foundFile(file, dirname(file), status);
     else throw notFound(file, new Error('it is neither a file nor a folder'));
   }
@@ -108,7 +107,8 @@ async function* expand(
  * The recordings of sources: files, folders, patterns, lists (@FILE with a source on each line) and s3://bucket/prefix.
  * Results are named after the path relative to the source, without its extension unless two names would be equal.
  *
- * `onMissing` is called for each line of a list whose source does not exist; without it, that throws. Throws
+ * `onMissing` is called for each line of a list whose source does not exist, and for each file in a folder that cannot
+ * be examined, such as a broken link; without it, that throws. Throws
  * OneheadError AUDIO_NOT_FOUND, INVALID_ARGUMENT for a list that contains itself, or the errors of opening a bucket.
  */
 export async function recordingsOf(

@@ -40,6 +40,19 @@ describe('a worker without Redis', () => {
     expect(await shownIn(out)).toEqual(results);
   });
 
+  it('reports a broken link in a folder, and transcribes the rest', async () => {
+    const folder = await temporaryFolder();
+    await copyFile(sample, join(folder, 'talk.flac'));
+    await symlink('nowhere.flac', join(folder, 'broken.flac'));
+    const out = join(folder, 'out');
+    const { status, stderr } = await onehead(['worker', folder, '--results', out, '--threads', '1', '--quiet']);
+    expect([status, stderr]).toEqual([
+      1,
+      `onehead: Cannot read ${join(folder, 'broken.flac')}: ENOENT: no such file or directory.\n`,
+    ]);
+    expect(await textOf(join(out, 'talk.json'))).toBe(spoken);
+  });
+
   it('refuses invalid sources and options in one sentence', async () => {
     const folder = await temporaryFolder();
     const file = (name: string) => join(folder, name);
