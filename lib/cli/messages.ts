@@ -53,8 +53,8 @@ export function withFlagNames(message: string, argument?: string): string {
   });
   const base = argument?.split(/[[.]/)[0]; // clips of 'clips[0].end'
   for (const [name, flag] of flags) {
-    if (!isDistinctive(name) && name !== base) continue;
     if (!text.includes(name)) continue;
+    if (!isDistinctive(name) && name !== base && !text.startsWith(`Expected ${name} to be `)) continue;
     const named = nameIn(name);
     if (flag.placeholder === '') {
       const advice = new RegExp(`(?:set )?${named} to (true|false)`, 'g');

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
-import { OneheadError } from '../errors.js';
+import { OneheadError, reasonOf } from '../errors.js';
 import { compare, comparisonTable, differences } from '../profiler/compare.js';
 import { type ExperimentName, experimentNames, experiments } from '../profiler/experiments/index.js';
 import { type ExperimentResult, readResults, toCsv, writeResults } from '../profiler/measuring/result.js';
@@ -202,13 +202,9 @@ async function writeText(file: string, text: string): Promise<void> {
   try {
     await writeFile(file, text);
   } catch (cause) {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      `Cannot write ${file}: ${(cause as Error).message}; name another file.`,
-      {
-        cause,
-      },
-    );
+    throw new OneheadError('INVALID_ARGUMENT', `Cannot write ${file}: ${reasonOf(cause)}; name another file.`, {
+      cause,
+    });
   }
 }
 

@@ -1,7 +1,7 @@
 /** Writes a report: one HTML page that needs no network, Markdown, and each chart as an SVG. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { OneheadError } from '../errors.js';
+import { OneheadError, reasonOf } from '../errors.js';
 import { makeFolder } from '../make-folder.js';
 import { type ExperimentName, experiments } from './experiments/index.js';
 import type { ExperimentResult } from './measuring/result.js';
@@ -142,7 +142,7 @@ export async function writeReport(directory: string, results: readonly Experimen
   } catch (cause) {
     throw new OneheadError(
       'INVALID_ARGUMENT',
-      `Cannot write the report to ${directory}: ${(cause as Error).message}; name another folder.`,
+      `Cannot write the report to ${directory}: ${reasonOf(cause)}; name another folder.`,
       { cause },
     );
   }

@@ -15,7 +15,8 @@ import { onehead, sample } from './command.js';
 it.each(flagsOf(transcribeOptions).concat(flagsOf(loadOptions)))('$option is --$name', ({ option, within, name }) => {
   const argument = within === undefined ? option : `${within}.${option}`;
   const message = `Expected ${argument} to be a number but received 'x'.`;
-  expect(withFlagNames(message, argument)).toBe(`Expected --${name} to be a number but received 'x'.`);
+  for (const known of [argument, undefined])
+    expect(withFlagNames(message, known)).toBe(`Expected --${name} to be a number but received 'x'.`);
 });
 
 describe('any text as the value of a flag', () => {

@@ -1,6 +1,6 @@
 /** Results of experiments, and their files. */
 import { readFile, rename, writeFile } from 'node:fs/promises';
-import { OneheadError } from '../../errors.js';
+import { OneheadError, reasonOf } from '../../errors.js';
 import { parseJson } from '../../json.js';
 import type { Machine } from './machine.js';
 import type { Statistics } from './statistics.js';
@@ -45,13 +45,9 @@ export async function writeResults(file: string, experiments: readonly Experimen
     await writeFile(temporary, `${text}\n`);
     await rename(temporary, file);
   } catch (cause) {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      `Cannot write ${file}: ${(cause as Error).message}; name another file.`,
-      {
-        cause,
-      },
-    );
+    throw new OneheadError('INVALID_ARGUMENT', `Cannot write ${file}: ${reasonOf(cause)}; name another file.`, {
+      cause,
+    });
   }
 }
 
@@ -84,7 +80,7 @@ export async function readResults(file: string): Promise<ExperimentResult[]> {
   try {
     json = parseJson(await readFile(file, 'utf8'));
   } catch (cause) {
-    const reason = cause instanceof SyntaxError ? 'it is not JSON' : (cause as Error).message;
+    const reason = cause instanceof SyntaxError ? 'it is not JSON' : reasonOf(cause);
     throw new OneheadError('INVALID_ARGUMENT', `Cannot read results from ${file}: ${reason}.`, { cause });
   }
   if (

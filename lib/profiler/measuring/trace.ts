@@ -3,7 +3,7 @@
  */
 import { writeFile } from 'node:fs/promises';
 import type { OperationTime } from '../../device/program.js';
-import { OneheadError } from '../../errors.js';
+import { OneheadError, reasonOf } from '../../errors.js';
 
 /** One event of the Trace Event Format. */
 export interface TraceEvent {
@@ -50,13 +50,9 @@ export class TraceFile {
     try {
       await writeFile(file, JSON.stringify(this));
     } catch (cause) {
-      throw new OneheadError(
-        'INVALID_ARGUMENT',
-        `Cannot write ${file}: ${(cause as Error).message}; name another file.`,
-        {
-          cause,
-        },
-      );
+      throw new OneheadError('INVALID_ARGUMENT', `Cannot write ${file}: ${reasonOf(cause)}; name another file.`, {
+        cause,
+      });
     }
   }
 }

@@ -5,7 +5,7 @@
 import { copyFile, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { countOf, refuse } from '../../checks.js';
-import { OneheadError } from '../../errors.js';
+import { OneheadError, reasonOf } from '../../errors.js';
 import { bytesWithoutByteOrderMark } from '../../json.js';
 import { makeFolder } from '../../make-folder.js';
 import type { TensorIndex } from '../files/tensors.js';
@@ -211,7 +211,7 @@ async function createFolder(directory: string): Promise<void> {
   } catch (cause) {
     throw new OneheadError(
       'INVALID_ARGUMENT',
-      `Cannot write to ${directory}: ${(cause as Error).message}; give another folder.`,
+      `Cannot write to ${directory}: ${reasonOf(cause)}; give another folder.`,
       { cause },
     );
   }
