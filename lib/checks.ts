@@ -1,5 +1,5 @@
 /** Argument checks. */
-import { OneheadError, shown } from './errors.js';
+import { type ErrorCode, OneheadError, shown } from './errors.js';
 
 /**
  * Describes a value for a message, shortened: a string in quotation marks, a list with its items, an object's class.
@@ -9,6 +9,7 @@ export function described(value: unknown): string {
 }
 
 function describeValue(value: unknown): string {
+  if (value === '') return 'an empty string';
   if (typeof value === 'string') return `'${shown(value, 118)}'`;
   if (typeof value === 'function') return 'a function';
   if (typeof value === 'bigint' || typeof value === 'symbol') return `a ${typeof value}`;
@@ -22,14 +23,24 @@ function describeValue(value: unknown): string {
 
 const describeItem = (value: unknown): string => (Array.isArray(value) ? '[...]' : describeValue(value));
 
-/** Throws OneheadError INVALID_ARGUMENT: "Expected ... to be ... but received ...". */
-export function refuse(argument: string, expected: string, received: unknown): never {
-  const text = described(received);
-  throw new OneheadError('INVALID_ARGUMENT', `Expected ${argument} to be ${expected} but received ${text}.`, {
-    argument,
-    expected,
-    received: text,
-  });
+/**
+ * The message for an invalid value: "Expected threads to be a whole number of at least 1 but received 0." `advice` is
+ * added after a semicolon; it is for values where the rest does not say what to do.
+ */
+export function expectedMessage(argument: string, expected: string, received: unknown, advice?: string): string {
+  const end = advice === undefined ? '' : `; ${advice}`;
+  return `Expected ${argument} to be ${expected} but received ${described(received)}${end}.`;
+}
+
+/** Throws OneheadError with `expectedMessage`, and with code INVALID_ARGUMENT if no other one is given. */
+export function refuse(
+  argument: string,
+  expected: string,
+  received: unknown,
+  { code = 'INVALID_ARGUMENT', advice }: { code?: ErrorCode; advice?: string } = {},
+): never {
+  const message = expectedMessage(argument, expected, received, advice);
+  throw new OneheadError(code, message, { argument, expected, received: described(received) });
 }
 
 /** Returns a whole number from `min` to `max`. Throws OneheadError INVALID_ARGUMENT for other values. */

@@ -1,8 +1,9 @@
 /** The kinds of audio input. */
 import { fileURLToPath } from 'node:url';
+import { refuse } from '../checks.js';
 import { OneheadError, reasonOf, shown } from '../errors.js';
 import { type ByteSource, blobBytes, bufferBytes, fileBytes } from './bytes.js';
-import { invalid, kindOf } from './options.js';
+import { invalid } from './options.js';
 import type { Samples } from './samples.js';
 import { streamBytes } from './streams.js';
 
@@ -52,19 +53,14 @@ function bodyBytes(message: Response | Request): ByteSource {
 
 /** The file at a path, or at a file: URL given as text; `expected` is for error messages. */
 function pathBytes(path: string, expected = 'a path'): Promise<ByteSource> {
-  if (path === '') throw invalid('audio', 'Expected a path but received an empty string; name an audio file.');
+  if (path === '') refuse('audio', expected, path, { advice: 'name an audio file' });
   if (/^data:/i.test(path)) {
-    throw invalid(
-      'audio',
-      `Expected ${expected} but received a data: URL; pass its bytes, such as Buffer.from(url.split(',')[1], 'base64').`,
-    );
+    const advice = "pass the bytes of the data: URL, such as Buffer.from(url.split(',')[1], 'base64')";
+    refuse('audio', expected, path, { advice });
   }
   if (/^file:\/\//i.test(path)) return fileBytes(filePath(path));
   if (/^([a-z][a-z0-9+.-]*:\/\/|blob:)/i.test(path)) {
-    throw invalid(
-      'audio',
-      `Expected ${expected} but received the address ${shown(path)}; fetch it and pass the response's body.`,
-    );
+    refuse('audio', expected, path, { advice: "fetch the address and pass the response's body" });
   }
   return fileBytes(path);
 }
@@ -81,19 +77,14 @@ export async function byteSource(input: Exclude<AudioInput, Float32Array | Sampl
     if (hasBody(input)) return bodyBytes(input);
     if (isStream(input)) return streamBytes(input);
   }
-  throw invalid(
-    'audio',
-    `Expected audio to be a path, bytes, a File, a Response, samples (Float32Array) or a stream but received ${kindOf(input)}.`,
-  );
+  refuse('audio', 'a path, bytes, a File, a Response, samples (Float32Array) or a stream', input);
 }
 
 function filePath(url: string | URL): string {
   try {
     return fileURLToPath(url);
   } catch (cause) {
-    throw invalid(
-      'audio',
-      `Expected a file: URL of this computer but received ${shown(url)} (${reasonOf(cause)}); give its path.`,
-    );
+    const advice = `give its path (${reasonOf(cause)})`;
+    refuse('audio', 'a file: URL of this computer', String(url), { advice });
   }
 }

@@ -1,4 +1,5 @@
 /** Detects integer samples in float arrays, which would sound like noise. */
+import { refuse } from '../checks.js';
 import { OneheadError } from '../errors.js';
 
 /** Levels above this, 18 dB over full scale, are not merely too loud. */
@@ -59,11 +60,7 @@ export function checkSamples(samples: Float32Array, begin = 0, end = samples.len
     // The comparison is also false for NaN.
     if (Math.abs(samples[i]) <= loudest) continue;
     const advice = Number.isFinite(samples[i]) ? divisor(peakOf(samples)) : 'correct the code that computes them';
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      `Expected finite samples from -1 to 1 but sample ${i} is ${samples[i]}; ${advice}.`,
-      { argument: 'samples' },
-    );
+    refuse(`samples[${i}]`, 'a number from -1 to 1', samples[i], { advice });
   }
 }
 

@@ -1,5 +1,5 @@
 /** The options of reading audio. */
-import { OneheadError, shown } from '../errors.js';
+import { OneheadError } from '../errors.js';
 import { either, flag, integer, list, number, oneOf, signal, text } from '../options/kinds.js';
 import { type Checked, check, type Given, option, options } from '../options/options.js';
 import { clock } from './warnings.js';
@@ -88,12 +88,6 @@ export function readingOf(options: OpenOptions): Reading {
 
 export const invalid = (argument: string, sentence: string) =>
   new OneheadError('INVALID_ARGUMENT', sentence, { argument });
-
-/** The type of a wrong argument, for error messages. */
-export function kindOf(value: unknown): string {
-  if (value === null || typeof value !== 'object') return value === null ? 'null' : typeof value;
-  return shown(value.constructor?.name ?? 'object');
-}
 
 export const tooLong = (name: string, seconds: number) =>
   new OneheadError(

@@ -37,11 +37,7 @@ export async function givenSamples({ samples, sampleRate }: Samples): Promise<{
   const length = Array.isArray(channels) ? (channels[0]?.length ?? 0) : 0;
   const alike = (channel: unknown) => channel instanceof Float32Array && channel.length === length;
   if (!Array.isArray(channels) || !channels.every(alike)) {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      'Expected samples to be a Float32Array, or an array with a Float32Array of equal length for each channel.',
-      { argument: 'samples' },
-    );
+    refuse('samples', 'a Float32Array, or a list with a Float32Array of equal length for each channel', samples);
   }
   if (length === 0) throw new OneheadError('AUDIO_INVALID', 'The given samples are empty; they contain no audio.');
   for (const channel of channels) {

@@ -2,6 +2,7 @@
  * Reads the bytes of the caller's streams without closing them: an upload's request still needs its response. Reading
  * stops when enough was read; only an abort by the stream's owner destroys it.
  */
+import { refuse } from '../checks.js';
 import { OneheadError } from '../errors.js';
 import { type ByteSource, guarded } from './bytes.js';
 
@@ -123,10 +124,7 @@ export function streamBytes(
   async function* checked() {
     for await (const chunk of reader.bytes) {
       if (!(chunk instanceof Uint8Array)) {
-        throw new OneheadError(
-          'INVALID_ARGUMENT',
-          `Expected the stream to give bytes (Uint8Array) but received ${chunk === null ? 'null' : typeof chunk}; do not set an encoding on it.`,
-        );
+        refuse('chunks of the stream', 'bytes (Uint8Array)', chunk, { advice: 'do not set an encoding on the stream' });
       }
       yield chunk;
     }

@@ -1,7 +1,7 @@
 /** A queue for many machines: BullMQ on Redis. A claim is a lock of BullMQ, which expires unless it is extended. */
 import type { Queue as Bull, ConnectionOptions, Job, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { OneheadError, shown } from '../errors.js';
+import { refuse } from '../checks.js';
 import { optional } from './optional.js';
 import {
   type BatchProgress,
@@ -109,11 +109,7 @@ export class RedisQueue implements Queue {
   /** Throws OneheadError QUEUE_UNAVAILABLE, NOT_SUPPORTED if packages are missing, or INVALID_ARGUMENT. */
   static async open(options: RedisQueueOptions): Promise<RedisQueue> {
     if (!/^[\w.-]{1,100}$/.test(options.name ?? 'onehead')) {
-      throw new OneheadError(
-        'INVALID_ARGUMENT',
-        `Expected the queue's name to consist of letters, digits, underscores, dots and dashes but received '${shown(options.name)}'.`,
-        { argument: 'queue' },
-      );
+      refuse('queue', 'a name of at most 100 letters, digits, underscores, dots and dashes', options.name);
     }
     const bull = await optional(() => import('bullmq'), purpose, packages);
     return new RedisQueue(await connect(options.url), bull, options);

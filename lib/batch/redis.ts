@@ -1,5 +1,6 @@
 /** The connection to Redis, and its errors. */
 import type { Redis } from 'ioredis';
+import { refuse } from '../checks.js';
 import { OneheadError, reasonOf, shown } from '../errors.js';
 import { optional } from './optional.js';
 
@@ -27,11 +28,7 @@ export const purpose = 'A queue on Redis';
 export async function connect(url: string): Promise<Redis> {
   const { Redis: Connection } = await optional(() => import('ioredis'), purpose, packages);
   if (!/^rediss?:\/\/[^/]/.test(url) || !URL.canParse(url) || !/^\/?\d*$/.test(new URL(url).pathname)) {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      `Expected the address of Redis to be like redis://host:6379 but received '${addressOf(url)}'.`,
-      { argument: 'redis' },
-    );
+    refuse('redis', 'an address such as redis://host:6379', addressOf(url));
   }
   const client = new Connection(url, { maxRetriesPerRequest: null, lazyConnect: true, retryStrategy: () => null });
   let lastError: unknown = new Error('no answer');

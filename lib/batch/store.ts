@@ -1,5 +1,6 @@
 /** The interface of a store of results and journals: a folder, or an S3 bucket. */
-import { OneheadError, reasonOf, shown } from '../errors.js';
+import { refuse } from '../checks.js';
+import { OneheadError, reasonOf } from '../errors.js';
 
 /** Keys are paths with slashes. Every method throws OneheadError STORE_FAILED on failure, which may be temporary. */
 export interface Store {
@@ -35,10 +36,7 @@ export function bucketAddress(address: string): BucketAddress | null {
   if (!address.startsWith('s3://')) return null;
   const [bucket, ...rest] = address.slice('s3://'.length).split('/');
   if (!/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(bucket)) {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      `Expected an address such as s3://bucket/folder but received '${shown(address)}'.`,
-    );
+    refuse('the address', 'a bucket and a prefix such as s3://bucket/folder', address);
   }
   return { bucket, prefix: rest.join('/').replace(/\/+$/, '') };
 }

@@ -3,7 +3,7 @@ import { OneheadError } from '../errors.js';
 import { describe } from '../options/describe.js';
 import type { NameStyle } from '../options/names.js';
 import { check, type Given, type Option, type OptionGroup } from '../options/options.js';
-import { UsageError } from './usage.js';
+import { refuseFlag } from './usage.js';
 
 export interface Flag {
   /** The name without leading dashes, such as 'beam-size'. */
@@ -82,8 +82,7 @@ function checkGiven(
     check(group, given);
   } catch (error) {
     if (!(error instanceof OneheadError)) throw error;
-    const expected = entry.facts.expectedText ?? error.expected;
-    throw new UsageError(`Expected --${name} to be ${expected} but received '${String(text).slice(0, 100)}'.`);
+    refuseFlag(`--${name}`, entry.facts.expectedText ?? error.expected!, text);
   }
 }
 

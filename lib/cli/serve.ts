@@ -9,7 +9,7 @@ import { transcribeOptions } from '../whisper/transcription/options.js';
 import { readArguments } from './arguments.js';
 import { type Flag, flagsHelp, flagsOf, optionsFrom, type Values } from './flags.js';
 import { modelChoice } from './model-choice.js';
-import { UsageError } from './usage.js';
+import { refuseFlag, UsageError } from './usage.js';
 
 /** Options of transcribe that requests set, or for which the server has its own limits. */
 const excluded = [
@@ -57,7 +57,7 @@ function fromEnvironment(given: Values, environment: NodeJS.ProcessEnv): Values 
     if (flag.placeholder !== '') values[flag.name] = text;
     else if (/^(true|1)$/i.test(text)) values[flag.name] = true;
     else if (!/^(false|0)$/i.test(text)) {
-      throw new UsageError(`Expected ${variable} to be true or false but received '${text.slice(0, 100)}'.`);
+      refuseFlag(variable, 'true or false', text);
     }
     try {
       for (const group of [listenOptions, serverOptions, loadOptions, transcribeOptions]) {

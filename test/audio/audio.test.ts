@@ -232,17 +232,27 @@ describe('refuses, with one sentence,', () => {
     ],
     ['an empty stream', () => Readable.from([]), 'AUDIO_INVALID', 'is empty'],
     ['no samples', () => new Float32Array(), 'AUDIO_INVALID', 'contain no audio'],
-    ['samples that are not numbers', () => Float32Array.of(0, Number.NaN), 'INVALID_ARGUMENT', 'sample 1 is NaN'],
+    [
+      'samples that are not numbers',
+      () => Float32Array.of(0, Number.NaN),
+      'INVALID_ARGUMENT',
+      'samples[1] to be a number from -1 to 1 but received NaN',
+    ],
     ['a rate of zero', () => ({ samples: new Float32Array(9), sampleRate: 0 }), 'INVALID_ARGUMENT', 'sampleRate'],
-    ['a number', () => 3 as unknown as string, 'INVALID_ARGUMENT', 'received number'],
+    ['a number', () => 3 as unknown as string, 'INVALID_ARGUMENT', 'received 3'],
     ['null', () => null as unknown as string, 'INVALID_ARGUMENT', 'received null'],
     [
       'a stream of text',
       () => Readable.from(['a', 'b']) as AudioInput,
       'INVALID_ARGUMENT',
-      'Expected the stream to give bytes',
+      'Expected chunks of the stream to be bytes',
     ],
-    ['a web address', () => new URL('https://example.org/a.mp3'), 'INVALID_ARGUMENT', 'Expected a file: URL'],
+    [
+      'a web address',
+      () => new URL('https://example.org/a.mp3'),
+      'INVALID_ARGUMENT',
+      'Expected audio to be a file: URL',
+    ],
   ])('%s', async (_, make, code, message) => {
     const error = await read(make()).catch((caught: unknown) => caught);
     expect(error).toBeInstanceOf(OneheadError);

@@ -129,7 +129,11 @@ describe('samples far out of range', () => {
   const whole = scaled(tone, 20_000).map(Math.round);
 
   it.each<[string, Float32Array, RegExp]>([
-    ['16 bits', whole, /sample 1 is \d+; divide values of 16 bits by 32768\.$/],
+    [
+      '16 bits',
+      whole,
+      /samples\[1\] to be a number from -1 to 1 but received \d+; divide values of 16 bits by 32768\.$/,
+    ],
     ['24 bits', scaled(tone, 5e6), /divide values of 24 bits by 8388608\.$/],
     ['32 bits', scaled(tone, 1e9), /divide values of 32 bits by 2147483648\.$/],
     ['nothing', scaled(tone, 1e20), /divide them by the largest\.$/],

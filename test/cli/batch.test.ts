@@ -172,10 +172,10 @@ describe.skipIf(!hasRedis)('the commands of a queue', () => {
 
   it('explain invalid addresses and names', async () => {
     for (const [address, sentence] of [
-      ['localhost:6379', /Expected the address of Redis .* received 'localhost:6379'/],
-      ['redis://127.0.0.1:99999', /Expected the address of Redis/],
-      ['redis://', /Expected the address of Redis/],
-      ['redis://127.0.0.1:6379/first', /Expected the address of Redis/],
+      ['localhost:6379', /Expected --redis to be an address such as .* received 'localhost:6379'/],
+      ['redis://127.0.0.1:99999', /Expected --redis to be an address/],
+      ['redis://', /Expected --redis to be an address/],
+      ['redis://127.0.0.1:6379/first', /Expected --redis to be an address/],
       [`${redis.url}/99`, /Cannot reach Redis at .*: ERR DB index is out of range\.$/m],
       ['redis://127.0.0.1:1', /Cannot reach Redis at redis:\/\/127\.0\.0\.1:1: .*ECONNREFUSED/],
     ] as const) {
@@ -185,7 +185,7 @@ describe.skipIf(!hasRedis)('the commands of a queue', () => {
     }
     expect(await run('status', '--queue', 'a b')).toMatchObject({
       status: 1,
-      stderr: expect.stringMatching(/the queue's name/),
+      stderr: expect.stringMatching(/Expected --queue to be a name/),
     });
   });
 

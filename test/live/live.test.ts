@@ -240,7 +240,9 @@ describe('the end of a live stream', () => {
     expect(whisper.figures().requests).toBe(0);
     const live = await whisper.live();
     expect(() => live.push([0, 1] as never)).toThrow('Expected samples to be a Float32Array or an Int16Array');
-    expect(() => live.push(Float32Array.of(Number.NaN))).toThrow('Expected finite samples');
+    expect(() => live.push(Float32Array.of(Number.NaN))).toThrow(
+      'Expected samples[0] to be a number from -1 to 1 but received NaN',
+    );
     await live.close();
     await expect(live.flush()).rejects.toThrow(/is closed/);
     await expect(live.drained()).rejects.toThrow(/is closed/);

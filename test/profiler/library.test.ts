@@ -57,10 +57,13 @@ describe('one attention call', () => {
   });
 
   it.each([
-    [{ query: new Float32Array(7) }, 'Expected query to hold whole positions of 64 numbers'],
-    [{ key: new Float32Array(0) }, 'Expected key to hold whole positions of 16 numbers'],
-    [{ value: new Float32Array(16) }, 'Expected value to hold as many numbers as key (80) but received 16.'],
-    [{ keyValueHeads: 4 }, 'Expected key to hold'],
+    [
+      { query: new Float32Array(7) },
+      'Expected query.length to be a multiple of 64 (batch x heads x head size) but received 7.',
+    ],
+    [{ key: new Float32Array(0) }, 'Expected key.length to be a multiple of 16'],
+    [{ value: new Float32Array(16) }, 'Expected value.length to be that of key (80) but received 16.'],
+    [{ keyValueHeads: 4 }, 'Expected key.length to be a multiple of'],
     [
       {
         algorithm: 'multi-query-1' as const,

@@ -107,7 +107,7 @@ describe("OpenAI's client", () => {
     await expect(connect(url, { headers: { authorization: 'Bearer ek_00' } })).rejects.toThrow('401');
     await expect(
       client.realtime.clientSecrets.create({ expires_after: { anchor: 'created_at', seconds: 5 } }),
-    ).rejects.toThrow(/seconds from 10 to 7200/);
+    ).rejects.toThrow(/seconds to be a number from 10 to 7200/);
     const ask = (body: string) =>
       fetch(`${guarded.url}/v1/realtime/client_secrets`, {
         method: 'POST',

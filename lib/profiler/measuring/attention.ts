@@ -1,10 +1,9 @@
 /** Measures one attention call on plain arrays. */
-import { countOf } from '../../checks.js';
+import { countOf, refuse } from '../../checks.js';
 import { Device } from '../../device/device.js';
 import type { AttentionAlgorithm } from '../../device/operations.js';
 import type { OperationTime } from '../../device/program.js';
 import type { FloatingType } from '../../element-types.js';
-import { OneheadError } from '../../errors.js';
 import { type Statistics, statistics } from './statistics.js';
 
 export interface AttentionCall {
@@ -43,11 +42,7 @@ export interface AttentionMeasurement {
 function positions(name: string, length: number, row: number): number {
   const count = length / row;
   if (Number.isSafeInteger(count) && count > 0) return count;
-  throw new OneheadError(
-    'INVALID_SHAPE',
-    `Expected ${name} to hold whole positions of ${row} numbers (batch x heads x head size) but received ${length} numbers.`,
-    { argument: name, expected: `a multiple of ${row}`, received: String(length) },
-  );
+  refuse(`${name}.length`, `a multiple of ${row} (batch x heads x head size)`, length, { code: 'INVALID_SHAPE' });
 }
 
 /**
@@ -75,11 +70,7 @@ export async function attention({
   const queries = positions('query', query.length, batch * width);
   const keys = positions('key', key.length, batch * shared);
   if (value.length !== key.length) {
-    throw new OneheadError(
-      'INVALID_SHAPE',
-      `Expected value to hold as many numbers as key (${key.length}) but received ${value.length}.`,
-      { argument: 'value', expected: String(key.length), received: String(value.length) },
-    );
+    refuse('value.length', `that of key (${key.length})`, value.length, { code: 'INVALID_SHAPE' });
   }
   const shape = (length: number, size: number) =>
     algorithm === 'multi-query' ? [length, batch, size] : [batch, length, size];

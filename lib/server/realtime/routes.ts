@@ -1,7 +1,6 @@
 /** GET /v1/realtime, a WebSocket, and POST /v1/realtime/client_secrets. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { shown } from '../../errors.js';
-import { ApiError, badField, modelNotFound } from '../service/api-error.js';
+import { ApiError, modelNotFound, refuseField } from '../service/api-error.js';
 import type { Client } from '../service/keys.js';
 import { library } from '../service/libraries.js';
 import type { Service } from '../service/service.js';
@@ -66,7 +65,7 @@ export async function realtimeRoutes(app: FastifyInstance, service: Service): Pr
     service.logClient(request, reply, client);
     service.throwIfEnding();
     if (intent !== undefined && intent !== 'transcription') {
-      throw badField('intent', `Expected intent to be 'transcription' but received '${shown(intent, 100)}'.`);
+      refuseField('intent', "'transcription'", intent);
     }
     const config = structuredClone(secret?.config ?? defaultConfig());
     if (typeof model === 'string' && model !== '') {

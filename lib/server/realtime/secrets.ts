@@ -3,7 +3,7 @@
  * as that key is valid.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { ApiError } from '../service/api-error.js';
+import { ApiError, refuseField } from '../service/api-error.js';
 import type { Client, Keys } from '../service/keys.js';
 import type { SessionConfig } from './session-config.js';
 
@@ -36,13 +36,9 @@ export class Secrets {
     config: SessionConfig,
     { anchor = 'created_at', seconds = defaultLifetime }: { anchor?: unknown; seconds?: unknown },
   ): { value: string; expires_at: number } {
-    const isValid = typeof seconds === 'number' && seconds >= minLifetime && seconds <= maxLifetime;
-    if (anchor !== 'created_at' || !isValid) {
-      throw new ApiError(
-        400,
-        `Expected expires_after to be { anchor: 'created_at', seconds } with seconds from ${minLifetime} to ${maxLifetime}.`,
-        { param: 'expires_after', code: 'invalid_value' },
-      );
+    if (anchor !== 'created_at') refuseField('expires_after.anchor', "'created_at'", anchor);
+    if (!(typeof seconds === 'number' && seconds >= minLifetime && seconds <= maxLifetime)) {
+      refuseField('expires_after.seconds', `a number from ${minLifetime} to ${maxLifetime}`, seconds);
     }
     const now = Math.floor(Date.now() / 1000);
     let own = 0;

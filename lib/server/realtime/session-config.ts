@@ -1,8 +1,7 @@
 /** Validates the configuration of a realtime session, in the formats of OpenAI's GA and beta interfaces. */
-import { described } from '../../checks.js';
 import { shown } from '../../errors.js';
 import type { LiveOptions } from '../../whisper/live/options.js';
-import { ApiError } from '../service/api-error.js';
+import { ApiError, refuseField } from '../service/api-error.js';
 import { type AudioFormat, sampleRateOf } from './audio.js';
 
 export interface ServerVad {
@@ -53,13 +52,6 @@ const delayOptions: Record<Delay, Pick<LiveOptions, 'threshold' | 'interval'>> =
 
 type Fields = Record<string, unknown>;
 
-function invalidValue(param: string, expected: string, received: unknown): never {
-  throw new ApiError(400, `Expected ${param} to be ${expected} but received ${described(received)}.`, {
-    param,
-    code: 'invalid_value',
-  });
-}
-
 /** The fields of a request for a client secret. Throws ApiError. */
 export function secretFields(body: unknown): { expiresAfter: Fields; session: unknown } {
   const { expires_after: after, session } = fieldsOf(body ?? undefined, 'body', ['expires_after', 'session']) ?? {};
@@ -69,7 +61,7 @@ export function secretFields(body: unknown): { expiresAfter: Fields; session: un
 /** Checks that a value is an object with known fields only; undefined if it is absent. Throws ApiError. */
 function fieldsOf(value: unknown, param: string, known: readonly string[]): Fields | undefined {
   if (value === undefined) return undefined;
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) invalidValue(param, 'an object', value);
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) refuseField(param, 'an object', value);
   const unknown = Object.keys(value).find((name) => !known.includes(name));
   if (unknown !== undefined) {
     const name = shown(`${param}.${unknown}`, 120);
@@ -81,15 +73,15 @@ function fieldsOf(value: unknown, param: string, known: readonly string[]): Fiel
 function numberIn(value: unknown, param: string, min: number, max: number, defaultValue: number): number {
   if (value === undefined || value === null) return defaultValue;
   if (typeof value !== 'number' || !(value >= min && value <= max))
-    invalidValue(param, `a number from ${min} to ${max}`, value);
+    refuseField(param, `a number from ${min} to ${max}`, value);
   return value;
 }
 
 function formatOf(value: unknown, param: string): AudioFormat {
   const { type, rate } = fieldsOf(value, param, ['type', 'rate']) ?? {};
   if (type === 'audio/pcmu' || type === 'audio/pcma') return { type };
-  if (type !== 'audio/pcm') invalidValue(`${param}.type`, "'audio/pcm', 'audio/pcmu' or 'audio/pcma'", type);
-  if (rate !== undefined && rate !== null && rate !== 24_000) invalidValue(`${param}.rate`, '24000', rate);
+  if (type !== 'audio/pcm') refuseField(`${param}.type`, "'audio/pcm', 'audio/pcmu' or 'audio/pcma'", type);
+  if (rate !== undefined && rate !== null && rate !== 24_000) refuseField(`${param}.rate`, '24000', rate);
   return { type, rate: 24_000 };
 }
 
@@ -106,7 +98,7 @@ function turnDetectionOf(value: unknown, param: string): ServerVad | null {
   const ignored = ['create_response', 'interrupt_response', 'idle_timeout_ms', 'eagerness'];
   const given = fieldsOf(value, param, [...known, ...ignored]) ?? {};
   if (given.type !== undefined && given.type !== 'server_vad') {
-    invalidValue(`${param}.type`, "'server_vad', the only supported turn detection,", given.type);
+    refuseField(`${param}.type`, "'server_vad', the only supported turn detection,", given.type);
   }
   const milliseconds = (name: 'prefix_padding_ms' | 'silence_duration_ms') =>
     numberIn(given[name], `${param}.${name}`, 0, 10_000, defaultVad[name]);
@@ -127,20 +119,20 @@ function transcriptionOf(value: unknown, param: string, previous: Transcription)
   const string = (name: string): string | undefined => {
     const field = given[name];
     if (field === undefined || field === null || field === '') return undefined;
-    if (typeof field !== 'string') invalidValue(`${param}.${name}`, 'a string', field);
+    if (typeof field !== 'string') refuseField(`${param}.${name}`, 'a string', field);
     return field;
   };
   const strings = (name: string): string[] | undefined => {
     const field = given[name];
     if (field === undefined || field === null) return undefined;
     if (!Array.isArray(field) || !field.every((item) => typeof item === 'string'))
-      invalidValue(`${param}.${name}`, 'a list of strings', field);
+      refuseField(`${param}.${name}`, 'a list of strings', field);
     return field;
   };
   const languages = strings('languages');
-  if (languages && languages.length > 1) invalidValue(`${param}.languages`, 'a list of one language', languages);
+  if (languages && languages.length > 1) refuseField(`${param}.languages`, 'a list of one language', languages);
   const delay = string('delay');
-  if (delay !== undefined && !delays.includes(delay as Delay)) invalidValue(`${param}.delay`, delays.join(', '), delay);
+  if (delay !== undefined && !delays.includes(delay as Delay)) refuseField(`${param}.delay`, delays.join(', '), delay);
   const language = string('language') ?? languages?.[0];
   const [prompt, keywords] = [string('prompt'), strings('keywords')];
   return {
@@ -156,9 +148,9 @@ function transcriptionOf(value: unknown, param: string, previous: Transcription)
 function logprobsOf(value: unknown, param: string, previous: boolean): boolean {
   if (value === undefined) return previous;
   if (value === null) return false;
-  if (!Array.isArray(value)) invalidValue(param, 'a list', value);
+  if (!Array.isArray(value)) refuseField(param, 'a list', value);
   const unsupported = value.find((item) => item !== logprobsInclude);
-  if (unsupported !== undefined) invalidValue(param, `['${logprobsInclude}'] or an empty list`, unsupported);
+  if (unsupported !== undefined) refuseField(param, `['${logprobsInclude}'] or an empty list`, unsupported);
   return value.length > 0;
 }
 
@@ -167,7 +159,7 @@ export function updateConfig(previous: SessionConfig, given: unknown): SessionCo
   const session =
     fieldsOf(given, 'session', ['type', 'audio', 'include', 'object', 'id', 'expires_at', 'tracing']) ?? {};
   if (session.type !== undefined && session.type !== 'transcription') {
-    invalidValue('session.type', "'transcription', since this server only transcribes,", session.type);
+    refuseField('session.type', "'transcription', since this server only transcribes,", session.type);
   }
   const { input: value } = fieldsOf(session.audio, 'session.audio', ['input']) ?? {};
   const param = 'session.audio.input';
@@ -199,7 +191,7 @@ export function updateBetaConfig(previous: SessionConfig, given: unknown): Sessi
   const session = fieldsOf(given, 'session', known) ?? {};
   const { input_audio_format: format, input_audio_transcription: transcription, turn_detection: detection } = session;
   if (format !== undefined && !Object.hasOwn(betaFormats, String(format))) {
-    invalidValue('session.input_audio_format', "'pcm16', 'g711_ulaw' or 'g711_alaw'", format);
+    refuseField('session.input_audio_format', "'pcm16', 'g711_ulaw' or 'g711_alaw'", format);
   }
   return {
     format: format === undefined ? previous.format : betaFormats[String(format)],

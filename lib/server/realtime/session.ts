@@ -1,6 +1,6 @@
 /** A realtime session, which handles the client's events one after another. */
 import { described } from '../../checks.js';
-import { ApiError } from '../service/api-error.js';
+import { ApiError, refuseField } from '../service/api-error.js';
 import type { Service } from '../service/service.js';
 import { decodeBase64, bytesPerSample, sampleRateOf, decodeSamples } from './audio.js';
 import { errorEvent, identifier, type Send } from './events.js';
@@ -120,22 +120,13 @@ export class Session {
         this.#partialSample = Buffer.alloc(0);
         break;
       default:
-        throw new ApiError(
-          400,
-          `Expected type to be one of ${eventTypes.join(', ')} but received ${described(event.type)}.`,
-          { param: 'type', code: 'invalid_value' },
-        );
+        refuseField('type', `one of ${eventTypes.join(', ')}`, event.type);
     }
   }
 
   async #append(audio: unknown): Promise<void> {
     const bytes = decodeBase64(audio);
-    if (!bytes) {
-      throw new ApiError(400, 'Expected audio to be samples encoded as base64.', {
-        param: 'audio',
-        code: 'invalid_value',
-      });
-    }
+    if (!bytes) refuseField('audio', 'samples encoded as base64', audio);
     const { format } = this.#config;
     const all = this.#partialSample.length > 0 ? Buffer.concat([this.#partialSample, bytes]) : bytes;
     const whole = all.length - (all.length % bytesPerSample(format));

@@ -1,4 +1,5 @@
 /** Errors in the format of OpenAI's API. */
+import { expectedMessage } from '../../checks.js';
 import { OneheadError, shown } from '../../errors.js';
 
 export interface ErrorBody {
@@ -54,6 +55,11 @@ export class ApiError extends Error {
 /** An error 400 for a missing or invalid field. */
 export function badField(param: string, message: string, code = 'invalid_value'): ApiError {
   return new ApiError(400, message, { param, code });
+}
+
+/** Throws ApiError 400 for a field with an invalid value. */
+export function refuseField(param: string, expected: string, received: unknown, advice?: string): never {
+  throw badField(param, expectedMessage(param, expected, received, advice));
 }
 
 export function modelNotFound(name: string): ApiError {

@@ -1,7 +1,7 @@
 /** Validates the fields of a request in OpenAI's API, and converts them to options of transcribe. */
 import { shown } from '../../errors.js';
 import type { TranscribeOptions } from '../../whisper/transcription/options.js';
-import { type ApiError, badField } from '../service/api-error.js';
+import { type ApiError, badField, refuseField } from '../service/api-error.js';
 
 export const responseFormats = ['json', 'text', 'srt', 'verbose_json', 'vtt'] as const;
 export type ResponseFormat = (typeof responseFormats)[number];
@@ -50,7 +50,7 @@ function unknownField(name: string, known: readonly string[]): ApiError {
 /** The only value of a field; null if it is absent, empty or 'null'. */
 function single(fields: Fields, name: string): string | null {
   const values = fields.get(name) ?? [];
-  if (values.length > 1) throw badField(name, `Expected one value for ${name} but received ${values.length}.`);
+  if (values.length > 1) refuseField(name, 'one value', values);
   const [value = ''] = values;
   return value === '' || value === 'null' ? null : value;
 }
@@ -73,7 +73,7 @@ function flag(fields: Fields, name: string): boolean {
 function numberIn(name: string, value: unknown, min: number, max: number): number {
   const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
   if (typeof number === 'number' && number >= min && number <= max) return number;
-  throw badField(name, `Expected ${name} to be a number from ${min} to ${max} but received '${shown(value, 60)}'.`);
+  refuseField(name, `a number from ${min} to ${max}`, value);
 }
 
 function list(fields: Fields, name: string): string[] {
@@ -102,12 +102,11 @@ function chunking(fields: Fields): TranscribeOptions {
   }
   if (given === 'auto') return { batched: true };
   if (given === null) return { batched: false };
-  const expected = `Expected ${name} to be 'auto' or an object of type 'server_vad'`;
   if (typeof given !== 'object' || Array.isArray(given)) {
-    throw badField(name, `${expected} but received '${shown(text, 60)}'.`);
+    refuseField(name, "'auto' or an object of type 'server_vad'", given);
   }
   const { type, ...rest } = given as Record<string, unknown>;
-  if (type !== 'server_vad') throw badField(`${name}[type]`, `${expected} but its type is '${shown(type, 60)}'.`);
+  if (type !== 'server_vad') refuseField(`${name}[type]`, "'server_vad'", type);
   const numbers: Record<string, number> = { ...defaultVad };
   for (const [member, value] of Object.entries(rest)) {
     if (value === null) continue;
@@ -133,7 +132,7 @@ function promptOptions(fields: Fields): TranscribeOptions {
   ] as const) {
     if (length > maxCharacters) throw badField(name, `${name} has more than ${maxCharacters} characters; shorten it.`);
   }
-  if (keywords.length > maxKeywords) throw badField('keywords', `Expected at most ${maxKeywords} keywords.`);
+  if (keywords.length > maxKeywords) refuseField('keywords', `at most ${maxKeywords} texts`, keywords);
   return { ...(prompt !== null && { prompt }), ...(keywords.length > 0 && { hotwords: keywords.join(', ') }) };
 }
 

@@ -90,12 +90,10 @@ export function readForm(request: FastifyRequest, { options }: Service): Form {
         continue;
       }
       if (part.fieldname !== 'file') {
-        throw badField(
-          part.fieldname,
-          `Expected one file, in the field 'file', but ${shown(part.fieldname, 60)} is also a file.`,
-        );
+        const name = shown(part.fieldname, 60);
+        throw badField(part.fieldname, `The field ${name} is a file; send only one file, in the field 'file'.`);
       }
-      if (file) throw badField('file', 'Expected one file but received two; send one request for each.');
+      if (file) throw badField('file', 'The field file was sent twice; send one request for each file.');
       const spool = new Spool({
         memory: options.uploadMemory,
         maxBytes: options.maxBytes,

@@ -71,8 +71,10 @@ export async function transcribeForm(
   await form.ended;
   const request = readRequest();
   if (request.stream && !callbacks.hasSent) return null;
-  if (!form.file)
-    throw badField('file', 'Expected a recording in the field file, but there is none.', 'missing_required_parameter');
+  if (!form.file) {
+    const message = "The request has no recording; send one as a file in the field 'file'.";
+    throw badField('file', message, 'missing_required_parameter');
+  }
   return { request, ...(await transcribeOnce(service, form, request, { signal, priority }, callbacks)) };
 }
 

@@ -1,4 +1,5 @@
 /** Checks a caller's tensor before it is used in a job, whose failure would affect other requests. */
+import { refuse } from '../../checks.js';
 import type { Device } from '../../device/device.js';
 import { Tensor } from '../../device/tensor.js';
 import type { ElementType } from '../../element-types.js';
@@ -15,24 +16,24 @@ export function checkTensor(
   dtype: ElementType,
   name: string,
 ): number {
-  const refuse = (code: 'INVALID_SHAPE' | 'INVALID_DTYPE' | 'INVALID_ARGUMENT', expected: string, received: string) => {
-    const message = `Expected ${name} to be ${expected} but received ${received}.`;
-    throw new OneheadError(code, message, { argument: name, expected, received });
-  };
   const fits =
     tensor instanceof Tensor &&
     tensor.shape.length === shape.length + 1 &&
     tensor.shape[0] >= 1 &&
     shape.every((size, i) => size === tensor.shape[i + 1]);
   if (!fits) {
-    const received = tensor instanceof Tensor ? `[${tensor.shape.join(', ')}]` : typeof tensor;
-    refuse('INVALID_SHAPE', `[windows, ${shape.join(', ')}]`, received);
+    const received = tensor instanceof Tensor ? tensor.shape : tensor;
+    refuse(name, `[windows, ${shape.join(', ')}]`, received, { code: 'INVALID_SHAPE' });
   }
   if (tensor.disposed) {
     const message = `The tensor ${name} has been disposed; dispose of it only after its last use.`;
     throw new OneheadError('DISPOSED', message, { argument: name });
   }
-  if (!device.owns(tensor)) refuse('INVALID_ARGUMENT', "a tensor of this model's `device`", 'one of another device');
-  if (tensor.dtype !== dtype) refuse('INVALID_DTYPE', dtype, tensor.dtype);
+  if (!device.owns(tensor)) {
+    const message = `${name} is a tensor of another device; pass a tensor of this model's \`device\`.`;
+    const expected = "a tensor of this model's `device`";
+    throw new OneheadError('INVALID_ARGUMENT', message, { argument: name, expected, received: 'one of another device' });
+  }
+  if (tensor.dtype !== dtype) refuse(name, `'${dtype}'`, tensor.dtype, { code: 'INVALID_DTYPE' });
   return tensor.shape[0];
 }

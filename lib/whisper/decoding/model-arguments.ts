@@ -1,7 +1,6 @@
 /** Checks of a model's arguments: loading options, samples and tokens. */
 import { checkSamples } from '../../audio/level.js';
 import { refuse } from '../../checks.js';
-import { OneheadError } from '../../errors.js';
 import type { Checked } from '../../options/options.js';
 import type { WhisperConfig } from '../checkpoint/config.js';
 import type { Capacity } from '../model/plan.js';
@@ -40,9 +39,7 @@ export function windowSamplesOf(samples: Float32Array | readonly Float32Array[])
     refuse('samples', 'a Float32Array, or a list of one for each window', samples);
   }
   if (windows.length === 0) {
-    throw new OneheadError('INVALID_SHAPE', 'Expected samples of at least one window but received an empty list.', {
-      argument: 'samples',
-    });
+    refuse('samples', 'a Float32Array, or a list of one for each window', samples, { code: 'INVALID_SHAPE' });
   }
   for (const window of windows) checkSamples(window);
   return windows;
@@ -57,22 +54,19 @@ export function tokenRows(
   windows: number,
   { vocabulary, targetPositions }: WhisperConfig,
 ): readonly (readonly number[])[] {
+  if (!Array.isArray(tokens)) refuse('tokens', 'a list of token ids, or a list of such lists', tokens);
   const rows = (Array.isArray(tokens[0]) ? tokens : [tokens]) as readonly (readonly number[])[];
-  const length = rows[0].length;
-  if (length < 1 || length > targetPositions || rows.some((row) => row.length !== length)) {
-    throw new OneheadError(
-      'INVALID_SHAPE',
-      `Expected tokens to be one row for each window, all of the same length from 1 to ${targetPositions}.`,
-    );
-  }
-  if (!rows.flat().every((id) => Number.isInteger(id) && id >= 0 && id < vocabulary)) {
-    throw new OneheadError('INVALID_ARGUMENT', `Expected tokens to be ids from 0 to ${vocabulary - 1}.`);
-  }
-  if (rows.length !== windows) {
-    throw new OneheadError(
-      'INVALID_SHAPE',
-      `Expected ${windows} rows of tokens, one for each window, but received ${rows.length}.`,
-    );
+  const code = 'INVALID_SHAPE';
+  if (rows.length !== windows) refuse('tokens.length', `the number of windows (${windows})`, rows.length, { code });
+  const { length } = rows[0];
+  for (const [index, row] of rows.entries()) {
+    const name = rows === tokens ? `tokens[${index}]` : 'tokens';
+    if (length < 1 || length > targetPositions) {
+      refuse(`${name}.length`, `a number from 1 to ${targetPositions}`, length, { code });
+    }
+    if (row.length !== length) refuse(`${name}.length`, `that of the other rows (${length})`, row.length, { code });
+    const wrong = row.findIndex((id) => !(Number.isInteger(id) && id >= 0 && id < vocabulary));
+    if (wrong >= 0) refuse(`${name}[${wrong}]`, `a token id from 0 to ${vocabulary - 1}`, row[wrong]);
   }
   return rows;
 }

@@ -1,6 +1,5 @@
 /** Suppressed tokens: by id, or by class of symbols. */
-import { described } from '../../checks.js';
-import { OneheadError } from '../../errors.js';
+import { refuse } from '../../checks.js';
 import type { GenerationConfig } from '../checkpoint/config.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
 
@@ -75,14 +74,10 @@ export async function suppressionMask(
   };
   const isId = (id: unknown): id is number =>
     Number.isInteger(id) && (id as number) >= 0 && (id as number) < vocabulary;
-  for (const entry of suppressTokens) {
+  for (const [index, entry] of suppressTokens.entries()) {
     if (!(typeof entry === 'string' ? Object.hasOwn(classes, entry) : isId(entry))) {
-      const expected = `to contain token ids from 0 to ${vocabulary - 1}, 'default', 'symbols' or 'numerals'`;
-      throw new OneheadError(
-        'INVALID_ARGUMENT',
-        `Expected suppressTokens ${expected} but received ${described(entry)}.`,
-        { argument: 'suppressTokens' },
-      );
+      const expected = `a token id from 0 to ${vocabulary - 1}, 'default', 'symbols' or 'numerals'`;
+      refuse(`suppressTokens[${index}]`, expected, entry);
     }
     for (const id of typeof entry === 'string' ? await classes[entry]() : [entry]) mask[id] |= 1;
   }
