@@ -1,5 +1,6 @@
 /** Element types of tensors. */
-export type FloatingType = 'float32' | 'float16' | 'bfloat16';
+export const floatingTypes = ['float32', 'float16', 'bfloat16'] as const;
+export type FloatingType = (typeof floatingTypes)[number];
 export type ElementType = FloatingType | 'int32' | 'uint8' | 'int8';
 /** Storage types of weights, of rows that are multiplied, and of caches. */
 export type ComputeType = FloatingType | 'int8';

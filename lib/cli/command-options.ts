@@ -82,3 +82,18 @@ export const evaluateOptions = options('evaluate', {
   /** With `live`: maximum seconds of audio decoded together. @default 15 */
   window: option(list(number(4, 30, { placeholder: 'SECONDS' }), 'numbers from 4 to 30 separated by commas', 1)),
 });
+
+export const profileCommandOptions = options('onehead profile', {
+  /** Writes results into this file, after each group of cases. */
+  json: option(text('FILE')),
+  /** Continues with the results in the `json` file. @default false */
+  resume: option(flag(), { default: false }),
+  /** Writes the rows as a table. */
+  csv: option(text('FILE')),
+  /** Writes report.html, report.md and SVG plots. */
+  report: option(text('DIR')),
+  /** Writes the operations of each program, for ui.perfetto.dev. */
+  trace: option(text('FILE')),
+  /** Disables the progress bar. @default false */
+  quiet: option(flag(), { default: false }),
+});

@@ -3,138 +3,64 @@ import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { OneheadError, reasonOf } from '../errors.js';
+import { type Checked, check } from '../options/options.js';
 import { compare, comparisonTable, differences } from '../profiler/compare.js';
-import { type ExperimentName, experimentNames, experiments } from '../profiler/experiments/index.js';
+import { type ExperimentName, experimentNames, experiments, settingsOf } from '../profiler/experiments/index.js';
+import { type CheckedProfileOptions, isSetting, profileOptions } from '../profiler/experiments/options.js';
 import { type ExperimentResult, readResults, toCsv, writeResults } from '../profiler/measuring/result.js';
 import { TraceFile } from '../profiler/measuring/trace.js';
 import { describeRun, duration, toText } from '../profiler/report/figures.js';
 import { warningsOf } from '../profiler/report/findings.js';
 import { ensureRenderer } from '../profiler/report/render.js';
-import { type ProfileOptions, profile, resolveSettings } from '../profiler/run.js';
+import { profile, resolveSettings } from '../profiler/run.js';
 import { tablesOf, writeReport } from '../profiler/write-report.js';
-import { prepareArguments } from './arguments.js';
+import { readArguments } from './arguments.js';
+import { profileCommandOptions } from './command-options.js';
+import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
 import { progressBar } from './progress.js';
-import { oneOf, positiveInteger, UsageError } from './usage.js';
+import { UsageError } from './usage.js';
 
-export const profileHelp = `onehead profile NAME                  measures this machine with one of these experiments:
+const settingFlags = flagsOf(profileOptions);
+const commandFlags = flagsOf(profileCommandOptions);
+
+export const profileHelp =
+  () => `onehead profile NAME                  measures this machine with one of these experiments:
 ${experimentNames.map((name) => `    ${name.padEnd(19)}${experiments[name].title}`).join('\n')}
     all                all experiments
 onehead profile compare A B           shows which rows of two --json files differ by more than the noise
 onehead profile report FILE DIR       writes the report of a --json file
 
-  --quick                small settings: all experiments take about two minutes on two idle cores
-  --device DEVICE        cpu, cuda, cuda:N (default: auto, a usable GPU, else the CPU)
-  --dtype TYPE           float32, float16 or bfloat16 (default: the checkpoint's, or the device's fastest)
-  --threads N            CPU threads
-  --models NAME,...      models with random weights: tiny, base, small, medium, large-v3, turbo
-  --model DIR|NAME       a checkpoint with its own weights, instead of --models
-  --batch N,...          batch sizes
-  --tokens N             new tokens of each sequence
-  --lengths N,...        sequence lengths (attention-types)
-  --decoder-layers N,... numbers of decoder layers to keep
-  --margins S,...        seconds of silence after a clip (audio-context)
-  --audio DIR|LIST       recordings with texts, as for evaluate (audio-context)
-  --repeats N            maximum number of measurements of each variant
-  --seconds S            maximum time for each, after at least three measurements
-  --json FILE            write results to FILE, after each group of cases
-  --resume               continue with the results in the --json file
-  --csv FILE             write the rows as a table
-  --report DIR           write report.html, report.md and SVG plots
-  --trace FILE           write the operations of each program, for ui.perfetto.dev
-  --quiet                no progress bar
+${flagsHelp([...settingFlags, ...commandFlags])}
 `;
 
-interface ProfileCommand {
-  names: ExperimentName[];
-  options: ProfileOptions;
-  json?: string;
-  csv?: string;
-  report?: string;
-  trace?: string;
-  resume: boolean;
-  quiet: boolean;
-}
-
-const numbers = (option: string, value: string | undefined): number[] | undefined =>
-  value?.split(',').map((text) => positiveInteger(option, text)!);
-
-/** Parses a list of seconds. Throws UsageError. */
-function secondsOf(option: string, value: string | undefined): number[] | undefined {
-  const seconds = value?.split(',').map((text) => (text.trim() === '' ? Number.NaN : Number(text)));
-  if (seconds?.every((number) => number >= 0) ?? true) return seconds;
-  throw new UsageError(`Expected ${option} to be seconds of at least 0, separated by commas, but received '${value}'.`);
+interface ProfileCommand extends Checked<typeof profileCommandOptions> {
+  names: readonly ExperimentName[];
+  options: CheckedProfileOptions;
 }
 
 function parse(args: string[]): ProfileCommand {
-  const text = { type: 'string' } as const;
-  const config = {
-    quick: { type: 'boolean' },
-    resume: { type: 'boolean', default: false },
-    quiet: { type: 'boolean', default: false },
-    ...{
-      device: text,
-      dtype: text,
-      threads: text,
-      models: text,
-      model: text,
-      batch: text,
-      tokens: text,
-      lengths: text,
-      margins: text,
-      audio: text,
-    },
-    ...{ 'decoder-layers': text, repeats: text, seconds: text, json: text, csv: text, report: text, trace: text },
-  } as const;
-  const { values, positionals } = parseArgs({
-    args: prepareArguments('profile', args, config),
-    allowPositionals: true,
-    options: config,
-  });
+  const { values, positionals } = readArguments('profile', args, [...settingFlags, ...commandFlags]);
   const known = [...experimentNames, 'all'];
   if (positionals.length !== 1) throw new UsageError(`Give one experiment: ${known.join(', ')}; or compare, report.`);
   if (!known.includes(positionals[0])) {
     throw new UsageError(`There is no experiment '${positionals[0]}'; the experiments are ${known.join(', ')}.`);
   }
-  if (values.resume && values.json === undefined)
+  const options = check(profileOptions, optionsFrom(profileOptions, settingFlags, values));
+  const command = check(profileCommandOptions, optionsFrom(profileCommandOptions, commandFlags, values));
+  if (command.resume && command.json === undefined)
     throw new UsageError('--resume continues the results of a --json file; add --json, or leave it out.');
-  if (values.model !== undefined && values.models !== undefined)
+  if (options.model !== undefined && options.models !== undefined)
     throw new UsageError('Give --models or --model, not both.');
-  const seconds = values.seconds === undefined ? undefined : Number(values.seconds);
-  if (seconds !== undefined && !(seconds > 0)) {
-    throw new UsageError(`Expected --seconds to be a positive number but received '${values.seconds}'.`);
-  }
-  return {
-    names: positionals[0] === 'all' ? [...experimentNames] : [positionals[0] as ExperimentName],
-    options: {
-      quick: values.quick,
-      device: values.device,
-      dtype:
-        values.dtype === undefined ? undefined : oneOf('--dtype', values.dtype, ['float32', 'float16', 'bfloat16']),
-      threads: positiveInteger('--threads', values.threads),
-      models: values.models?.split(','),
-      model: values.model,
-      batches: numbers('--batch', values.batch),
-      tokens: positiveInteger('--tokens', values.tokens),
-      lengths: numbers('--lengths', values.lengths),
-      margins: secondsOf('--margins', values.margins),
-      audio: values.audio,
-      decoderLayers: numbers('--decoder-layers', values['decoder-layers']),
-      repeats: positiveInteger('--repeats', values.repeats),
-      seconds,
-    },
-    ...{ json: values.json, csv: values.csv, report: values.report, trace: values.trace },
-    ...{ resume: values.resume, quiet: values.quiet },
-  };
+  const names = positionals[0] === 'all' ? experimentNames : [positionals[0] as ExperimentName];
+  return { ...command, names, options };
 }
 
 /** Settings that an experiment does not have are ignored if all experiments run, and refused if a single one runs. */
-function optionsOf(name: ExperimentName, { names, options }: ProfileCommand): ProfileOptions {
+function optionsOf(name: ExperimentName, { names, options }: ProfileCommand): CheckedProfileOptions {
   if (names.length === 1) return options;
-  const optional = ['models', 'model', 'batches', 'tokens', 'lengths', 'decoderLayers', 'margins', 'audio'] as const;
-  const used = { ...options };
-  for (const key of optional)
-    if (!Object.hasOwn(experiments[name].full, key === 'model' ? 'models' : key)) delete used[key];
-  return used;
+  const available = settingsOf(name);
+  const used = Object.entries(options).filter(([key]) => !isSetting(key) || available.includes(key));
+  return Object.fromEntries(used) as CheckedProfileOptions;
 }
 
 function print(result: ExperimentResult): void {

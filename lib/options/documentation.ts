@@ -195,6 +195,32 @@ export const documentation = {
       defaultText: '15',
     },
   },
+  'onehead profile': {
+    json: {
+      about: 'Writes results into this file, after each group of cases.',
+      defaultText: '',
+    },
+    resume: {
+      about: 'Continues with the results in the `json` file.',
+      defaultText: 'false',
+    },
+    csv: {
+      about: 'Writes the rows as a table.',
+      defaultText: '',
+    },
+    report: {
+      about: 'Writes report.html, report.md and SVG plots.',
+      defaultText: '',
+    },
+    trace: {
+      about: 'Writes the operations of each program, for ui.perfetto.dev.',
+      defaultText: '',
+    },
+    quiet: {
+      about: 'Disables the progress bar.',
+      defaultText: 'false',
+    },
+  },
   formats: {
     maxLineWidth: {
       about:
@@ -221,6 +247,115 @@ export const documentation = {
       about:
         "The speakers' names from channel 0 on, if channels were transcribed separately; an empty name is omitted.",
       defaultText: "'Channel N'",
+    },
+  },
+  'every experiment': {
+    device: {
+      about: "'cpu', 'cuda', 'cuda:N' or 'auto'.",
+      defaultText: "'auto': a usable GPU, else the CPU",
+    },
+    threads: {
+      about: 'CPU threads.',
+      defaultText: 'the cores available to the process',
+    },
+    dtype: {
+      about: 'The element type: float32, float16 or bfloat16.',
+      defaultText: "the experiment's, or the device's fastest",
+    },
+    repeats: {
+      about: 'Maximum number of measurements of each variant.',
+      defaultText: '',
+    },
+    seconds: {
+      about: 'Maximum seconds for each variant, after at least three measurements.',
+      defaultText: '',
+    },
+  },
+  'an experiment': {
+    models: {
+      about: 'Models with random weights: tiny, base, small, medium, large-v3, turbo or micro, or names of `shapes`.',
+      defaultText: '',
+    },
+    model: {
+      about:
+        "A checkpoint's folder or hub name, measured instead of `models`. Variants with its key/value heads use its weights, all others random ones.",
+      defaultText: '',
+    },
+    batches: {
+      about: 'Batch sizes.',
+      defaultText: '',
+    },
+    tokens: {
+      about: 'New tokens of each sequence.',
+      defaultText: '',
+    },
+    lengths: {
+      about: 'Numbers of positions, the same for queries and keys (attention-types).',
+      defaultText: '',
+    },
+    heads: {
+      about: 'Attention heads (attention-types, generate).',
+      defaultText: '',
+    },
+    headSize: {
+      about: 'The size of a head (attention-types, generate).',
+      defaultText: '',
+    },
+    layers: {
+      about: 'Layers of the decoder-only model (generate).',
+      defaultText: '',
+    },
+    decoderLayers: {
+      about: 'Numbers of decoder layers to reduce each model to; those above its own number are ignored.',
+      defaultText: '',
+    },
+    prompt: {
+      about: 'Prompt tokens (generate).',
+      defaultText: '',
+    },
+    vocabulary: {
+      about: 'Tokens of the vocabulary (generate).',
+      defaultText: '',
+    },
+    margins: {
+      about: 'Seconds of silence after a clip (audio-context).',
+      defaultText: '',
+    },
+    audio: {
+      about:
+        "A folder or a list of recordings with texts, as for `onehead evaluate` (audio-context); '' for the sentences of the bundled recording.",
+      defaultText: '',
+    },
+  },
+  profile: {
+    quick: {
+      about:
+        'Small settings, with which all experiments take about two minutes on two idle cores. Other options override them.',
+      defaultText: 'false',
+    },
+    shapes: {
+      about: 'Additional shapes by name, for use in `models`.',
+      defaultText: '',
+    },
+    signal: {
+      about: 'Ends the run with its reason; finished groups have been passed to `onResult`.',
+      defaultText: '',
+    },
+    previous: {
+      about: 'An unfinished result of the same settings and machine, whose groups are not measured again.',
+      defaultText: '',
+    },
+    onResult: {
+      about: 'Called after each group of cases with the result so far.',
+      defaultText: '',
+    },
+    onProgress: {
+      about: 'Called with the number of finished groups, including the finished share of the current one.',
+      defaultText: '',
+    },
+    onTrace: {
+      about: "Called after each variant's measurement with the time of every operation.",
+      defaultText: '',
     },
   },
   listen: {

@@ -5,8 +5,8 @@
  */
 
 export { type CompareResult, type Comparison, compare } from './compare.js';
-export type { CommonSettings, OwnSettings } from './experiments/experiment.js';
 export { type ExperimentName, experimentNames } from './experiments/index.js';
+export type { CommonSettings, OwnSettings, ProfileOptions, ProfileProgress } from './experiments/options.js';
 export * as ioModel from './io-model/index.js';
 export { type AttentionCall, type AttentionMeasurement, attention } from './measuring/attention.js';
 export type { Machine } from './measuring/machine.js';
@@ -14,5 +14,5 @@ export { type ExperimentResult, type ProfileRow, readResults, toCsv, writeResult
 export { whisperConfig, whisperSizes, withKeyValueHeads } from './measuring/shapes.js';
 export { type Statistics, statistics } from './measuring/statistics.js';
 export { type TraceEvent, TraceFile } from './measuring/trace.js';
-export { type ProfileOptions, profile } from './run.js';
+export { profile } from './run.js';
 export { writeReport } from './write-report.js';

@@ -1,14 +1,21 @@
 /** Runs an experiment: resolves its settings and measures its groups in turn, except those of an earlier result. */
 import { basename } from 'node:path';
-import { countOf, refuse } from '../checks.js';
+import { refuse } from '../checks.js';
 import { Device } from '../device/device.js';
-import type { OperationTime } from '../device/program.js';
 import { OneheadError } from '../errors.js';
-import { readCheckpoint } from '../whisper/checkpoint/checkpoint.js';
+import { check } from '../options/options.js';
+import { type Checkpoint, readCheckpoint } from '../whisper/checkpoint/checkpoint.js';
 import type { WhisperConfig } from '../whisper/checkpoint/config.js';
 import { resolveModel } from '../whisper/checkpoint/hub.js';
-import type { CommonSettings, Context, OwnSettings } from './experiments/experiment.js';
-import { type ExperimentName, experiments } from './experiments/index.js';
+import type { Context } from './experiments/experiment.js';
+import { type ExperimentName, experimentNames, experiments, settingsOf } from './experiments/index.js';
+import {
+  type CheckedProfileOptions,
+  isSetting,
+  type ProfileOptions,
+  profileOptions,
+  type Settings,
+} from './experiments/options.js';
 import { describeMachine, type Machine } from './measuring/machine.js';
 import { interleave } from './measuring/measure.js';
 import { MeasuredWhisper } from './measuring/measured-whisper.js';
@@ -16,89 +23,28 @@ import { randomModel } from './measuring/random-weights.js';
 import type { ExperimentResult } from './measuring/result.js';
 import { whisperConfig } from './measuring/shapes.js';
 
-export interface ProfileOptions extends Partial<CommonSettings>, Partial<OwnSettings> {
-  /**
-   * Small settings, with which all experiments take about two minutes on two idle cores. Other options override them.
-   */
-  quick?: boolean;
-  /** Additional shapes by name, for use in `models`. */
-  shapes?: Record<string, WhisperConfig>;
-  /**
-   * A checkpoint's folder or hub name, measured instead of `models`. Variants with its key/value heads use its weights,
-   * all others random ones.
-   */
-  model?: string;
-  signal?: AbortSignal;
-  /** An unfinished result of the same settings and machine, whose groups are not measured again. */
-  previous?: ExperimentResult;
-  /** Called after each group of cases with the result so far. */
-  onResult?: (result: ExperimentResult) => void | Promise<void>;
-  /** Called with the number of finished groups, including the finished share of the current one. */
-  onProgress?: (progress: { experiment: string; group: string; done: number; total: number }) => void;
-  /** Called after each variant's measurement with the time of every operation. */
-  onTrace?: (track: string, operations: readonly OperationTime[]) => void;
-}
-
-type Settings = CommonSettings & Partial<OwnSettings>;
-
-const wholeNumbers = ['threads', 'repeats', 'tokens', 'heads', 'headSize', 'layers', 'prompt', 'vocabulary'] as const;
-const lists = ['batches', 'lengths', 'decoderLayers'] as const;
-const commonNames = ['device', 'threads', 'dtype', 'repeats', 'seconds'];
-const dtypes = ['float32', 'float16', 'bfloat16'];
-
-function check(settings: Settings, models: readonly string[]): void {
-  const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 1;
-  for (const name of wholeNumbers) {
-    if (settings[name] !== undefined) countOf(name, settings[name]);
-  }
-  for (const name of lists) {
-    const value = settings[name];
-    if (value !== undefined && !(Array.isArray(value) && value.length > 0 && value.every(isCount))) {
-      refuse(name, 'a list of whole numbers of at least 1', value);
-    }
-  }
-  const isMargin = (value: unknown) => typeof value === 'number' && value >= 0;
-  const { margins, audio } = settings;
-  if (margins !== undefined && !(Array.isArray(margins) && margins.length > 0 && margins.every(isMargin))) {
-    refuse('margins', 'a list of seconds of at least 0', margins);
-  }
-  if (audio !== undefined && typeof audio !== 'string') refuse('audio', 'a folder or a list of recordings', audio);
-  if (!(settings.seconds > 0)) refuse('seconds', 'a positive number', settings.seconds);
-  if (!dtypes.includes(settings.dtype)) refuse('dtype', dtypes.join(', '), settings.dtype);
-  for (const model of models) if (typeof model !== 'string') refuse('models', 'a list of names', models);
-}
-
 /**
- * The settings of an experiment: its defaults, overridden by `options`. Throws OneheadError INVALID_ARGUMENT for
- * invalid settings and for those that the experiment does not have.
+ * The settings of an experiment: its defaults, overridden by the given ones. Throws OneheadError INVALID_ARGUMENT for
+ * a setting that the experiment does not have.
  */
-export function resolveSettings(name: ExperimentName, options: ProfileOptions): Settings {
-  const experiment = experiments[name];
-  const defaults = options.quick ? experiment.quick : experiment.full;
-  const settings: Record<string, unknown> = { device: 'auto', ...defaults };
-  for (const key of [...wholeNumbers, ...lists, 'models', 'model', 'margins', 'audio', ...commonNames]) {
-    const value = options[key as keyof ProfileOptions];
-    if (value === undefined) continue;
-    if (!commonNames.includes(key) && !Object.hasOwn(experiment.full, key === 'model' ? 'models' : key)) {
-      const specific = Object.keys(experiment.full).filter((setting) => !commonNames.includes(setting));
-      throw new OneheadError(
-        'INVALID_ARGUMENT',
-        `The experiment ${name} has no setting '${key}'; use ${[...specific, ...commonNames].join(', ')}.`,
-        { argument: key },
-      );
-    }
-    if (key !== 'model') settings[key] = value;
+export function resolveSettings(name: ExperimentName, options: CheckedProfileOptions): Settings {
+  const { full, quick } = experiments[name];
+  const available = settingsOf(name);
+  const given = Object.entries(options).filter(([key, value]) => value !== undefined && isSetting(key));
+  const wrong = given.find(([key]) => !available.includes(key))?.[0];
+  if (wrong !== undefined) {
+    const message = `The experiment ${name} has no setting '${wrong}'; use ${available.join(', ')}.`;
+    throw new OneheadError('INVALID_ARGUMENT', message, { argument: wrong });
   }
+  const settings = { device: 'auto', ...(options.quick ? quick : full), ...Object.fromEntries(given) };
   if (settings.dtype === undefined || settings.device === 'auto') {
-    using device = new Device(String(settings.device), { threads: options.threads });
+    using device = new Device(settings.device, { threads: options.threads });
     settings.device = device.kind;
     settings.dtype ??= device.defaultDtype;
   }
   // The result records the number of threads, including the default.
   if (settings.device === 'cpu') settings.threads ??= Device.information().threads;
-  const resolved = settings as unknown as Settings;
-  check(resolved, resolved.models ?? []);
-  return resolved;
+  return settings as Settings;
 }
 
 /** Whether two models have the same key/value heads, so that weights of one fit the other. */
@@ -111,18 +57,73 @@ function sameHeads(a: WhisperConfig, b: WhisperConfig): boolean {
   return heads(a).join() === heads(b).join();
 }
 
+/** Throws OneheadError INVALID_ARGUMENT if an earlier result has other settings or is from another machine. */
+function checkPrevious(previous: ExperimentResult, settings: ExperimentResult['settings'], machine: Machine): void {
+  const [before, now] = [previous.settings, settings].map((one) => JSON.stringify(one));
+  if (before !== now) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `The result to resume was measured with other settings (${before}, not ${now}); repeat its options, or start again without it.`,
+    );
+  }
+  const hardware = ({ cpu, gpus, kernels }: Machine) => JSON.stringify([cpu, gpus, kernels]);
+  if (hardware(previous.machine) !== hardware(machine)) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      'The result to resume was measured on another machine; start again without it.',
+    );
+  }
+}
+
+interface Run {
+  name: ExperimentName;
+  settings: Settings;
+  options: CheckedProfileOptions;
+  checkpoint: Checkpoint | null;
+  shape(model: string): WhisperConfig;
+}
+
+/** The context of a group of cases. `onProgress` receives the finished share of the group. */
+function contextOf(
+  { name, settings, options, checkpoint, shape }: Run,
+  facts: Record<string, number>,
+  onProgress: (share: number) => void,
+): Context<Settings> {
+  const { signal, quick, onTrace } = options;
+  const { device, dtype, threads, seconds } = settings;
+  return {
+    settings,
+    signal,
+    shape,
+    model: checkpoint?.directory,
+    open: (config, modelOptions) => {
+      const chosen = { device, dtype, threads, signal, ...modelOptions };
+      const real = checkpoint && sameHeads(checkpoint.config, config);
+      return real ? MeasuredWhisper.open({ ...checkpoint, config }, chosen) : randomModel(config, chosen);
+    },
+    facts,
+    measure: (samplers, { repeats = settings.repeats } = {}) =>
+      interleave(samplers, { repeats, seconds, bounded: quick }, { signal, onProgress }),
+    trace: async (track, operations) => {
+      if (onTrace) onTrace(`${name}: ${track}`, await operations());
+    },
+  };
+}
+
 /**
  * Runs one experiment. Throws OneheadError INVALID_ARGUMENT for invalid settings or another run's `previous`,
  * DEVICE_UNAVAILABLE for a missing device. Rejects with the signal's reason; `onResult` has received the groups that
  * were finished before.
  */
-export async function profile(name: ExperimentName, options: ProfileOptions = {}): Promise<ExperimentResult> {
-  if (!Object.hasOwn(experiments, name)) refuse('experiment', Object.keys(experiments).join(', '), name);
+export async function profile(name: ExperimentName, given: ProfileOptions = {}): Promise<ExperimentResult> {
+  if (!Object.hasOwn(experiments, name)) refuse('experiment', experimentNames.join(', '), name);
+  const options = check(profileOptions, given);
   const settings = resolveSettings(name, options);
+  const { signal, previous } = options;
   const checkpoint =
-    options.model === undefined ? null : await readCheckpoint(await resolveModel(options.model, options));
+    settings.model === undefined ? null : await readCheckpoint(await resolveModel(settings.model, { signal }));
   const shapes: Record<string, WhisperConfig> = { ...options.shapes };
-  if (checkpoint && settings.models) {
+  if (checkpoint) {
     const title = basename(checkpoint.directory);
     settings.models = [title];
     shapes[title] = checkpoint.config;
@@ -130,24 +131,9 @@ export async function profile(name: ExperimentName, options: ProfileOptions = {}
   const shape = (model: string): WhisperConfig => (Object.hasOwn(shapes, model) ? shapes[model] : whisperConfig(model));
   settings.models?.forEach(shape); // reports an unknown name before anything is measured
   const groups = experiments[name].groups(settings, shape);
-  const { previous, signal } = options;
-  const recorded = JSON.parse(
-    JSON.stringify({ ...settings, ...(options.model && { model: options.model }), ...(options.shapes && { shapes }) }),
-  );
-  if (previous && JSON.stringify(previous.settings) !== JSON.stringify(recorded)) {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      `The result to resume was measured with other settings (${JSON.stringify(previous.settings)}, not ${JSON.stringify(recorded)}); repeat its options, or start again without it.`,
-    );
-  }
+  const recorded = JSON.parse(JSON.stringify({ ...settings, ...(options.shapes && { shapes }) }));
   const machine = describeMachine();
-  const hardware = ({ cpu, gpus, kernels }: Machine) => JSON.stringify([cpu, gpus, kernels]);
-  if (previous && hardware(previous.machine) !== hardware(machine)) {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      'The result to resume was measured on another machine; start again without it.',
-    );
-  }
+  if (previous) checkPrevious(previous, recorded, machine);
   const result: ExperimentResult = {
     experiment: name,
     date: new Date().toISOString(),
@@ -164,23 +150,7 @@ export async function profile(name: ExperimentName, options: ProfileOptions = {}
     const onProgress = (share: number) =>
       options.onProgress?.({ experiment: name, group: group.name, done: index + share, total: groups.length });
     onProgress(0);
-    const context: Context<Settings> = {
-      settings,
-      signal,
-      shape,
-      model: checkpoint?.directory,
-      open: (config, modelOptions) => {
-        const { device, dtype, threads } = settings;
-        const chosen = { device, dtype, threads, signal, ...modelOptions };
-        const real = checkpoint && sameHeads(checkpoint.config, config);
-        return real ? MeasuredWhisper.open({ ...checkpoint, config }, chosen) : randomModel(config, chosen);
-      },
-      facts: result.facts,
-      measure: (samplers, { repeats = settings.repeats } = {}) =>
-        interleave(samplers, { repeats, seconds: settings.seconds, bounded: options.quick }, { signal, onProgress }),
-      trace: async (track, operations) => options.onTrace?.(`${name}: ${track}`, await operations()),
-    };
-    if (!options.onTrace) context.trace = async () => {};
+    const context = contextOf({ name, settings, options, checkpoint, shape }, result.facts, onProgress);
     result.rows.push(...(await group.run(context)));
     result.groups.push(group.name);
     result.date = new Date().toISOString();

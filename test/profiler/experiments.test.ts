@@ -3,11 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { experimentNames, experiments } from '../../lib/profiler/experiments/index.js';
+import type { ProfileOptions } from '../../lib/profiler/experiments/options.js';
 import { type ExperimentResult, readResults, toCsv, writeResults } from '../../lib/profiler/measuring/result.js';
 import { toMarkdown, toText } from '../../lib/profiler/report/figures.js';
 import { namesTable } from '../../lib/profiler/report/names.js';
 import { toSvg } from '../../lib/profiler/report/render.js';
-import { type ProfileOptions, profile } from '../../lib/profiler/run.js';
+import { profile } from '../../lib/profiler/run.js';
 import { tablesOf, writeReport } from '../../lib/profiler/write-report.js';
 import { cudaKind } from '../device/devices.js';
 
@@ -259,9 +260,10 @@ describe('a run', () => {
     [{ batches: [0] }, 'Expected batches to be a list of whole numbers of at least 1 but received [0].'],
     [{ lengths: [] }, 'Expected lengths'],
     [{ heads: 1.5 }, 'Expected heads to be a whole number of at least 1 but received 1.5.'],
-    [{ dtype: 'int8' }, "Expected dtype to be float32, float16, bfloat16 but received 'int8'."],
+    [{ dtype: 'int8' }, "Expected dtype to be 'float32', 'float16' or 'bfloat16' but received 'int8'."],
     [{ device: 'tpu' }, "'tpu'"],
-    [{ seconds: -1 }, 'Expected seconds to be a positive number'],
+    [{ seconds: -1 }, 'Expected seconds to be a number above 0'],
+    [{ length: [5] }, "There is no option 'length' of profile; perhaps 'lengths' is meant."],
   ])('refuses %o in one sentence', async (options, message) => {
     await expect(run('attention-types', options as ProfileOptions)).rejects.toThrow(message);
   });

@@ -6,6 +6,7 @@ import { describe } from '../../lib/options/describe.js';
 import type { OtherNames } from '../../lib/options/elsewhere.js';
 import { elsewhere } from '../../lib/options/elsewhere.js';
 import type { OptionGroup } from '../../lib/options/options.js';
+import { profileOptions } from '../../lib/profiler/experiments/options.js';
 import { listenOptions } from '../../lib/server/listen-options.js';
 import { serverOptions } from '../../lib/server/service/options.js';
 import { vadOptions } from '../../lib/vad/options.js';
@@ -79,6 +80,10 @@ export function optionsPage(): string {
     [
       'The server',
       `Options of \`onehead serve\`, and of the plugin \`onehead\` of \`onehead/server\` ([server.md](server.md)):\n\n${groupTable(serverOptions, serverFlags)}\n\nOptions of the stand-alone server:\n\n${groupTable(listenOptions, serverFlags)}`,
+    ],
+    [
+      'The profiler',
+      `Options of \`profile(name, options)\` of \`onehead/profiler\`, and of \`onehead profile NAME\` ([profiler.md](profiler.md)). Without a default, those of the experiment are used.\n\n${groupTable(profileOptions, flagsOf(profileOptions))}`,
     ],
     [
       'Options of other programs without an equivalent option',

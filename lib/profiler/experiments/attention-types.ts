@@ -10,14 +10,8 @@ import { RandomWeights, randomNumbers } from '../measuring/random-weights.js';
 import type { ProfileRow } from '../measuring/result.js';
 import { v100Lengths } from '../measuring/v100.js';
 import { attentionTypesCharts, attentionTypesTables } from '../report/attention-types.js';
-import {
-  buildSamplers,
-  type CommonSettings,
-  type Context,
-  defineExperiment,
-  type OwnSettings,
-  stageRows,
-} from './experiment.js';
+import { buildSamplers, type Context, defineExperiment, stageRows } from './experiment.js';
+import type { CommonSettings, OwnSettings } from './options.js';
 
 interface AttentionForm {
   algorithm: AttentionAlgorithm;

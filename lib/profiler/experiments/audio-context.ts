@@ -1,7 +1,7 @@
 /** Measures the time that short audio contexts save and the errors that they cost, by margin of silence. */
 import { join } from 'node:path';
 import { readSamples } from '../../audio/join.js';
-import { OneheadError } from '../../errors.js';
+import { refuse } from '../../checks.js';
 import { addCounts, errorRate, noCounts, textErrors } from '../../evaluate/errors.js';
 import { findRecordings } from '../../evaluate/evaluate.js';
 import { normalizeEnglish } from '../../evaluate/normalize.js';
@@ -9,7 +9,8 @@ import { bundledModel } from '../../whisper/checkpoint/hub.js';
 import { Whisper } from '../../whisper/whisper.js';
 import type { ProfileRow } from '../measuring/result.js';
 import { audioContextCharts, audioContextTables } from '../report/audio-context.js';
-import { type CommonSettings, type Context, defineExperiment, type OwnSettings, stageRows } from './experiment.js';
+import { type Context, defineExperiment, stageRows } from './experiment.js';
+import type { CommonSettings, OwnSettings } from './options.js';
 import { callMicroseconds } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'models' | 'margins' | 'audio'>;
@@ -44,11 +45,8 @@ async function clipsOf(audio: string, sampleRate: number): Promise<Clip[]> {
 async function measure(context: Context<CommonSettings & Own>): Promise<ProfileRow[]> {
   const { device, dtype, threads, margins, audio, models } = context.settings;
   if (context.model === undefined && models.join() !== experiment.full.models?.join()) {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      'Expected a trained checkpoint but received a size with random weights, which produce no meaningful text; name a checkpoint as the model.',
-      { argument: 'models' },
-    );
+    const advice = 'these sizes have random weights, which produce no meaningful text; name a checkpoint as the model';
+    refuse('models', 'absent', models, { advice });
   }
   using whisper = await Whisper.load(context.model, { device, dtype, threads });
   const { sampleRate } = whisper.model.checkpoint.preprocessor;

@@ -4,14 +4,8 @@ import { crossCache, decoderShape, decodeStep, memoryBytes } from '../io-model/i
 import type { MeasuredWhisper } from '../measuring/measured-whisper.js';
 import type { ProfileRow } from '../measuring/result.js';
 import { crossCacheCharts, crossCacheTables } from '../report/cross-cache.js';
-import {
-  type CommonSettings,
-  type Context,
-  defineExperiment,
-  type OwnSettings,
-  ofModelsAndBatches,
-  stageRows,
-} from './experiment.js';
+import { type Context, defineExperiment, ofModelsAndBatches, stageRows } from './experiment.js';
+import type { CommonSettings, OwnSettings } from './options.js';
 import { callMicroseconds, stepReplays } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'models' | 'batches' | 'tokens'>;

@@ -2,7 +2,6 @@
 
 import { Device } from '../../device/device.js';
 import type { OperationTime } from '../../device/program.js';
-import type { FloatingType } from '../../element-types.js';
 import { OneheadError } from '../../errors.js';
 import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
 import type { Precision } from '../../whisper/model/precision.js';
@@ -14,46 +13,7 @@ import type { ExperimentResult, ProfileRow } from '../measuring/result.js';
 import type { Statistics } from '../measuring/statistics.js';
 import type { Chart, Table } from '../report/figures.js';
 import type { Compared } from '../report/findings.js';
-
-/** Settings of every experiment. */
-export interface CommonSettings {
-  /** 'cpu', 'cuda' or 'cuda:N'; 'auto' is resolved before measuring. */
-  device: string;
-  /** CPU threads; by default all cores of the process. */
-  threads?: number;
-  dtype: FloatingType;
-  /** The maximum number of samples of each variant. */
-  repeats: number;
-  /** Seconds for each variant, after which measuring ends once it has three samples. */
-  seconds: number;
-}
-
-/** Settings that only some experiments have; the defaults of an experiment determine which. */
-export interface OwnSettings {
-  /** Names of Whisper sizes, or of `shapes`. */
-  models: string[];
-  batches: number[];
-  /** New tokens of each sequence. */
-  tokens: number;
-  /** Numbers of positions, the same for queries and keys. */
-  lengths: number[];
-  heads: number;
-  headSize: number;
-  /** Layers of a decoder-only model. */
-  layers: number;
-  /** Numbers of decoder layers to reduce each model to; those above its own number are ignored. */
-  decoderLayers: number[];
-  /** The number of prompt tokens. */
-  prompt: number;
-  vocabulary: number;
-  /** Seconds of silence after a clip. */
-  margins: number[];
-  /**
-   * A folder or a list of recordings with their texts, as for `onehead evaluate`; '' for the sentences of the bundled
-   * recording.
-   */
-  audio: string;
-}
+import type { CommonSettings, OwnSettings } from './options.js';
 
 /** The context in which a group of cases is measured. */
 export interface Context<Settings> {

@@ -5,14 +5,8 @@ import { decoderOnlyParameters } from '../io-model/index.js';
 import { DecoderOnly, type DecoderOnlyWeights, loadDecoderOnly } from '../measuring/decoder-only.js';
 import type { ProfileRow } from '../measuring/result.js';
 import { generateCharts, generateTables } from '../report/generate.js';
-import {
-  buildSamplers,
-  type CommonSettings,
-  type Context,
-  defineExperiment,
-  type OwnSettings,
-  stageRows,
-} from './experiment.js';
+import { buildSamplers, type Context, defineExperiment, stageRows } from './experiment.js';
+import type { CommonSettings, OwnSettings } from './options.js';
 import { callMicroseconds } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'layers' | 'heads' | 'headSize' | 'vocabulary' | 'batches' | 'prompt' | 'tokens'>;

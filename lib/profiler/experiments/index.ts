@@ -6,6 +6,7 @@ import { experiment as crossCache } from './cross-cache.js';
 import type { Experiment } from './experiment.js';
 import { experiment as generate } from './generate.js';
 import { experiment as io } from './io.js';
+import { commonSettings, ownSettings } from './options.js';
 import { experiment as precision } from './precision.js';
 import { experiment as whisperFlash } from './whisper-flash.js';
 import { experiment as whisperMqa } from './whisper-mqa.js';
@@ -32,3 +33,10 @@ export const experiments: Record<ExperimentName, Experiment> = {
   io,
   precision,
 };
+
+/** The names of the settings that an experiment has. Those with `models` have `model` too. */
+export function settingsOf(name: ExperimentName): string[] {
+  const { full } = experiments[name];
+  const own = Object.keys(ownSettings.entries).filter((key) => Object.hasOwn(full, key === 'model' ? 'models' : key));
+  return [...own, ...Object.keys(commonSettings.entries)];
+}

@@ -6,14 +6,8 @@ import type { MeasuredWhisper } from '../measuring/measured-whisper.js';
 import type { ProfileRow } from '../measuring/result.js';
 import { withKeyValueHeads } from '../measuring/shapes.js';
 import { ioCharts, ioTables } from '../report/io.js';
-import {
-  type CommonSettings,
-  type Context,
-  ceilingsOf,
-  defineExperiment,
-  type OwnSettings,
-  ofModelsAndBatches,
-} from './experiment.js';
+import { type Context, ceilingsOf, defineExperiment, ofModelsAndBatches } from './experiment.js';
+import type { CommonSettings, OwnSettings } from './options.js';
 import { stepReplays } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'models' | 'batches' | 'tokens'>;

@@ -8,14 +8,13 @@ import type { ProfileRow } from '../measuring/result.js';
 import { precisionCharts, precisionTables } from '../report/precision.js';
 import {
   buildSamplers,
-  type CommonSettings,
   type Context,
   ceilingsOf,
   defineExperiment,
-  type OwnSettings,
   ofModelsAndBatches,
   stageRows,
 } from './experiment.js';
+import type { CommonSettings, OwnSettings } from './options.js';
 import { stepReplays } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'models' | 'batches' | 'tokens'>;

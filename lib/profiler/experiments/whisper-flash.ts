@@ -1,6 +1,7 @@
 /** The whisper-flash-attention benchmark: attention with a stored score matrix and without. */
 import { whisperFlashCharts, whisperFlashTables } from '../report/whisper-flash.js';
-import { type CommonSettings, defineExperiment, type OwnSettings } from './experiment.js';
+import { defineExperiment } from './experiment.js';
+import type { CommonSettings, OwnSettings } from './options.js';
 import { depths, measureVariants, withDecoderLayers } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'models' | 'decoderLayers' | 'batches'> & Partial<Pick<OwnSettings, 'tokens'>>;

@@ -1,7 +1,8 @@
 /** The whisper-mqa benchmark: multi-query attention in the parts of Whisper, by number of decoder layers. */
 import { type AttentionPart, attentionParts, withKeyValueHeads } from '../measuring/shapes.js';
 import { whisperMqaCharts, whisperMqaTables } from '../report/whisper-mqa.js';
-import { type CommonSettings, defineExperiment, type OwnSettings } from './experiment.js';
+import { defineExperiment } from './experiment.js';
+import type { CommonSettings, OwnSettings } from './options.js';
 import { depths, measureVariants, withDecoderLayers } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'models' | 'decoderLayers' | 'batches' | 'tokens'>;

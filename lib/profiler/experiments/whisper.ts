@@ -5,7 +5,8 @@ import { caches, parameters } from '../io-model/index.js';
 import type { Sampler } from '../measuring/measure.js';
 import type { AttentionChoice, MeasuredWhisper } from '../measuring/measured-whisper.js';
 import type { ProfileRow } from '../measuring/result.js';
-import { buildSamplers, type CommonSettings, type Context, stageRows } from './experiment.js';
+import { buildSamplers, type Context, stageRows } from './experiment.js';
+import type { CommonSettings } from './options.js';
 
 export interface ModelVariant {
   name: string;

@@ -1,4 +1,5 @@
 /** The positions of a checkpoint's tensors, whichever file holds them. */
+import { type FloatingType, floatingTypes } from '../../element-types.js';
 
 /** The position of a tensor in a file. Offsets and sizes are in bytes. */
 export interface TensorEntry {
@@ -17,9 +18,6 @@ export interface TensorEntry {
 
 export type TensorIndex = Map<string, TensorEntry>;
 
-export const plainTypes = ['float32', 'float16', 'bfloat16'] as const;
-export type PlainType = (typeof plainTypes)[number];
-
 /** Quantized types by their names in native code: elements and bytes of a block. */
 export const encodings: ReadonlyMap<string, { elements: number; bytes: number }> = new Map([
   ['int8', { elements: 1, bytes: 1 }],
@@ -36,8 +34,8 @@ export const encodings: ReadonlyMap<string, { elements: number; bytes: number }>
   ['q6_k', { elements: 256, bytes: 210 }],
 ]);
 
-export function isPlain(dtype: string): dtype is PlainType {
-  return (plainTypes as readonly string[]).includes(dtype);
+export function isPlain(dtype: string): dtype is FloatingType {
+  return (floatingTypes as readonly string[]).includes(dtype);
 }
 
 /** True for types that a device can load. */
