@@ -135,7 +135,7 @@ describe('memory of an algorithm', () => {
     ['multi-query', 'bfloat16', 1.5 * matrix, halves * matrix],
     ['multi-query-1', 'bfloat16', 1.5 * matrix, halves * matrix],
     ['memory-efficient', 'float32', 0, 0.05 * matrix],
-  ])('%s in %s is the score matrix that it declares to hold', async (algorithm, dtype, least, most) => {
+  ])('%s in %s is the score matrix that it declares to hold', async (algorithm, dtype, minBytes, maxBytes) => {
     using fresh = new Device('cpu', { threads: 2 });
     const tensor = (width: number) =>
       fresh.tensor(dtype, algorithm === 'multi-query' ? [length, batch, width] : [batch, length, width]);
@@ -146,7 +146,7 @@ describe('memory of an algorithm', () => {
     });
     await program.run();
     const held = fresh.memory().inUse - before;
-    expect(held).toBeGreaterThanOrEqual(least);
-    expect(held).toBeLessThan(most);
+    expect(held).toBeGreaterThanOrEqual(minBytes);
+    expect(held).toBeLessThan(maxBytes);
   });
 });

@@ -13,7 +13,7 @@ const chord = (sampleRate = rate, count = tones.length) => ({
   sampleRate,
 });
 const wav = ({ samples, sampleRate }: ReturnType<typeof chord>) => wavOf(samples, sampleRate);
-const heard = (samples: Float32Array) =>
+const frequencies = (samples: Float32Array) =>
   tones.filter((hertz) => amplitude(samples.subarray(1000, 15000), hertz) > 0.05);
 
 describe('selected channels', () => {
@@ -26,11 +26,11 @@ describe('selected channels', () => {
       [440, 1320],
     ],
     [[2, 2], [1320]],
-  ])('%j', async (channels, wanted) => {
+  ])('%j', async (channels, expected) => {
     for (const input of [chord(), chord(48000), wav(chord()), wav(chord(8000))] as AudioInput[]) {
       const { samples } = await readAll(input, { channels });
-      expect(heard(samples)).toEqual(wanted);
-      expect(amplitude(samples.subarray(1000, 15000), wanted[0])).toBeCloseTo(1 / wanted.length, 1);
+      expect(frequencies(samples)).toEqual(expected);
+      expect(amplitude(samples.subarray(1000, 15000), expected[0])).toBeCloseTo(1 / expected.length, 1);
     }
   });
 
@@ -54,8 +54,8 @@ describe('selected channels', () => {
 });
 
 /** The samples of each channel. */
-async function separated(input: AudioInput, most = 60 * rate): Promise<Float32Array[]> {
-  const channels = await splitChannels(await openChannels(input), most);
+async function separated(input: AudioInput, maxAhead = 60 * rate): Promise<Float32Array[]> {
+  const channels = await splitChannels(await openChannels(input), maxAhead);
   return Promise.all(channels.map(all));
 }
 
@@ -69,7 +69,7 @@ describe('separate channels', () => {
   it.each([8000, 16000, 44100])('contain the tone of each channel, at %i Hz', async (sampleRate) => {
     for (const input of [chord(sampleRate), wav(chord(sampleRate))]) {
       const parts = await separated(input);
-      expect(parts.map(heard)).toEqual(tones.map((hertz) => [hertz]));
+      expect(parts.map(frequencies)).toEqual(tones.map((hertz) => [hertz]));
       for (const part of parts) expect(part.length).toBe(rate);
     }
   });
@@ -106,9 +106,9 @@ describe('separate channels', () => {
   it('are read ahead of the slowest only within the limit', async () => {
     const { source, state } = long(600);
     const [fast, slow] = await splitChannels(source, 5 * rate);
-    let taken = 0;
+    let picked = 0;
     const reading = (async () => {
-      for await (const chunk of fast.chunks()) taken += chunk.length / rate;
+      for await (const chunk of fast.chunks()) picked += chunk.length / rate;
     })();
     const slowly = slow.chunks()[Symbol.asyncIterator]();
     for (let i = 1; i <= 20; ++i) {
@@ -117,11 +117,11 @@ describe('separate channels', () => {
       expect((await slowly.next()).value[0]).toBe(1);
     }
     await setTimeout(1);
-    expect(taken).toBe(state.read);
+    expect(picked).toBe(state.read);
     // A closed channel no longer delays the others.
     await slow.close();
     await reading;
-    expect(taken).toBe(600);
+    expect(picked).toBe(600);
     expect(state.closed).toBe(true);
   });
 
@@ -154,15 +154,15 @@ describe('separate channels', () => {
 describe('a recording whose number of channels changes', () => {
   const block = (value: number, count: number) =>
     Array.from({ length: count }, (_, channel) => new Float32Array(10).fill(value + channel));
-  const taken = (pick: ChannelPicker, channels: Float32Array[]) =>
+  const picked = (pick: ChannelPicker, channels: Float32Array[]) =>
     [...pick.push(channels, 0, 10, rate), ...pick.finish()][0];
 
   it('has silence for missing channels, and warns about ignored ones', () => {
     const warned: [string, string][] = [];
     const pick = apart.pick('separate', 'a.ogg', (...warning) => warned.push(warning));
-    expect(taken(pick, block(1, 2)).map(([value]) => value)).toEqual([1, 2]);
-    expect(taken(pick, block(1, 1)).map(([value]) => value)).toEqual([1, 0]);
-    expect(taken(pick, block(1, 3)).map(([value]) => value)).toEqual([1, 2]);
+    expect(picked(pick, block(1, 2)).map(([value]) => value)).toEqual([1, 2]);
+    expect(picked(pick, block(1, 1)).map(([value]) => value)).toEqual([1, 0]);
+    expect(picked(pick, block(1, 3)).map(([value]) => value)).toEqual([1, 2]);
     expect(warned).toEqual([
       ['a.ogg has fewer channels later on; channels from number 1 on are silent there.', 'mended'],
       ['a.ogg has more channels later on; channels from number 2 on were ignored.', 'lost'],
@@ -172,10 +172,10 @@ describe('a recording whose number of channels changes', () => {
   it('gives the selected channels that exist', () => {
     const warned: [string, string][] = [];
     const pick = mixed.pick([1, 2], 'a.ogg', (...warning) => warned.push(warning));
-    expect(taken(pick, block(1, 3))[0][0]).toBe(2.5);
-    expect(taken(pick, block(1, 2))[0][0]).toBe(2);
+    expect(picked(pick, block(1, 3))[0][0]).toBe(2.5);
+    expect(picked(pick, block(1, 2))[0][0]).toBe(2);
     expect(warned).toEqual([]);
-    expect(taken(pick, block(1, 1))[0][0]).toBe(0);
+    expect(picked(pick, block(1, 1))[0][0]).toBe(0);
     expect(warned).toEqual([['a.ogg has fewer channels later on; the selected ones end there.', 'lost']]);
   });
 });

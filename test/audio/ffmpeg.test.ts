@@ -52,9 +52,9 @@ describe.skipIf(!hasFfmpeg)('what ffmpeg reads', () => {
 
   it('never decodes the first bytes of a recording to silence', async () => {
     const read = async (format: string, count: number) => {
-      const heard = await readAll(readFileSync(file(format)).subarray(0, count)).catch((error: unknown) => error);
-      if (heard instanceof Error) expect(heard, format).toMatchObject({ code: 'AUDIO_INVALID' });
-      else expect(heard, format).toMatchObject({ incomplete: true, warnings: [expect.any(String)] });
+      const result = await readAll(readFileSync(file(format)).subarray(0, count)).catch((error: unknown) => error);
+      if (result instanceof Error) expect(result, format).toMatchObject({ code: 'AUDIO_INVALID' });
+      else expect(result, format).toMatchObject({ incomplete: true, warnings: [expect.any(String)] });
     };
     for (const count of [40, 100]) await Promise.all(names.map((format) => read(format, count)));
   });

@@ -22,11 +22,11 @@ describe('damage in FLAC affects only its frames, and no times:', () => {
   const blockSize = flacHeader(speech, places[1])!.blockSize;
 
   it('one flipped bit, in a frame or in its header', async () => {
-    for (const place of [places[1] + 1, places[2], places[3] + 4, places[4] + 100, places[6] - 1]) {
+    for (const offset of [places[1] + 1, places[2], places[3] + 4, places[4] + 100, places[6] - 1]) {
       const bytes = Buffer.from(speech);
-      bytes[place] ^= 1;
+      bytes[offset] ^= 1;
       const { samples, warnings, incomplete } = await readAll(bytes);
-      expect(samples.length, `${place}`).toBe(whole.length);
+      expect(samples.length, `${offset}`).toBe(whole.length);
       expect(different(samples)).toBeLessThanOrEqual(blockSize);
       expect(incomplete).toBe(true);
       expect(warnings).toEqual([expect.stringMatching(/damaged in one place at 0:0\d\.\d; 0\.\d+ s/)]);

@@ -50,12 +50,12 @@ describe('decodes without ffmpeg', () => {
 
 it('decodes HE-AAC v2, which stores one channel at half the rate', async () => {
   // Two channels of the tone; only the MP4 file states the encoder's padding at both ends.
-  for (const [file, most] of [
+  for (const [file, maxError] of [
     ['he-v2.m4a', 0.05],
     ['he-v2.aac', 0.2],
   ] as const) {
     const { samples } = await readAll(folder + file, { ffmpeg: false });
-    expect(Math.abs(samples.length / 16000 - 1.5)).toBeLessThan(most);
+    expect(Math.abs(samples.length / 16000 - 1.5)).toBeLessThan(maxError);
     expect(amplitude(samples.subarray(4000, 14_000), 440)).toBeCloseTo(0.354, 1);
   }
 });
@@ -75,12 +75,12 @@ describe.skipIf(!hasFfmpeg)('decodes with ffmpeg (skipped where it is not instal
       const made = (args: string[]) =>
         spawnSync('ffmpeg', ['-v', 'error', ...lavfi, bits, ...args, '-'], { maxBuffer: 1 << 26 }).stdout;
       const packed = made(['-c:a', codec, ...format]);
-      const wanted = (await readAll(made(['-c:a', 'pcm_s16le', '-f', 'wav']))).samples;
-      expect(wanted.length).toBe(640_000);
+      const expected = (await readAll(made(['-c:a', 'pcm_s16le', '-f', 'wav']))).samples;
+      expect(expected.length).toBe(640_000);
       const { samples } = await readAll(packed);
-      expect(samples.length).toBe(wanted.length);
+      expect(samples.length).toBe(expected.length);
       // The FLAC decoder divides by 32767, not 32768.
-      expect(ratio(samples, wanted)).toBeGreaterThan(85);
+      expect(ratio(samples, expected)).toBeGreaterThan(85);
     }
   });
 });
@@ -104,14 +104,14 @@ describe('streams', () => {
   const files = ['tone.wav', 'tone.flac', 'tone.mp3', 'tone.ogg', 'tone.opus', 'first.m4a', 'last.m4a', 'tone.webm'];
   it.each(files)('of %s give the same samples for any chunk size', async (file) => {
     const bytes = readFileSync(folder + file);
-    const wanted = (await readAll(folder + file)).samples;
+    const expected = (await readAll(folder + file)).samples;
     for (const size of [1, 7, 997, 4096, 65_536]) {
       async function* pieces() {
         for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
       }
-      expect(firstDifference((await readAll(pieces())).samples, wanted), `${size}`).toBe(-1);
+      expect(firstDifference((await readAll(pieces())).samples, expected), `${size}`).toBe(-1);
     }
-    expect(firstDifference((await readAll(bytes)).samples, wanted)).toBe(-1);
+    expect(firstDifference((await readAll(bytes)).samples, expected)).toBe(-1);
     expect(readdirSync(scratch)).toEqual([]);
   });
 });

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it, vi } from 'vitest';
 import { adtsHeader, mp3Header } from '../../lib/audio/mpeg.js';
-import { amplitude, firstDifference, folder, hasFfmpeg, heardByFfmpeg, ratio, readAll } from './support.js';
+import { amplitude, firstDifference, folder, hasFfmpeg, decodedByFfmpeg, ratio, readAll } from './support.js';
 
 const fixture = (name: string) => readFileSync(folder + name);
 
@@ -49,17 +49,17 @@ describe('tags at the start, of any size,', () => {
   it.each(['tone.wav', 'tone.flac', 'tone.mp3', 'mono-48k.aac', 'last.m4a', 'tone.ogg', 'tone.webm'])(
     'are passed over before %s',
     async (file) => {
-      const wanted = await readAll(fixture(file));
+      const expected = await readAll(fixture(file));
       const bytes = Buffer.concat([...tags, fixture(file)]);
       async function* pieces() {
         for (let at = 0; at < bytes.length; at += 1777) yield bytes.subarray(at, at + 1777);
       }
       for (const input of [bytes, pieces()]) {
-        const got = await readAll(input);
-        expect(firstDifference(got.samples, wanted.samples)).toBe(-1);
-        expect(got.warnings).toEqual([]);
+        const actual = await readAll(input);
+        expect(firstDifference(actual.samples, expected.samples)).toBe(-1);
+        expect(actual.warnings).toEqual([]);
       }
-      expect((await readAll(bytes)).duration).toBe(wanted.duration);
+      expect((await readAll(bytes)).duration).toBe(expected.duration);
     },
   );
 
@@ -82,7 +82,7 @@ describe('damage affects only its frames', () => {
   it.each([
     ['tone.mp3', mp3Header],
     ['mono-48k.aac', adtsHeader],
-  ] as const)('of %s, and is told', async (file, parse) => {
+  ] as const)('of %s, and reported', async (file, parse) => {
     const whole = (await readAll(fixture(file))).samples;
     const found = places(fixture(file), parse);
     const [begin, end] = [found[10], found[14]];
@@ -159,7 +159,7 @@ describe('streams whose format changes', () => {
       expect(amplitude(samples.subarray(begin + 19000, begin + 22000), 440)).toBeLessThan(0.01);
     }
     // ffmpeg plays some of the frames that only describe an MP3 file, as silence.
-    if (hasFfmpeg) expect(Math.abs(samples.length - heardByFfmpeg(bytes).length)).toBeLessThan(0.1 * 16000);
+    if (hasFfmpeg) expect(Math.abs(samples.length - decodedByFfmpeg(bytes).length)).toBeLessThan(0.1 * 16000);
   });
 });
 

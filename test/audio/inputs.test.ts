@@ -24,8 +24,8 @@ describe('reads', () => {
   };
   it.each(Object.keys(inputs))('%s', async (name) => {
     for (const file of ['tone.wav', 'tone.flac', 'last.m4a', 'tone.webm', ...(hasFfmpeg ? ['mono-8k.aiff'] : [])]) {
-      const wanted = (await readAll(folder + file)).samples;
-      expect(firstDifference((await readAll(await inputs[name](file))).samples, wanted), file).toBe(-1);
+      const expected = (await readAll(folder + file)).samples;
+      expect(firstDifference((await readAll(await inputs[name](file))).samples, expected), file).toBe(-1);
     }
   });
 

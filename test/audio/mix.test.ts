@@ -28,7 +28,7 @@ function floatWav(channels: readonly Float32Array[], sampleRate = 16_000): Buffe
   return Buffer.concat([header, data]);
 }
 
-async function heard(channels: Float32Array[], sampleRate = 16_000) {
+async function mixed(channels: Float32Array[], sampleRate = 16_000) {
   const source = await openAudio({ samples: channels, sampleRate });
   const chunks: Float32Array[] = [];
   for await (const chunk of source.chunks()) chunks.push(chunk);
@@ -42,7 +42,7 @@ describe('channels that cancel each other', () => {
   it('are replaced by the louder one, with a warning', async () => {
     for (const rate of [16_000, 44_100]) {
       const voice = sine(440, rate, 3 * rate);
-      const { samples, warnings, incomplete } = await heard([scaled(voice, 0.45), scaled(voice, -0.5)], rate);
+      const { samples, warnings, incomplete } = await mixed([scaled(voice, 0.45), scaled(voice, -0.5)], rate);
       expect(samples.length).toBe(48_000);
       expect(amplitude(samples.subarray(400, 47_600), 440)).toBeCloseTo(0.5, 2);
       expect(warnings).toEqual([
@@ -61,18 +61,18 @@ describe('channels that cancel each other', () => {
       [[scaled(tone, 1), scaled(tone, -0.5)], 0.25],
       [[tone, ...Array.from({ length: 5 }, () => new Float32Array(48_000))], 1 / 6],
     ] as [Float32Array[], number][]) {
-      const { samples, warnings } = await heard(channels);
+      const { samples, warnings } = await mixed(channels);
       expect(amplitude(samples, 440)).toBeCloseTo(level, 3);
       expect(warnings).toEqual([]);
     }
-    expect((await heard([new Float32Array(9000), new Float32Array(9000)])).warnings).toEqual([]);
+    expect((await mixed([new Float32Array(9000), new Float32Array(9000)])).warnings).toEqual([]);
   });
 
   it('are replaced within a part of a recording, without a click', async () => {
     // Two seconds in phase, two in opposite phase, two in phase.
     const voice = scaled(sine(440, 16_000, 96_000), 0.5);
     const other = voice.map((sample, i) => (i >= 32_000 && i < 64_000 ? -sample : sample));
-    const { samples, warnings } = await heard([voice, other]);
+    const { samples, warnings } = await mixed([voice, other]);
     for (const begin of [1000, 33_000, 65_000]) {
       expect(amplitude(samples.subarray(begin, begin + 30_000), 440)).toBeCloseTo(0.5, 2);
     }
@@ -83,13 +83,13 @@ describe('channels that cancel each other', () => {
 
   it('give the same result for any chunk size', async () => {
     const bytes = floatWav([tone, tone.map((sample, i) => (i < 20_000 ? -sample : sample * 0.9))]);
-    const wanted = (await readAll(bytes)).samples;
-    expect(wanted.length).toBe(48_000);
+    const expected = (await readAll(bytes)).samples;
+    expect(expected.length).toBe(48_000);
     for (const size of [1000, 4096, 100_001]) {
       const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) =>
         bytes.subarray(size * i, size * (i + 1)),
       );
-      expect(firstDifference((await readAll(Readable.from(pieces))).samples, wanted)).toBe(-1);
+      expect(firstDifference((await readAll(Readable.from(pieces))).samples, expected)).toBe(-1);
     }
   });
 

@@ -5,7 +5,7 @@ import { firstDifference, folder, readAll } from './support.js';
 
 const fixture = (name: string) => readFileSync(folder + name);
 const whole = fixture('first.m4a');
-const most = 0xffffffff;
+const maxUint32 = 0xffffffff;
 
 /** A copy with a 32-bit number written at an offset after a box's name. */
 function claimed(bytes: Buffer, name: string, offset: number, value: number): Buffer {
@@ -29,18 +29,18 @@ describe('a forged count', () => {
     ['elst', 4],
   ])('in %s is limited to the bytes of the file', async (name, offset) => {
     const { samples } = await readAll(whole);
-    for (const count of [most, 1 << 28]) {
+    for (const count of [maxUint32, 1 << 28]) {
       const bytes = claimed(whole, name, offset, count);
       for (const input of [bytes, pieces(bytes)]) {
-        const got = await readAll(input, { ffmpeg: false });
-        expect(Math.abs(got.samples.length - samples.length)).toBeLessThan(2500);
-        expect(firstDifference(got.samples.subarray(0, 16_000), samples.subarray(0, 16_000))).toBe(-1);
+        const result = await readAll(input, { ffmpeg: false });
+        expect(Math.abs(result.samples.length - samples.length)).toBeLessThan(2500);
+        expect(firstDifference(result.samples.subarray(0, 16_000), samples.subarray(0, 16_000))).toBe(-1);
       }
     }
   });
 
   it('of frames of one size is refused', async () => {
-    const bytes = claimed(claimed(whole, 'stsz', 4, 300), 'stsz', 8, most);
+    const bytes = claimed(claimed(whole, 'stsz', 4, 300), 'stsz', 8, maxUint32);
     await expect(readAll(bytes, { ffmpeg: false })).rejects.toMatchObject({
       code: 'AUDIO_INVALID',
       message: expect.stringContaining('claims more frames'),
@@ -52,10 +52,10 @@ describe('a forged count', () => {
     for (let at = bytes.indexOf('trun'); at >= 0; at = bytes.indexOf('trun', at + 4)) {
       bytes = Buffer.from(bytes);
       bytes.writeUInt32BE(flags, at + 4);
-      bytes.writeUInt32BE(most, at + 8);
+      bytes.writeUInt32BE(maxUint32, at + 8);
     }
-    const got = await readAll(bytes, { ffmpeg: false }).catch((error: unknown) => error);
-    if (got instanceof Error) expect(got).toMatchObject({ code: 'AUDIO_INVALID' });
+    const result = await readAll(bytes, { ffmpeg: false }).catch((error: unknown) => error);
+    if (result instanceof Error) expect(result).toMatchObject({ code: 'AUDIO_INVALID' });
   });
 
   it('is checked once, however many tables claim the same bytes', async () => {
@@ -73,9 +73,9 @@ describe('a forged count', () => {
 
   it('of bytes in a frame does not allocate the rest of the file', async () => {
     const { samples } = await readAll(whole);
-    const got = await readAll(claimed(whole, 'stsz', 12 + 4 * 20, 0x7fffffff), { ffmpeg: false });
-    expect(got.samples.length).toBeGreaterThan(0.3 * samples.length);
-    expect(got.incomplete).toBe(true);
+    const result = await readAll(claimed(whole, 'stsz', 12 + 4 * 20, 0x7fffffff), { ffmpeg: false });
+    expect(result.samples.length).toBeGreaterThan(0.3 * samples.length);
+    expect(result.incomplete).toBe(true);
   });
 });
 
@@ -86,19 +86,19 @@ it('reports the time from which a fragmented file cannot be read', async () => {
   const { samples } = await readAll(bytes, { track: 0 });
   // The second fragment's header is lost.
   for (const fill of [0, 0x55]) {
-    const got = await readAll(Buffer.from(bytes).fill(fill, last - 4, last + 8), { track: 0, ffmpeg: false });
-    expect(got.samples.length).toBeGreaterThan(0);
-    expect(got.samples.length).toBeLessThan(samples.length);
-    expect(got.incomplete).toBe(true);
-    expect(got.warnings).toEqual([expect.stringMatching(/could not be read from .* on \(no box begins at byte/)]);
+    const result = await readAll(Buffer.from(bytes).fill(fill, last - 4, last + 8), { track: 0, ffmpeg: false });
+    expect(result.samples.length).toBeGreaterThan(0);
+    expect(result.samples.length).toBeLessThan(samples.length);
+    expect(result.incomplete).toBe(true);
+    expect(result.warnings).toEqual([expect.stringMatching(/could not be read from .* on \(no box begins at byte/)]);
   }
 });
 
 it('reads a file with bytes that are no box after the audio', async () => {
   const { samples } = await readAll(whole);
-  const got = await readAll(Buffer.concat([whole, Buffer.from('\0\0\0\x05no box at all')]), { ffmpeg: false });
-  expect(firstDifference(got.samples, samples)).toBe(-1);
-  expect(got.incomplete).toBe(false);
+  const result = await readAll(Buffer.concat([whole, Buffer.from('\0\0\0\x05no box at all')]), { ffmpeg: false });
+  expect(firstDifference(result.samples, samples)).toBe(-1);
+  expect(result.incomplete).toBe(false);
 });
 
 it.each([2, 7])('refuses boxes of %s bytes before the index', async (size) => {

@@ -62,13 +62,13 @@ describe.skipIf(!hasFfmpeg)('a file that names others (skipped where ffmpeg is n
   });
 
   it('would be followed by ffmpeg without restrictions, so this test can fail', () => {
-    const heard = (name: string, target: string) => {
+    const bytesRead = (name: string, target: string) => {
       const file = write(`control.${name}`, playlists[name](target));
       const options = name === 'ffconcat' ? ['-safe', '0'] : [];
       return ffmpeg(...options, '-i', file, '-f', 'f32le', '-').stdout.length;
     };
-    expect(heard('ffconcat', at('secret.wav'))).toBeGreaterThan(100_000);
-    expect(heard('m3u8', at('secret.ts'))).toBeGreaterThan(100_000);
+    expect(bytesRead('ffconcat', at('secret.wav'))).toBeGreaterThan(100_000);
+    expect(bytesRead('m3u8', at('secret.ts'))).toBeGreaterThan(100_000);
   });
 
   it.each(Object.keys(playlists))('%s reveals nothing of them, as path, bytes and stream', async (name) => {
@@ -78,9 +78,9 @@ describe.skipIf(!hasFfmpeg)('a file that names others (skipped where ffmpeg is n
       // With its usual extension, and with that of audio.
       const files = [write(`list.${name}`, content), write(`list-${name}.mp3`, content)];
       const inputs = [...files, content, createReadStream(files[0])];
-      for (const got of await Promise.all(inputs.map((input) => readAll(input).catch((error: unknown) => error)))) {
-        expect(got).toBeInstanceOf(OneheadError);
-        expect(got).toMatchObject({ code: 'AUDIO_INVALID' });
+      for (const result of await Promise.all(inputs.map((input) => readAll(input).catch((error: unknown) => error)))) {
+        expect(result).toBeInstanceOf(OneheadError);
+        expect(result).toMatchObject({ code: 'AUDIO_INVALID' });
       }
     }
   });

@@ -22,21 +22,21 @@ const fields = { channel_count: channels, sample_rate: rate, sample_n_bytes: 2, 
 const count = sound.length / 2 / channels;
 
 it('has the same samples as a WAV file', async () => {
-  const wanted = (await readAll(wav)).samples;
+  const expected = (await readAll(wav)).samples;
   const file = sphere({ ...fields, sample_count: count, sample_coding: 'pcm' }, sound);
-  expect((await readAll(file)).samples).toEqual(wanted);
-  expect((await readAll(Readable.from([file.subarray(0, 700), file.subarray(700)]))).samples).toEqual(wanted);
+  expect((await readAll(file)).samples).toEqual(expected);
+  expect((await readAll(Readable.from([file.subarray(0, 700), file.subarray(700)]))).samples).toEqual(expected);
   const swapped = sphere({ ...fields, sample_count: count, sample_byte_format: '10' }, Buffer.from(sound).swap16());
-  expect((await readAll(swapped)).samples).toEqual(wanted);
+  expect((await readAll(swapped)).samples).toEqual(expected);
   expect(headDuration(file, null)).toBeCloseTo(count / rate, 6);
 });
 
 it('is decoded from G.711 samples, with and without a stated length', async () => {
   const mulaw = readFileSync(`${folder}mulaw-8k.wav`);
-  const wanted = (await readAll(mulaw)).samples;
+  const expected = (await readAll(mulaw)).samples;
   const body = mulaw.subarray(mulaw.indexOf('data') + 8);
   const phone = { channel_count: 1, sample_rate: 8000, sample_n_bytes: 1, sample_coding: 'ulaw' };
-  expect((await readAll(sphere(phone, body))).samples.subarray(0, wanted.length)).toEqual(wanted);
+  expect((await readAll(sphere(phone, body))).samples.subarray(0, expected.length)).toEqual(expected);
 });
 
 it('is named in the error if its coding is unknown, or its header is damaged', async () => {

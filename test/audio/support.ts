@@ -38,24 +38,24 @@ export function amplitude(samples: Float32Array, hertz: number, rate = 16000): n
 export const sine = (hertz: number, rate: number, count = rate) =>
   Float32Array.from({ length: count }, (_, i) => Math.sin((2 * Math.PI * hertz * i) / rate));
 
-/** Decibels by which `got` is nearer to `wanted` than silence is. */
-export function ratio(got: Float32Array, wanted: Float32Array): number {
+/** Decibels by which `actual` is nearer to `expected` than silence is. */
+export function ratio(actual: Float32Array, expected: Float32Array): number {
   let [signal, noise] = [0, 0];
-  wanted.forEach((sample, i) => {
+  expected.forEach((sample, i) => {
     signal += sample ** 2;
-    noise += (got[i] - sample) ** 2;
+    noise += (actual[i] - sample) ** 2;
   });
   return 10 * Math.log10(signal / noise);
 }
 
 /** Place of the first sample that differs, or -1; to compare arrays whose printed difference would take minutes. */
-export function firstDifference(got: Float32Array, wanted: Float32Array): number {
-  if (got.length !== wanted.length) return Math.min(got.length, wanted.length);
-  return got.findIndex((sample, i) => sample !== wanted[i]);
+export function firstDifference(actual: Float32Array, expected: Float32Array): number {
+  if (actual.length !== expected.length) return Math.min(actual.length, expected.length);
+  return actual.findIndex((sample, i) => sample !== expected[i]);
 }
 
 /** What openai/whisper's call of ffmpeg gives. */
-export function heardByFfmpeg(bytes: Uint8Array): Float32Array {
+export function decodedByFfmpeg(bytes: Uint8Array): Float32Array {
   const args = ['-v', 'quiet', '-i', 'pipe:0', '-f', 's16le', '-ac', '1', '-ar', '16000', '-'];
   const { stdout } = spawnSync('ffmpeg', args, { input: bytes, maxBuffer: 1 << 28 });
   return Float32Array.from({ length: stdout.length >> 1 }, (_, i) => stdout.readInt16LE(2 * i) / 32768);

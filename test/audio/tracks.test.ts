@@ -16,7 +16,7 @@ import { amplitude, folder, hasFfmpeg, readAll } from './support.js';
  */
 const files = ['two.mp4', 'two-fragmented.mp4', 'two.webm'];
 
-function heard(samples: Float32Array): number {
+function frequency(samples: Float32Array): number {
   const sound = samples.subarray(2000, 14_000);
   return [440, 880].reduce((one, other) => (amplitude(sound, other) > amplitude(sound, one) ? other : one));
 }
@@ -27,7 +27,7 @@ describe.each(files)('%s', (file) => {
   it('is read from its default track', async () => {
     for (const input of inputs()) {
       const { samples } = await readAll(input);
-      expect([heard(samples), Math.round(samples.length / 1600)]).toEqual([880, 15]);
+      expect([frequency(samples), Math.round(samples.length / 1600)]).toEqual([880, 15]);
     }
   });
 
@@ -42,7 +42,7 @@ describe.each(files)('%s', (file) => {
     ['ger', 880],
     ['german', 880],
   ])('is read from track %s', async (track, hertz) => {
-    for (const input of inputs()) expect(heard((await readAll(input, { track })).samples)).toBe(hertz);
+    for (const input of inputs()) expect(frequency((await readAll(input, { track })).samples)).toBe(hertz);
   });
 
   it.each([2, 'fr', 'no language'])('has no track %s, and lists the existing ones', async (track) => {
@@ -57,11 +57,11 @@ describe.each(files)('%s', (file) => {
   it('names its tracks', async () => {
     const source = await openAudio(folder + file, { track: 'en' });
     for await (const _ of source.chunks());
-    const wanted = [
+    const expected = [
       { index: 0, language: 'en', default: false, chosen: true, channels: 1, sampleRate: 16_000 },
       { index: 1, language: 'de', default: true, chosen: false, channels: 1, sampleRate: 16_000 },
     ];
-    expect(source.tracks).toMatchObject(wanted);
+    expect(source.tracks).toMatchObject(expected);
     const { tracks } = await describeAudio(folder + file, new AbortController().signal, 'en');
     expect(tracks).toEqual(source.tracks);
   });
@@ -110,7 +110,7 @@ it("parses ffmpeg's description of tracks", () => {
 });
 
 describe('the log of ffmpeg, in pieces and late', () => {
-  const scratch = mkdtempSync(join(tmpdir(), 'onehead-told-'));
+  const scratch = mkdtempSync(join(tmpdir(), 'onehead-tracks-'));
   afterAll(() => {
     vi.unstubAllEnvs();
     rmSync(scratch, { recursive: true });
@@ -162,8 +162,8 @@ it('finds the tracks of a file with much data before its audio', async () => {
     ...[16, 8, 0].map((bit) => ((nothing.length - 5) >> bit) & 255),
   ]);
   const file = Buffer.concat([whole.subarray(0, cluster), nothing, whole.subarray(cluster)]);
-  expect(heard((await readAll(file)).samples)).toBe(880);
-  expect(heard((await readAll(file, { track: 0 })).samples)).toBe(440);
+  expect(frequency((await readAll(file)).samples)).toBe(880);
+  expect(frequency((await readAll(file, { track: 0 })).samples)).toBe(440);
 });
 
 describe.skipIf(!hasFfmpeg)('what only ffmpeg reads (skipped where it is not installed)', () => {
@@ -176,12 +176,12 @@ describe.skipIf(!hasFfmpeg)('what only ffmpeg reads (skipped where it is not ins
   ])('%s', async (name, args) => {
     const file = join(scratch, name);
     spawnSync('ffmpeg', ['-v', 'error', '-i', `${folder}two.mp4`, '-map', '0:a', ...args, file]);
-    expect(heard((await readAll(file, { track: 0 })).samples)).toBe(440);
-    expect(heard((await readAll(file, { track: 1 })).samples)).toBe(880);
-    expect(heard((await readAll(file, { track: 'german' })).samples)).toBe(880);
-    expect(heard((await readAll(readFileSync(file), { track: 'english' })).samples)).toBe(440);
+    expect(frequency((await readAll(file, { track: 0 })).samples)).toBe(440);
+    expect(frequency((await readAll(file, { track: 1 })).samples)).toBe(880);
+    expect(frequency((await readAll(file, { track: 'german' })).samples)).toBe(880);
+    expect(frequency((await readAll(readFileSync(file), { track: 'english' })).samples)).toBe(440);
     if (name === 'two.mkv') {
-      expect(heard((await readAll(createReadStream(file), { track: 1 })).samples)).toBe(880);
+      expect(frequency((await readAll(createReadStream(file), { track: 1 })).samples)).toBe(880);
       await expect(readAll(file, { ffmpeg: false })).rejects.toMatchObject({
         code: 'AUDIO_INVALID',
         message: expect.stringMatching(/its codec A_WAVPACK4 needs ffmpeg, and ffmpeg is disabled/),

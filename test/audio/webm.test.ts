@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { firstDifference, folder, hasFfmpeg, heardByFfmpeg, ratio, readAll } from './support.js';
+import { firstDifference, folder, hasFfmpeg, decodedByFfmpeg, ratio, readAll } from './support.js';
 
 const tone = readFileSync(`${folder}tone.webm`);
 const whole = (await readAll(tone)).samples;
@@ -47,11 +47,11 @@ describe('damage in WebM affects only its blocks, and no times:', () => {
   });
 
   it('with any chunk size', async () => {
-    const wanted = (await readAll(damaged[3][1])).samples;
+    const expected = (await readAll(damaged[3][1])).samples;
     async function* pieces() {
       for (let at = 0; at < tone.length; at += 331) yield damaged[3][1].subarray(at, at + 331);
     }
-    expect(firstDifference((await readAll(pieces())).samples, wanted)).toBe(-1);
+    expect(firstDifference((await readAll(pieces())).samples, expected)).toBe(-1);
   });
 });
 
@@ -72,22 +72,22 @@ describe.skipIf(!hasFfmpeg)('made with ffmpeg (skipped where it is not installed
     ['AC-3', 'matroska', 'ac3'],
   ])('%s in %s equals the output of ffmpeg', async (_, format, codec) => {
     const bytes = made(format, '-c:a', codec);
-    const [{ samples, warnings }, heard] = [await readAll(bytes), heardByFfmpeg(bytes)];
+    const [{ samples, warnings }, decoded] = [await readAll(bytes), decodedByFfmpeg(bytes)];
     expect(warnings).toEqual([]);
-    expect(Math.abs(samples.length - heard.length)).toBeLessThan(10);
-    const length = Math.min(samples.length, heard.length);
-    expect(ratio(samples.subarray(0, length), heard.subarray(0, length))).toBeGreaterThan(10);
+    expect(Math.abs(samples.length - decoded.length)).toBeLessThan(10);
+    const length = Math.min(samples.length, decoded.length);
+    expect(ratio(samples.subarray(0, length), decoded.subarray(0, length))).toBeGreaterThan(10);
   });
 
   it('a lost cluster header changes no times', async () => {
     const bytes = made('webm', '-c:a', 'libopus', '-cluster_time_limit', '500');
-    const wanted = (await readAll(bytes)).samples;
+    const expected = (await readAll(bytes)).samples;
     const head = Buffer.from([0x1f, 0x43, 0xb6, 0x75]);
     const second = bytes.indexOf(head, bytes.indexOf(head) + 4);
     const hole = Buffer.concat([bytes.subarray(0, second - 300), bytes.subarray(second + 300)]);
     const { samples, incomplete } = await readAll(hole);
-    expect(samples.length).toBe(wanted.length);
-    expect(ratio(samples.subarray(40_000), wanted.subarray(40_000))).toBeGreaterThan(20);
+    expect(samples.length).toBe(expected.length);
+    expect(ratio(samples.subarray(40_000), expected.subarray(40_000))).toBeGreaterThan(20);
     expect(incomplete).toBe(true);
   });
 });

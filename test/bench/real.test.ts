@@ -17,7 +17,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const recording = (name: string, about: Partial<RealRecording>): RealRecording => {
   return { name, file: '', language: 'en', text: 'red house', kind: 'read', seconds: 10, words: [], ...about };
 };
-const heard = (name: string, text: string, about: Partial<RecordingRun> = {}): RecordingRun => {
+const run = (name: string, text: string, about: Partial<RecordingRun> = {}): RecordingRun => {
   return { name, words: false, seconds: 2, cpuSeconds: 4, text, language: 'en', segments: [], ...about };
 };
 const segment = (seek: number, temperature: number | null, words?: RecordingRun['segments'][0]['words']) => {
@@ -45,13 +45,13 @@ describe('figures', () => {
     recording('timed', { text: 'good day', seconds: 2, words: [{ word: 'good', start: 0.5, end: 1 }] }),
   ];
   const runs = [
-    heard('clip', ' Red house!', { seconds: 1, segments: [segment(0, 0), segment(0, 0)] }),
-    heard('long', ' tall cold trees here', { seconds: 3, segments: [segment(0, 0), segment(3000, 0.4)] }),
-    heard('german', ' …', { language: 'nl', seconds: 3 }),
-    heard('rain', ' Thank you.', { seconds: 10 }),
-    heard('silence', ' . ', { seconds: 10 }),
-    heard('timed', ' good day', { seconds: 1 }),
-    heard('timed', ' good day', { words: true, segments: [segment(0, 0, [{ word: ' good', start: 0.7, end: 1.05 }])] }),
+    run('clip', ' Red house!', { seconds: 1, segments: [segment(0, 0), segment(0, 0)] }),
+    run('long', ' tall cold trees here', { seconds: 3, segments: [segment(0, 0), segment(3000, 0.4)] }),
+    run('german', ' …', { language: 'nl', seconds: 3 }),
+    run('rain', ' Thank you.', { seconds: 10 }),
+    run('silence', ' . ', { seconds: 10 }),
+    run('timed', ' good day', { seconds: 1 }),
+    run('timed', ' good day', { words: true, segments: [segment(0, 0, [{ word: ' good', start: 0.7, end: 1.05 }])] }),
   ];
   const { figures, recordings: each } = score(recordings, { runs, memory: 2 ** 20, load: 0.5 });
 

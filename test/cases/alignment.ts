@@ -44,15 +44,15 @@ function addWeights(shape: Add, name?: string): OperationCase {
     expected({ first, second, sum }) {
       const values = Float64Array.from(sum);
       for (const row of rows ?? places.keys()) {
-        const place = places[row];
-        if (!place || place.to < 0 || place.to >= sequences || place.position < 0) continue;
-        if (place.position >= positions) continue;
-        const at = (place.to * positions + place.position) * keys;
+        const rowPlace = places[row];
+        if (!rowPlace || rowPlace.to < 0 || rowPlace.to >= sequences || rowPlace.position < 0) continue;
+        if (rowPlace.position >= positions) continue;
+        const at = (rowPlace.to * positions + rowPlace.position) * keys;
         values.fill(0, at, at + keys);
         for (const scores of [first, second]) {
           for (let head = 0; head < heads; ++head) {
-            const begin = (place.from * heads + head) * keys;
-            softmax(Array.from(scores.subarray(begin, begin + place.keys))).forEach((weight, key) => {
+            const begin = (rowPlace.from * heads + head) * keys;
+            softmax(Array.from(scores.subarray(begin, begin + rowPlace.keys))).forEach((weight, key) => {
               values[at + key] += 0.5 * weight;
             });
           }
@@ -98,8 +98,8 @@ function align(shape: Align, name?: string): OperationCase {
       for (let s = 0; s < sequences; ++s) {
         const rowsOf = Array.from({ length: heads }, (_, head) =>
           Array.from({ length: end[s] - begin[s] }, (_, i) => {
-            const place = begin[s] + i;
-            const at = ((source[s * positions + place] * positions + place) * heads + head) * keys;
+            const position = begin[s] + i;
+            const at = ((source[s * positions + position] * positions + position) * heads + head) * keys;
             return Array.from(scores.subarray(at, at + frames[s]));
           }),
         );

@@ -114,8 +114,8 @@ export function wantedAttention(shape: AttentionShape, given: Given, swapped: bo
   const seen = sides.map((side) => {
     const rows = new Float32Array(batch * keys * shared);
     for (let b = 0; b < batch; ++b) {
-      const most = queries > 0 ? limit(b, queries - 1) : 0;
-      for (let n = 0; n < most; ++n) {
+      const count = queries > 0 ? limit(b, queries - 1) : 0;
+      for (let n = 0; n < count; ++n) {
         const from = ranges
           ? side.row(0, range(b)[0] + n)
           : side.row(source && n < start(b) ? source[row(b) * keys + n] : row(b), n);

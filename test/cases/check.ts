@@ -83,29 +83,29 @@ export async function quantizedWeight(device: Device, { given, shape }: Quantize
   }
 }
 
-const same = (got: number, wanted: number) => got === wanted || (Number.isNaN(got) && Number.isNaN(wanted));
+const same = (actual: number, wanted: number) => actual === wanted || (Number.isNaN(actual) && Number.isNaN(wanted));
 
 const bits = ({ buffer, byteOffset, byteLength }: Values) => new Uint8Array(buffer, byteOffset, byteLength);
 
-/** The first index at which they differ by more than `most`; -1 if none. */
-function difference(got: Values, wanted: ArrayLike<number>, most = 0): number {
-  if (most === 0 && ArrayBuffer.isView(wanted) && wanted.constructor === got.constructor) {
-    if (Buffer.compare(bits(got), bits(wanted as Values)) === 0) return -1;
+/** The first index at which they differ by more than `tolerance`; -1 if none. */
+function difference(actual: Values, wanted: ArrayLike<number>, tolerance = 0): number {
+  if (tolerance === 0 && ArrayBuffer.isView(wanted) && wanted.constructor === actual.constructor) {
+    if (Buffer.compare(bits(actual), bits(wanted as Values)) === 0) return -1;
   }
-  return got.findIndex((value, i) => !same(value, wanted[i]) && !(Math.abs(value - wanted[i]) <= most));
+  return actual.findIndex((value, i) => !same(value, wanted[i]) && !(Math.abs(value - wanted[i]) <= tolerance));
 }
 
 /** Describes what is wrong with an operand's contents; null if nothing is. */
-function fault(got: Values, before: Values, expected: Expected | undefined, place: Place): string | null {
-  const [begin, end] = [guard, got.length - guard];
+function fault(actual: Values, before: Values, expected: Expected | undefined, place: Place): string | null {
+  const [begin, end] = [guard, actual.length - guard];
   for (const [from, to] of [
     [0, begin],
-    [end, got.length],
+    [end, actual.length],
   ]) {
-    const outside = difference(got.subarray(from, to), before.subarray(from, to));
+    const outside = difference(actual.subarray(from, to), before.subarray(from, to));
     if (outside >= 0) return `was written at element ${from + outside - guard} of ${end - begin}`;
   }
-  const inside = got.subarray(begin, end);
+  const inside = actual.subarray(begin, end);
   const wanted = expected?.values ?? before.subarray(begin, end);
   if (wanted === 'any') return null;
   if (wanted === 'finite') return inside.every(Number.isFinite) ? null : 'holds what is not finite';

@@ -27,12 +27,12 @@ it.each(devices)('changed weights are used by the next run on $name', async ({ o
       [rows, second],
     ]) {
       const values = await given.toFloat32Array();
-      const wanted = Array.from({ length: (values.length / channels) * outputs }, (_, i) => {
+      const expected = Array.from({ length: (values.length / channels) * outputs }, (_, i) => {
         const at = Math.floor(i / outputs) * channels;
         const column = (i % outputs) * channels;
         return expect.closeTo(values[at] * weight[column] + values[at + 1] * weight[column + 1], 5);
       });
-      expect(Array.from(await output.toFloat32Array())).toEqual(wanted);
+      expect(Array.from(await output.toFloat32Array())).toEqual(expected);
     }
   }
 });

@@ -152,7 +152,11 @@ describe.each(kinds)('the device %s', (kind) => {
       const folder = mkdtempSync(join(tmpdir(), 'onehead-weights-'));
       const path = join(folder, 'weights');
       /** The error for a million numbers that contain this one. */
-      const said = async (stored: 'float32' | 'float16' | 'bfloat16', bits: number, dtype: typeof stored) => {
+      const loadedOrMessage = async (
+        stored: 'float32' | 'float16' | 'bfloat16',
+        bits: number,
+        dtype: typeof stored,
+      ) => {
         const data = stored === 'float32' ? new Uint32Array(1e6) : new Uint16Array(1e6);
         data[765_432] = bits;
         writeFileSync(path, data);
@@ -168,23 +172,23 @@ describe.each(kinds)('the device %s', (kind) => {
         "MODEL_INVALID : element 765432 of tensor 'encoder.weight' is not a number: the checkpoint is damaged;";
       const infinite = nan.replace('not a number', 'infinite');
       for (const kept of kind === 'cpu' ? (['float32', 'bfloat16'] as const) : (['float32', 'float16'] as const)) {
-        expect(await said('float32', 0x7fc00000, kept)).toContain(nan);
-        expect(await said('float32', 0xff800000, kept)).toContain(infinite);
-        expect(await said('float16', 0xfe00, kept)).toContain(nan);
-        expect(await said('float16', 0x7c00, kept)).toContain(infinite);
-        expect(await said('bfloat16', 0x7f81, kept)).toContain(nan);
-        expect(await said('bfloat16', 0x7f80, kept)).toContain(infinite);
-        expect(await said('float16', 0xfbff, kept)).toBe(kept === 'bfloat16' ? -65536 : -65504);
+        expect(await loadedOrMessage('float32', 0x7fc00000, kept)).toContain(nan);
+        expect(await loadedOrMessage('float32', 0xff800000, kept)).toContain(infinite);
+        expect(await loadedOrMessage('float16', 0xfe00, kept)).toContain(nan);
+        expect(await loadedOrMessage('float16', 0x7c00, kept)).toContain(infinite);
+        expect(await loadedOrMessage('bfloat16', 0x7f81, kept)).toContain(nan);
+        expect(await loadedOrMessage('bfloat16', 0x7f80, kept)).toContain(infinite);
+        expect(await loadedOrMessage('float16', 0xfbff, kept)).toBe(kept === 'bfloat16' ? -65536 : -65504);
       }
-      expect(await said('float32', 0x7f7fffff, 'float32')).toBeCloseTo(3.4028235e38, -32);
-      const [narrow, least, most] =
+      expect(await loadedOrMessage('float32', 0x7f7fffff, 'float32')).toBeCloseTo(3.4028235e38, -32);
+      const [narrow, smallest, largest] =
         kind === 'cpu'
           ? (['bfloat16', 0x7f7f8000, 0x7f7f7fff] as const)
           : (['float16', 0x477ff000, 0x477fefff] as const);
-      expect(await said('float32', least, narrow)).toContain(
+      expect(await loadedOrMessage('float32', smallest, narrow)).toContain(
         `which ${narrow} cannot represent; load the model with dtype 'float32'`,
       );
-      expect(await said('float32', most, narrow)).toBeGreaterThan(6e4);
+      expect(await loadedOrMessage('float32', largest, narrow)).toBeGreaterThan(6e4);
       rmSync(folder, { recursive: true });
     });
 

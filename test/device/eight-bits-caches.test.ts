@@ -239,9 +239,9 @@ describe.each(gpus.slice(0, 1))('int8 caches on $name', ({ open }) => {
       });
       await program.run();
       const given = stored(stored(x, from), to);
-      const got = await cache.toFloat32Array();
-      expect(got.subarray(0, 60)).toEqual(given.subarray(60));
-      expect(got.subarray(80, 140)).toEqual(given.subarray(0, 60));
+      const actual = await cache.toFloat32Array();
+      expect(actual.subarray(0, 60)).toEqual(given.subarray(60));
+      expect(actual.subarray(80, 140)).toEqual(given.subarray(0, 60));
     }
   });
 });

@@ -16,9 +16,9 @@ export const largest = (values: ArrayLike<number>): number =>
 
 /** The largest difference, relative to the largest number. */
 export function difference(values: ArrayLike<number>, expected: ArrayLike<number>): number {
-  let most = 0;
-  for (let i = 0; i < expected.length; ++i) most = Math.max(most, Math.abs(values[i] - expected[i]) || 0);
-  return Array.from(values).some(Number.isNaN) ? Number.NaN : most / largest(expected);
+  let maxError = 0;
+  for (let i = 0; i < expected.length; ++i) maxError = Math.max(maxError, Math.abs(values[i] - expected[i]) || 0);
+  return Array.from(values).some(Number.isNaN) ? Number.NaN : maxError / largest(expected);
 }
 
 export const gpus = devices.filter(({ kind }) => kind.startsWith('cuda'));

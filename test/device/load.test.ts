@@ -47,9 +47,9 @@ it.each(Device.information().cpu.available)('are unchanged, or rounded to neares
           const wanted = Float32Array.from(bits.subarray(bits.length - elements), value);
           for (const to of ['float32', 'bfloat16'] as const) {
             using tensor = await device.load(to, [elements], [part]);
-            const got = await tensor.toFloat32Array();
+            const actual = await tensor.toFloat32Array();
             const expected = stored(wanted, to);
-            expect(got.findIndex((one, i) => !Object.is(one, expected[i]))).toBe(-1);
+            expect(actual.findIndex((one, i) => !Object.is(one, expected[i]))).toBe(-1);
           }
         }
       } finally {

@@ -140,8 +140,8 @@ describe.each(devices)('a mixed batch on $name', ({ open }) => {
         const { values } = state[name];
         const width = sizeOf(state[name]);
         if (name === 'suppressed') continue;
-        const got = tensor.dtype === 'float32' ? await tensor.toFloat32Array() : await tensor.toInt32Array();
-        values.set(local(name, got, 1), row * width);
+        const actual = tensor.dtype === 'float32' ? await tensor.toFloat32Array() : await tensor.toInt32Array();
+        values.set(local(name, actual, 1), row * width);
       }
     }
   }
@@ -210,8 +210,8 @@ describe.each(devices)('a mixed batch on $name', ({ open }) => {
       const counts = state.topCount.values;
       await alone(state, members, logits);
       for (let row = 0; row < pool; ++row) {
-        for (let place = 0; place < capacity; ++place) {
-          const at = (row * capacity + place) * top;
+        for (let position = 0; position < capacity; ++position) {
+          const at = (row * capacity + position) * top;
           const touched = state.topTokens.values[at] !== before[at];
           for (let i = 0; i < top && touched; ++i) {
             if (i < counts[row]) continue;
@@ -223,8 +223,8 @@ describe.each(devices)('a mixed batch on $name', ({ open }) => {
       }
       for (const [name, { values }] of Object.entries(state)) {
         const tensor = tensors[name];
-        const got = tensor.dtype === 'float32' ? await tensor.toFloat32Array() : await tensor.toInt32Array();
-        expect(Array.from(got), name).toEqual(Array.from(values));
+        const actual = tensor.dtype === 'float32' ? await tensor.toFloat32Array() : await tensor.toInt32Array();
+        expect(Array.from(actual), name).toEqual(Array.from(values));
       }
     },
   );

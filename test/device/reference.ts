@@ -150,13 +150,13 @@ export function attention(
  * The norm of the difference relative to the norm of the reference, or to `least` if that is larger. NaN becomes
  * infinity, so that it fails every comparison.
  */
-export function relativeError(got: ArrayLike<number>, wanted: ArrayLike<number>, least = 0): number {
-  if (got.length !== wanted.length) return Number.POSITIVE_INFINITY;
+export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>, least = 0): number {
+  if (actual.length !== expected.length) return Number.POSITIVE_INFINITY;
   let difference = 0;
   let norm = 0;
-  for (let i = 0; i < wanted.length; ++i) {
-    difference += (got[i] - wanted[i]) ** 2;
-    norm += wanted[i] ** 2;
+  for (let i = 0; i < expected.length; ++i) {
+    difference += (actual[i] - expected[i]) ** 2;
+    norm += expected[i] ** 2;
   }
   const error = Math.sqrt(difference / (Math.max(norm, least * least) || 1));
   return Number.isNaN(error) ? Number.POSITIVE_INFINITY : error;

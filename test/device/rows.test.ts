@@ -38,11 +38,11 @@ describe.each(devices)('rows of a pool on $name', ({ open }) => {
     ]) {
       await rows.write(Int32Array.from(chosen));
       await program.run();
-      const wanted = chosen.flatMap((row) => {
+      const expected = chosen.flatMap((row) => {
         const at = ids[row * capacity] * width;
         return row < 0 ? Array(width).fill(0) : Array.from(values.subarray(at, at + width));
       });
-      expect(Array.from(await output.toFloat32Array())).toEqual(wanted);
+      expect(Array.from(await output.toFloat32Array())).toEqual(expected);
     }
   });
 

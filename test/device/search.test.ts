@@ -10,14 +10,14 @@ const endToken = 40;
 const capacity = 10;
 
 /** The noise of native/operations/decoding/noise.h, which must be the same on every device. */
-function noise(seed: number, place: number, token: number): number {
+function noise(seed: number, position: number, token: number): number {
   const mix = (value: number): number => {
     let x = value >>> 0;
     x = Math.imul(x ^ (x >>> 16), 0x85ebca6b);
     x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35);
     return (x ^ (x >>> 16)) >>> 0;
   };
-  const key = mix(mix(seed + 0x9e3779b9) ^ (Math.imul(place, 0x9e3779b9) + 0x7f4a7c15));
+  const key = mix(mix(seed + 0x9e3779b9) ^ (Math.imul(position, 0x9e3779b9) + 0x7f4a7c15));
   const bits = mix(key ^ (Math.imul(token, 0x85ebca6b) + 0x165667b1));
   return -Math.log(-Math.log(((bits >>> 8) + 0.5) / 2 ** 24));
 }
@@ -88,14 +88,14 @@ describe.each(devices)('search on $name', ({ open }) => {
     const temperature = rows.map((_, b) => [0, 0.3, 1, 2.5][b % 4]);
     const seed = rows.map((_, b) => b * 7 - 100);
     const written = rows.map((_, b) => Array(b % 5).fill(3));
-    const got = await choose(rows, stateOf(written), { temperature, seed });
+    const choices = await choose(rows, stateOf(written), { temperature, seed });
     rows.forEach((row, b) => {
       const scores = row.map((logit, token) =>
         temperature[b] === 0 ? logit : logit / temperature[b] + noise(seed[b], b % 5, token),
       );
       const wanted = scores.indexOf(Math.max(...scores));
-      expect(got[b].token).toBe(wanted);
-      expect(got[b].logProbability).toBeCloseTo(logSoftmax(row)[wanted], 4);
+      expect(choices[b].token).toBe(wanted);
+      expect(choices[b].logProbability).toBeCloseTo(logSoftmax(row)[wanted], 4);
     });
   });
 
@@ -104,12 +104,12 @@ describe.each(devices)('search on $name', ({ open }) => {
       token < 4 ? Math.log([0.5, 0.3, 0.15, 0.05][token]) : -99,
     );
     const batch = 4000;
-    const got = await choose(Array(batch).fill(row), stateOf(Array(batch).fill([])), {
+    const choices = await choose(Array(batch).fill(row), stateOf(Array(batch).fill([])), {
       temperature: Array(batch).fill(1),
       seed: Array.from({ length: batch }, (_, b) => b),
     });
     [0.5, 0.3, 0.15, 0.05].forEach((probability, token) => {
-      const share = got.filter((one) => one.token === token).length / batch;
+      const share = choices.filter((one) => one.token === token).length / batch;
       expect(Math.abs(share - probability)).toBeLessThan(4 * Math.sqrt((probability * (1 - probability)) / batch));
     });
   });
@@ -117,18 +117,18 @@ describe.each(devices)('search on $name', ({ open }) => {
   it('penalizes generated tokens once, and not those of the prompt', async () => {
     const row = Array.from({ length: vocabulary }, (_, token) => ({ 1: 3, 5: 3.9, 6: 2, 7: -1 })[token] ?? -20);
     const state = { ...stateOf([[5, 5, 7], [5], [6]]), repetitionPenalty: floats([2, 1, 2]) };
-    const got = await choose([row, row, row], state);
-    expect(got.map(({ token }) => token)).toEqual([1, 5, 5]);
+    const choices = await choose([row, row, row], state);
+    expect(choices.map(({ token }) => token)).toEqual([1, 5, 5]);
     const penalised = row.map((logit, token) => (token === 5 ? logit / 2 : token === 7 ? logit * 2 : logit));
-    expect(got[0].logProbability).toBeCloseTo(logSoftmax(penalised)[1], 4);
+    expect(choices[0].logProbability).toBeCloseTo(logSoftmax(penalised)[1], 4);
   });
 
   it('generates no n-gram twice', async () => {
     const row = Array.from({ length: vocabulary }, (_, token) => ({ 5: 4, 6: 3, 7: 2 })[token] ?? -20);
     const written = [[5, 6, 7, 5], [6, 5, 6], [5], [5, 6, 7, 5, 6]];
     const state = { ...stateOf(written), noRepeat: integers([2, 0, 1, 3]) };
-    const got = await choose([row, row, row, [...row.slice(0, 7), 9, ...row.slice(8)]], state);
-    expect(got.map(({ token }) => token)).toEqual([5, 5, 6, 5]);
+    const choices = await choose([row, row, row, [...row.slice(0, 7), 9, ...row.slice(8)]], state);
+    expect(choices.map(({ token }) => token)).toEqual([5, 5, 6, 5]);
   });
 
   it('returns the likeliest tokens of the position, under the rules', async () => {
@@ -142,7 +142,7 @@ describe.each(devices)('search on $name', ({ open }) => {
     await choose([row, row, row], state);
     const ids = await top.topTokens.toInt32Array();
     const logs = await top.topLogProbability.toFloat32Array();
-    const at = (b: number, place: number) => (b * capacity + place) * 3;
+    const at = (b: number, position: number) => (b * capacity + position) * 3;
     expect(Array.from(ids.subarray(at(0, 2), at(0, 3)))).toEqual([5, 6, 9]);
     expect(Array.from(ids.subarray(at(1, 3), at(1, 4)))).toEqual([5, 6, 9]);
     expect(logs[at(0, 2)]).toBeCloseTo(logSoftmax(row)[5], 4);
@@ -151,8 +151,8 @@ describe.each(devices)('search on $name', ({ open }) => {
 
   /** Beams with these histories and sums of log-probabilities. */
   function beamsOf(windows: number, cumulative: readonly number[], wanted: number): BeamState {
-    const most = 4;
-    const kept = [windows, most, capacity];
+    const maxDone = 4;
+    const kept = [windows, maxDone, capacity];
     return {
       cumulative: floats(cumulative),
       source: integers(
@@ -161,8 +161,8 @@ describe.each(devices)('search on $name', ({ open }) => {
       ),
       wanted: integers(Array(windows).fill(wanted)),
       doneCount: device.tensor('int32', [windows]),
-      doneLength: device.tensor('int32', [windows, most]),
-      doneScore: device.tensor('float32', [windows, most]),
+      doneLength: device.tensor('int32', [windows, maxDone]),
+      doneScore: device.tensor('float32', [windows, maxDone]),
       doneTokens: device.tensor('int32', kept),
       doneLogProbability: device.tensor('float32', kept),
       doneSource: device.tensor('int32', kept),

@@ -3,7 +3,7 @@ import { compareTypes } from '../../lib/evaluate/compare.js';
 import type { Transcription } from '../../lib/whisper/transcription/types.js';
 import { onehead } from '../cli/command.js';
 
-const said = (text: string, late = 0) =>
+const transcription = (text: string, late = 0) =>
   ({
     text,
     duration: 3,
@@ -17,7 +17,9 @@ it('compares each type with the first', async () => {
   const texts: Record<string, [string, number]> = { float32: ['red green grey', 0], int8: ['red green blue', 0.04] };
   const open = async (type: string) => ({
     transcribe: async (audio: string | Float32Array) =>
-      typeof audio === 'string' ? said(...texts[type]) : said(type === 'int8' && audio[0] !== 0 ? 'Thank you.' : ''),
+      typeof audio === 'string'
+        ? transcription(...texts[type])
+        : transcription(type === 'int8' && audio[0] !== 0 ? 'Thank you.' : ''),
     close: () => closed.push(type),
   });
   const recordings = [{ file: 'a.wav', reference: 'red green blue' }];

@@ -21,11 +21,11 @@ describe('word times', () => {
   });
 
   it('of repeated words are those nearest in time', () => {
-    const heard = [
+    const hypothesis = [
       { word: 'no', start: 0, end: 0.5 },
       { word: 'no', start: 7, end: 7.5 },
     ];
-    for (const one of heard) expect(wordTimeErrors([one], heard)).toEqual([{ word: 'no', start: 0, end: 0 }]);
+    for (const one of hypothesis) expect(wordTimeErrors([one], hypothesis)).toEqual([{ word: 'no', start: 0, end: 0 }]);
   });
 
   it('of compound words are compared at both ends', () => {
@@ -35,11 +35,11 @@ describe('word times', () => {
       { word: 'do', start: 1, end: 1.25 },
       { word: 'not', start: 1.25, end: 1.5 },
     ];
-    const heard = [
+    const hypothesis = [
       { word: ' cold-hearted', start: 0.25, end: 1.25 },
       { word: " don't", start: 1.25, end: 1.5 },
     ];
-    expect(wordTimeErrors(reference, heard, 'english')).toEqual([
+    expect(wordTimeErrors(reference, hypothesis, 'english')).toEqual([
       { word: 'cold', start: 0.25, end: null },
       { word: 'hearted', start: null, end: 0.25 },
       { word: 'do', start: 0.25, end: null },

@@ -16,7 +16,7 @@ const { openProject, sizeOf } = load('../../scripts/try-packages.cjs');
 const system = `${process.platform}-${process.arch}`;
 const output = mkdtempSync(join(tmpdir(), 'onehead-packages-'));
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-const heard = /We will return on Thursday\..*Add honey and chicken/s;
+const transcript = /We will return on Thursday\..*Add honey and chicken/s;
 
 /** An empty project with onehead installed. `options` are for npm, and may name further packages. */
 async function installed(...options: string[]) {
@@ -57,7 +57,11 @@ const withGlibc = (header: string) => `process.report.getReport = () => ({ heade
 
 describe('onehead, installed', () => {
   it('transcribes, without a compiler, CMake or an install script', async () => {
-    expect(await project.transcribe()).toMatchObject({ status: 0, stderr: '', stdout: expect.stringMatching(heard) });
+    expect(await project.transcribe()).toMatchObject({
+      status: 0,
+      stderr: '',
+      stdout: expect.stringMatching(transcript),
+    });
     const { stdout } = await project.run('npx', ['onehead', 'doctor', '--json']);
     const addon = JSON.parse(stdout).findings.find(({ subject }: { subject: string }) => subject === 'addon');
     expect(addon).toMatchObject({ found: join(project.addon, 'onehead.node'), todo: '' });
@@ -100,9 +104,9 @@ describe('onehead, installed', () => {
   });
 
   it('loads the addon that ONEHEAD_ADDON names, or explains why it cannot', async () => {
-    const own = join(root, 'build/Release/onehead.node');
-    const doctor = await project.run('npx', ['onehead', 'doctor'], { ONEHEAD_ADDON: own });
-    expect(doctor.stdout).toContain(own);
+    const built = join(root, 'build/Release/onehead.node');
+    const doctor = await project.run('npx', ['onehead', 'doctor'], { ONEHEAD_ADDON: built });
+    expect(doctor.stdout).toContain(built);
     const { status, stderr } = await project.transcribe({ ONEHEAD_ADDON: '/nowhere/onehead.node' });
     expect({ status, stderr }).toMatchObject({
       status: 1,
@@ -192,7 +196,11 @@ describe.runIf(system === 'linux-x64')('on arm64', () => {
     const there = await installed('--os=linux', '--cpu=arm64', '--libc=glibc');
     expect(readdirSync(join(there.modules, '@onehead'))).toEqual(['linux-arm64']);
     const env = pretending("Object.defineProperty(process, 'arch', { value: 'arm64' });");
-    expect(await there.transcribe(env)).toMatchObject({ status: 0, stdout: expect.stringMatching(heard), stderr: '' });
+    expect(await there.transcribe(env)).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(transcript),
+      stderr: '',
+    });
     const { stdout } = await there.run('npx', ['onehead', 'doctor'], env);
     expect(stdout).toContain(join(there.modules, '@onehead/linux-arm64/onehead.node'));
     there.close();
@@ -223,13 +231,13 @@ describe.runIf(system === 'linux-x64')('the package with CUDA kernels, which is 
   it('is skipped with a warning if it has another version or does not load', async () => {
     put({ version: '0.0.1' });
     const other = await project.transcribe();
-    expect(other).toMatchObject({ status: 0, stdout: expect.stringMatching(heard) });
+    expect(other).toMatchObject({ status: 0, stdout: expect.stringMatching(transcript) });
     expect(other.stderr).toMatch(
       /linux-x64-cuda has version 0\.0\.1, and onehead .*npm install @onehead\/linux-x64-cuda@/,
     );
     put({}, true);
     const broken = await project.transcribe();
-    expect(broken).toMatchObject({ status: 0, stdout: expect.stringMatching(heard) });
+    expect(broken).toMatchObject({ status: 0, stdout: expect.stringMatching(transcript) });
     expect(broken.stderr).toMatch(/onehead uses @onehead\/linux-x64 .*linux-x64-cuda cannot be loaded: /);
   });
 });

@@ -55,13 +55,13 @@ const recordings: [string, number][] = [
 describe('real speech', () => {
   let all = noCounts;
 
-  it.each(recordings)('%s: its language and its words', async (name, most) => {
+  it.each(recordings)('%s: its language and its words', async (name, maxErrors) => {
     const result = await whisper.transcribe(audio(name));
     expect(result.language).toBe(entry(name).language);
     const counts = errors(name, result);
     all = addCounts(all, counts);
     const wrong = counts.substitutions + counts.deletions + counts.insertions;
-    expect(wrong, result.text).toBeLessThanOrEqual(most + Math.max(1, Math.round(most / 10)));
+    expect(wrong, result.text).toBeLessThanOrEqual(maxErrors + Math.max(1, Math.round(maxErrors / 10)));
     expect(result.warnings).toEqual([]);
     for (const [i, { start, end }] of result.segments.entries()) {
       expect(end).toBeGreaterThanOrEqual(start);

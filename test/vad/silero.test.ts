@@ -38,9 +38,9 @@ beforeAll(async () => {
 });
 
 /** The largest difference of two lists of the same length. */
-function difference(got: ArrayLike<number>, wanted: ArrayLike<number>): number {
-  expect(got).toHaveLength(wanted.length);
-  return Math.max(...Array.from(wanted, (value, i) => Math.abs(got[i] - value)));
+function difference(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  expect(actual).toHaveLength(expected.length);
+  return Math.max(...Array.from(expected, (value, i) => Math.abs(actual[i] - value)));
 }
 
 const names = Object.keys(reference);
@@ -77,8 +77,8 @@ describe('probabilities', () => {
       }),
     );
     for (const [i, probabilities] of found.entries()) {
-      const wanted = reference[names[i % names.length]].slice(0, 20 + 7 * i);
-      expect(difference(probabilities, wanted)).toBeLessThan(1e-4);
+      const expected = reference[names[i % names.length]].slice(0, 20 + 7 * i);
+      expect(difference(probabilities, expected)).toBeLessThan(1e-4);
     }
   });
 

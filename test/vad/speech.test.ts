@@ -44,9 +44,9 @@ describe('speech', () => {
       expect(Math.abs(piece.begin - begin) / rate).toBeLessThan(0.7);
       expect(Math.abs(piece.begin + piece.length - ends[i]) / rate).toBeLessThan(0.7);
       // The mapping is exact: each piece's samples equal the recording's.
-      const place = piece.at + Math.floor(piece.length / 2);
-      const back = Math.round(speech.toRecording(place / rate, false) * rate);
-      expect(kept.subarray(place, place + 100)).toEqual(samples.subarray(back, back + 100));
+      const middle = piece.at + Math.floor(piece.length / 2);
+      const back = Math.round(speech.toRecording(middle / rate, false) * rate);
+      expect(kept.subarray(middle, middle + 100)).toEqual(samples.subarray(back, back + 100));
     });
     expect(kept.length).toBe(speech.pieces.reduce((sum, { length }) => sum + length, 0));
   });
