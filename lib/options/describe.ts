@@ -10,7 +10,7 @@ export interface Description {
 }
 
 /** The group that declares an option; other groups may include it. */
-export function declaredIn(name: string, entry: Option<unknown, unknown>): OptionGroup {
+function declaredIn(name: string, entry: Option<unknown, unknown>): OptionGroup {
   return optionGroups.find((group) => group.entries[name] === entry)!;
 }
 

@@ -22,11 +22,11 @@ export const apiNames: NameStyle = {
 const maxNameLength = 60;
 
 /** Removes case, dashes and underscores. Short flags such as -bs stay unchanged: they are abbreviations, not words. */
-export function normalizeName(name: string): string {
+function normalizeName(name: string): string {
   return /^-\w/.test(name) ? name : name.toLowerCase().replace(/[^a-z0-9]/g, '');
 }
 
-export function splitNames(others: OtherNames = {}): string[] {
+function splitNames(others: OtherNames = {}): string[] {
   return Object.values(others).flatMap((names: string) => names.split(/,\s*/));
 }
 

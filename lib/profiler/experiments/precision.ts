@@ -20,7 +20,7 @@ import { stepReplays } from './whisper.js';
 type Own = Pick<OwnSettings, 'models' | 'batches' | 'tokens'>;
 
 /** The variants, named by what is stored in 8 bits; everything else has the run's type. */
-export const precisionVariants = ['floating', 'int8 weights', 'int8 cache', 'int8 weights and cache'] as const;
+const precisionVariants = ['floating', 'int8 weights', 'int8 cache', 'int8 weights and cache'] as const;
 
 function variant(name: string, dtype: FloatingType): Precision {
   const base = uniformPrecision(dtype);

@@ -56,21 +56,64 @@ function roof(facts: Record<string, number>, intensities: readonly number[]) {
   }));
 }
 
-export function ioCharts({ rows, facts }: ExperimentResult): Chart[] {
-  const timed = rows.filter((row) => row.time);
-  const points = timed
-    .filter((row) => row.case.operation !== whole && row.figures.operations > 0 && row.figures.bytes > 0)
+function rooflineChart({ rows, facts }: ExperimentResult): Chart {
+  const points = rows
+    .filter(({ time, case: { operation }, figures }) => {
+      return time && operation !== whole && figures.operations > 0 && figures.bytes > 0;
+    })
     .map(({ case: { model, batch, variant, operation }, time, figures }) => ({
       panel: `${model}, batch ${batch}`,
       ...{ variant: isNoisy(time!) ? 'too noisy' : variant, operation },
       intensity: figures.operations / figures.bytes,
       rate: figures.gigaoperationsPerSecond,
     }));
-  const shapes = ['multi-head', 'multi-query', 'too noisy'];
   const intensities = points.map(({ intensity }) => intensity);
-  const operations = [...new Set(points.map(({ operation }) => operation))];
-  const steps = timed
-    .filter((row) => row.case.operation === whole)
+  const log = { type: 'quantitative', scale: { type: 'log', nice: false } };
+  return {
+    name: 'io-roofline',
+    title: 'Roofline: every operation of a decode step',
+    caption:
+      'Each point is one operation, summed over the layers; the line is this device’s measured bandwidth and multiply rate. Points above the slope read from the processor’s caches. Crosses are too noisy to be compared.',
+    spec: panels(
+      [...new Set(points.map(({ panel }) => panel))].flatMap((panel) => [
+        ...roof(facts, intensities).map((point) => ({ panel, roof: true, ...point })),
+        ...points.filter((point) => point.panel === panel).map((point) => ({ roof: false, ...point })),
+      ]),
+      {
+        width: 330,
+        height: 260,
+        encoding: {
+          x: { field: 'intensity', ...log, title: 'operations per byte of weights and caches' },
+          y: { field: 'rate', ...log, title: 'gigaoperations per second' },
+        },
+        layer: [
+          { transform: [{ filter: 'datum.roof' }], mark: { type: 'line', color: '#444', strokeWidth: 1.5 } },
+          {
+            transform: [{ filter: '!datum.roof' }],
+            mark: { type: 'point', filled: false, strokeWidth: 2, size: 70, opacity: 1 },
+            encoding: {
+              color: {
+                ...{ field: 'operation', type: 'nominal', title: 'operation' },
+                sort: [...new Set(points.map(({ operation }) => operation))],
+              },
+              shape: {
+                ...{ field: 'variant', type: 'nominal', title: 'variant', sort: null },
+                scale: {
+                  domain: ['multi-head', 'multi-query', 'too noisy'],
+                  range: ['circle', 'triangle-up', 'cross'],
+                },
+              },
+            },
+          },
+        ],
+      },
+    ),
+  };
+}
+
+function stepsChart({ rows }: ExperimentResult): Chart {
+  const steps = rows
+    .filter((row) => row.time && row.case.operation === whole)
     .flatMap(({ case: { model, batch, variant }, time, figures }) => {
       const common = { panel: `${model}, batch ${batch}`, variant };
       const floor = figures.floorMicroseconds / 1000;
@@ -79,77 +122,31 @@ export function ioCharts({ rows, facts }: ExperimentResult): Chart[] {
         { ...common, kind: 'measured', ...plotted(time!) },
       ];
     });
-  return [
-    {
-      name: 'io-roofline',
-      title: 'Roofline: every operation of a decode step',
-      caption:
-        'Each point is one operation, summed over the layers; the line is this device’s measured bandwidth and multiply rate. Points above the slope read from the processor’s caches. Crosses are too noisy to be compared.',
-      spec: panels(
-        [...new Set(points.map(({ panel }) => panel))].flatMap((panel) => [
-          ...roof(facts, intensities).map((point) => ({ panel, roof: true, ...point })),
-          ...points.filter((point) => point.panel === panel).map((point) => ({ roof: false, ...point })),
-        ]),
-        {
-          width: 330,
-          height: 260,
-          encoding: {
-            x: {
-              field: 'intensity',
-              type: 'quantitative',
-              scale: { type: 'log', nice: false },
-              title: 'operations per byte of weights and caches',
-            },
-            y: {
-              field: 'rate',
-              type: 'quantitative',
-              scale: { type: 'log', nice: false },
-              title: 'gigaoperations per second',
-            },
-          },
-          layer: [
-            { transform: [{ filter: 'datum.roof' }], mark: { type: 'line', color: '#444', strokeWidth: 1.5 } },
-            {
-              transform: [{ filter: '!datum.roof' }],
-              mark: { type: 'point', filled: false, strokeWidth: 2, size: 70, opacity: 1 },
-              encoding: {
-                color: { field: 'operation', type: 'nominal', title: 'operation', sort: operations },
-                shape: {
-                  ...{ field: 'variant', type: 'nominal', title: 'variant', sort: null },
-                  scale: { domain: shapes, range: ['circle', 'triangle-up', 'cross'] },
-                },
-              },
-            },
-          ],
+  return {
+    name: 'io-steps',
+    title: 'A decode step: floor and measured time',
+    caption:
+      'The floor is the sum over the operations of the time for their bytes at the measured bandwidth or for their arithmetic at the multiply rate, whichever is longer. ' +
+      intervalNote,
+    spec: panels(
+      steps,
+      {
+        width: 220,
+        height: 160,
+        encoding: {
+          x: { field: 'variant', type: 'nominal', title: null, sort: null, axis: { labelAngle: 0 } },
+          xOffset: { field: 'kind', sort: null },
         },
-      ),
-    },
-    {
-      name: 'io-steps',
-      title: 'A decode step: floor and measured time',
-      caption:
-        'The floor is the sum over the operations of the time for their bytes at the measured bandwidth or for their arithmetic at the multiply rate, whichever is longer. ' +
-        intervalNote,
-      spec: panels(
-        steps,
-        {
-          width: 220,
-          height: 160,
-          encoding: {
-            x: { field: 'variant', type: 'nominal', title: null, sort: null, axis: { labelAngle: 0 } },
-            xOffset: { field: 'kind', sort: null },
-          },
-          layer: intervalLayers(
-            'y',
-            { type: 'quantitative', title: 'time (ms)' },
-            { type: 'bar' },
-            {
-              color: { field: 'kind', type: 'nominal', title: null, sort: null },
-            },
-          ),
-        },
-        { columns: 4, independent: ['y'] },
-      ),
-    },
-  ];
+        layer: intervalLayers(
+          'y',
+          { type: 'quantitative', title: 'time (ms)' },
+          { type: 'bar' },
+          { color: { field: 'kind', type: 'nominal', title: null, sort: null } },
+        ),
+      },
+      { columns: 4, independent: ['y'] },
+    ),
+  };
 }
+
+export const ioCharts = (result: ExperimentResult): Chart[] => [rooflineChart(result), stepsChart(result)];

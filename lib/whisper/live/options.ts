@@ -8,7 +8,7 @@ export const policies = ['attention', 'agreement', 'both'] as const;
 export type LivePolicy = (typeof policies)[number];
 
 /** The policy for confirmed text, which `evaluate --live` also takes. */
-export const livePolicyOptions = options('live policy', {
+const livePolicyOptions = options('live policy', {
   /**
    * When a word is confirmed. 'attention': when it is aligned with audio at least `threshold` seconds before the end.
    * 'agreement': when two successive hypotheses have it. 'both': when both conditions hold.
