@@ -114,13 +114,13 @@ describe('transcribe', () => {
     [['--stream', '--format', 'srt'], 2, '--stream prints text'],
     [['--clips', '1:00-2:00'], 2, "Expected --clips to be seconds such as 0-10,30- but received '1:00-2:00'"],
     [['--channels', 'left'], 2, "Expected --channels to be mix, separate or numbers such as 0,2 but received 'left'"],
-    [['--clips', '3-2'], 1, 'Expected clips[0].end to be at least 0.01 s after its start'],
+    [['--clips', '3-2'], 1, 'Expected --clips[0].end to be at least 0.01 s after its start'],
     [['--beam-size', '99'], 2, 'Expected --beam-size to be a whole number from 1 to 16'],
     [['--suppress-tokens', 'music'], 2, "'default', 'symbols' or 'numerals'"],
     [
       ['--batch', '2', '--condition-on-previous-text'],
       1,
-      'conditionOnPreviousText is not available if windows are decoded at once',
+      '--condition-on-previous-text is not available if windows are decoded at once',
     ],
     [['--timeout', '0.001'], 1, 'took longer than 1 ms'],
   ])('%j is refused', async (args, status, message) => {

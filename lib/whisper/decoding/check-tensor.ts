@@ -32,7 +32,11 @@ export function checkTensor(
   if (!device.owns(tensor)) {
     const message = `${name} is a tensor of another device; pass a tensor of this model's \`device\`.`;
     const expected = "a tensor of this model's `device`";
-    throw new OneheadError('INVALID_ARGUMENT', message, { argument: name, expected, received: 'one of another device' });
+    throw new OneheadError('INVALID_ARGUMENT', message, {
+      argument: name,
+      expected,
+      received: 'one of another device',
+    });
   }
   if (tensor.dtype !== dtype) refuse(name, `'${dtype}'`, tensor.dtype, { code: 'INVALID_DTYPE' });
   return tensor.shape[0];
