@@ -181,7 +181,8 @@ describe('a worker', () => {
   });
 
   it('continues after processes that were killed again and again, without a queue that outlives them', async () => {
-    put('long.wav', longRecording(all, 60, 1));
+    // Long enough that three processes are killed before its end, on a fast machine too.
+    put('long.wav', longRecording(all, 400, 1));
     const whole = await whisper.transcribe(join(input, 'long.wav'));
     // Like a process that is killed: whatever was not saved by itself before is lost.
     const killed = async () => {
@@ -194,9 +195,15 @@ describe('a worker', () => {
       queue = new MemoryQueue({ attempts: 3, pause: () => 20, wait: 50 });
       await submit();
       const stop = new AbortController();
-      const running = work({ drain: 0, journalInterval: 600, signal: stop.signal, store: dead });
+      const running = work({ drain: 0, journalInterval: 300, signal: stop.signal, store: dead });
+      let hasEnded = false;
+      void running.finally(() => {
+        hasEnded = true;
+      });
       const parts = (await store.list('.onehead/journals')).length;
-      while ((await store.list('.onehead/journals')).length <= parts) await new Promise((done) => setTimeout(done, 5));
+      while (!hasEnded && (await store.list('.onehead/journals')).length <= parts) {
+        await new Promise((done) => setTimeout(done, 5));
+      }
       isDead = true;
       stop.abort();
       await running;
