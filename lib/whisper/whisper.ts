@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { type AudioInput, type AudioSource, openAudio, openChannels } from '../audio/index.js';
 import { audioOptions } from '../audio/options.js';
 import { catchEarlyErrors } from '../audio/streams.js';
@@ -7,7 +6,6 @@ import { OneheadError } from '../errors.js';
 import { check, pick } from '../options/options.js';
 import { workers } from '../workers/pool.js';
 import { yieldTimeSlice } from '../workers/time-slices.js';
-import { bundledModel } from './checkpoint/hub.js';
 import { WhisperModel } from './decoding/whisper-model.js';
 import { LiveTranscription } from './live/live.js';
 import type { LiveOptions } from './live/options.js';
@@ -50,7 +48,7 @@ export class Whisper {
    */
   static async load(nameOrDirectory?: string | null, options: LoadOptions | null = {}): Promise<Whisper> {
     // In parallel with loading, so that the first recording is decoded as fast as later ones.
-    void warmUp(workers, join(bundledModel(), 'sample.flac'));
+    warmUp(workers);
     const model = await WhisperModel.load(nameOrDirectory, options);
     try {
       await model.checkpoint.tokenizer(); // an invalid tokenizer is reported now, not by the first request

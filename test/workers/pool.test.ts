@@ -11,6 +11,7 @@ import { readingOf } from '../../lib/audio/options.js';
 import { fromBytes } from '../../lib/audio/read.js';
 import { fromWorker } from '../../lib/audio/remote.js';
 import type { Source } from '../../lib/audio/source.js';
+import { warmUp } from '../../lib/audio/warm.js';
 import { openVoice } from '../../lib/vad/remote.js';
 import { openWebRtc } from '../../lib/vad/webrtc.js';
 import { WorkerPool, workers } from '../../lib/workers/pool.js';
@@ -40,6 +41,25 @@ async function read(source: Source<Float32Array>) {
 }
 
 const told = (error: unknown) => ({ error: (error as Error).message });
+
+it('warms up by decoding two seconds', async () => {
+  const pool = new WorkerPool(new URL('../../dist/worker.js', import.meta.url));
+  const items: { chunk?: Float32Array; end?: true; error?: unknown }[] = [];
+  const open = pool.open.bind(pool);
+  pool.open = (kind, data, { message, failed }) => {
+    const keep = (given: unknown) => {
+      const { item } = given as { item?: (typeof items)[number] };
+      if (item) items.push(item);
+      message(given);
+    };
+    return open(kind, data, { message: keep, failed });
+  };
+  warmUp(pool);
+  while (!items.some(({ end, error }) => end || error)) await sleep(5);
+  expect(items.some(({ error }) => error)).toBe(false);
+  expect(items.reduce((sum, { chunk }) => sum + (chunk?.length ?? 0), 0)).toBe(2 * 16_000);
+  await pool.terminate();
+});
 
 describe('on a thread', () => {
   beforeEach(async () => {

@@ -344,7 +344,8 @@ export class RuntimePrograms {
     const { mels, sourcePositions, width } = checkpoint.config;
     let tensors = this.#encoderTensors.get(batch);
     if (!tensors) {
-      const features = device.tensor('float32', [batch, mels, 2 * sourcePositions]);
+      // One window's features can be where the program `features` writes them: its callers get a copy.
+      const features = batch === 1 ? this.#features : device.tensor('float32', [batch, mels, 2 * sourcePositions]);
       tensors = { features, encoded: device.tensor(precision.encoder.values, [batch, sourcePositions, width]) };
       this.#owned.push(features, tensors.encoded);
       this.#encoderTensors.set(batch, tensors);
