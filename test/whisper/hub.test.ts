@@ -1,8 +1,19 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as setTimeoutPromise } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { readCheckpoint } from '../../lib/whisper/checkpoint/checkpoint.js';
 import { resolveModel } from '../../lib/whisper/checkpoint/hub.js';
@@ -22,6 +33,11 @@ class Hub {
   /** Instead of files: this status, or a connection that closes after this many bytes. */
   status = 200;
   cutAfter = Number.POSITIVE_INFINITY;
+  /** The ETag of a file. */
+  etag = (name: string): string => `${name.replaceAll('.', '-')}-etag`;
+  /** The milliseconds after each 128 KiB of the weights, by the number of requests for them so far. */
+  pause: ((requests: number) => number) | null = null;
+  weightsRequests = 0;
   readonly #server: Server;
 
   constructor() {
@@ -73,17 +89,29 @@ class Hub {
     const begin = range ? Number(range[1]) : 0;
     const end = range?.[2] ? Math.min(Number(range[2]), content.length - 1) : content.length - 1;
     response.writeHead(range ? 206 : 200, {
-      etag: `"${name.replaceAll('.', '-')}-etag"`,
+      etag: `"${this.etag(name)}"`,
       'content-length': end - begin + 1,
       ...(range && { 'content-range': `bytes ${begin}-${end}/${content.length}` }),
     });
     const body = content.subarray(begin, end + 1);
+    if (this.pause && body.length > 1e6) {
+      void this.#sendSlowly(body, this.pause(++this.weightsRequests), response);
+      return;
+    }
     if (body.length <= this.cutAfter) {
       response.end(body);
       return;
     }
     response.write(body.subarray(0, this.cutAfter));
     setTimeout(() => response.destroy(), 20);
+  }
+
+  async #sendSlowly(body: Buffer, pause: number, response: ServerResponse): Promise<void> {
+    for (let at = 0; at < body.length && !response.destroyed; at += 1 << 17) {
+      response.write(body.subarray(at, at + (1 << 17)));
+      await setTimeoutPromise(pause);
+    }
+    response.end();
   }
 }
 
@@ -120,7 +148,9 @@ describe('a hub name', () => {
     });
     expect(folder).toBe(join(home, 'hub', 'models--acme--micro', 'snapshots', commit));
     expect(readFileSync(join(home, 'hub', 'models--acme--micro', 'refs', 'main'), 'utf8')).toBe(commit);
-    expect(readFileSync(join(folder, 'model.safetensors'))).toEqual(readFileSync(`${micro}model.safetensors`));
+    expect(readFileSync(join(folder, 'model.safetensors')).equals(readFileSync(`${micro}model.safetensors`))).toBe(
+      true,
+    );
     expect(progress).toContain('model.safetensors');
     expect(existsSync(join(folder, 'tf_model.h5'))).toBe(false);
     hub.stop();
@@ -214,6 +244,92 @@ describe('a hub name', () => {
     expect(names.every((name) => existsSync(join(folder, name)))).toBe(true);
     hub.stop();
     expect(await resolveModel('acme/micro')).toBe(folder);
+  });
+
+  describe('while it is downloaded by another call', () => {
+    const weights = readFileSync(`${micro}model.safetensors`);
+    const blobs = () => readdirSync(join(home, 'hub', 'models--acme--micro', 'blobs'));
+    /** Resolves when the hub has been asked for the weights, and some of them are written. */
+    const isDownloading = async () => {
+      await vi.waitFor(() => expect(hub.weightsRequests).toBeGreaterThan(0), { timeout: 10_000, interval: 5 });
+      await setTimeoutPromise(50);
+    };
+
+    it('of this process, is downloaded once', async () => {
+      hub.pause = () => 5;
+      const first = resolveModel('acme/micro');
+      await isDownloading();
+      const [one, two] = await Promise.all([first, resolveModel('acme/micro')]);
+      expect(readFileSync(join(one, 'model.safetensors')).equals(weights)).toBe(true);
+      expect(two).toBe(one);
+      expect(hub.weightsRequests).toBe(1);
+      expect(blobs().filter((name) => name.includes('incomplete'))).toEqual([]);
+    });
+
+    it('of this process that is aborted, is downloaded again', async () => {
+      hub.pause = (requests) => (requests === 1 ? 100 : 0);
+      const controller = new AbortController();
+      const first = resolveModel('acme/micro', { signal: controller.signal });
+      await isDownloading();
+      const second = resolveModel('acme/micro');
+      controller.abort(new Error('enough'));
+      await expect(first).rejects.toThrow('enough');
+      expect(readFileSync(join(await second, 'model.safetensors')).equals(weights)).toBe(true);
+    });
+
+    it('of a process with the same id, as in containers with one folder, is not mixed with that', async () => {
+      hub.pause = (requests) => (requests === 1 ? 10 : 100);
+      const first = resolveModel('acme/micro');
+      await isDownloading();
+      // Another instance of the module shares nothing but the folder and the id of the process.
+      vi.resetModules();
+      const other = await import('../../lib/whisper/checkpoint/hub.js');
+      const controller = new AbortController();
+      const second = other.resolveModel('acme/micro', { signal: controller.signal }).catch(() => null);
+      await vi.waitFor(() => expect(hub.weightsRequests).toBe(2), { timeout: 10_000, interval: 5 });
+      const folder = await first;
+      expect(readFileSync(join(folder, 'model.safetensors')).equals(weights)).toBe(true);
+      controller.abort();
+      await second;
+    });
+
+    it('removes partial files of crashes a day later, and keeps those of other programs', async () => {
+      const folder = join(home, 'hub', 'models--acme--micro', 'blobs');
+      mkdirSync(folder, { recursive: true });
+      const yesterday = Date.now() / 1000 - 25 * 3600;
+      const old = ['abc.1.incomplete', 'abc.0190ca1a-6be7-4fc6-b70c-6a4f1b1d9f11.incomplete', 'abc.incomplete'];
+      for (const name of [...old, 'def.1.incomplete']) writeFileSync(join(folder, name), 'x');
+      for (const name of old) utimesSync(join(folder, name), yesterday, yesterday);
+      await resolveModel('acme/micro');
+      expect(blobs().filter((name) => name.endsWith('.incomplete'))).toEqual(['abc.incomplete', 'def.1.incomplete']);
+    });
+  });
+
+  it('whose bytes differ from the SHA-256 that the hub gives is refused, and nothing of it is kept', async () => {
+    const wrong = mkdtempSync(join(tmpdir(), 'onehead-wrong-'));
+    const hashOf = (name: string) =>
+      createHash('sha256')
+        .update(readFileSync(`${micro}${name}`))
+        .digest('hex');
+    for (const name of files) writeFileSync(join(wrong, name), readFileSync(`${micro}${name}`));
+    const content = readFileSync(join(wrong, 'model.safetensors'));
+    content[content.length >> 1] ^= 1;
+    writeFileSync(join(wrong, 'model.safetensors'), content);
+    hub.folder = `${wrong}/`;
+    hub.etag = hashOf;
+    await expect(resolveModel('acme/micro')).rejects.toMatchObject({
+      code: 'DOWNLOAD_FAILED',
+      message: expect.stringContaining('model.safetensors arrived with wrong bytes'),
+    });
+    const blobs = readdirSync(join(home, 'hub', 'models--acme--micro', 'blobs'));
+    expect(blobs).not.toContain(hashOf('model.safetensors'));
+    expect(blobs.filter((name) => name.includes('incomplete'))).toEqual([]);
+    hub.folder = micro;
+    const folder = await resolveModel('acme/micro');
+    expect(readFileSync(join(folder, 'model.safetensors')).equals(readFileSync(`${micro}model.safetensors`))).toBe(
+      true,
+    );
+    rmSync(wrong, { recursive: true });
   });
 
   it('can be aborted', async () => {

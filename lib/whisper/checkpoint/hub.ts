@@ -1,16 +1,15 @@
 /** Finds a model's files: the bundled model, a folder, or the Hugging Face hub with its standard cache. */
-import { createWriteStream } from 'node:fs';
-import { access, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { access, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, join, relative } from 'node:path';
-import { Readable, Transform } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { Readable } from 'node:stream';
 import type { ReadableStream } from 'node:stream/web';
 import type * as Hub from '@huggingface/hub';
 import { OneheadError, shown } from '../../errors.js';
 import { parseJson } from '../../json.js';
 import { makeFolder } from '../../make-folder.js';
 import { packageRoot } from '../../package-root.js';
+import { storeBlob } from './blob.js';
 import { foreignFile, foreignFolder } from './foreign.js';
 import { isModelFile } from './sources.js';
 
@@ -260,32 +259,26 @@ async function downloadOne(
   const { downloadFile, fileDownloadInfo } = await hub();
   const from = { ...common, repo: repository, path, revision: sha };
   const info = await fileDownloadInfo(from);
-  const blob = info && (await downloadFile({ ...from, downloadInfo: info }));
-  if (!info || !blob) throw new Error(`the hub lists ${shown(path, 100)} but does not have it`);
+  const absent = () => new Error(`the hub lists ${shown(path, 100)} but does not have it`);
+  if (!info) throw absent();
   const etag = info.etag.replace(/^W\//, '').replaceAll('"', '');
   if (!/^[\w.-]+$/.test(etag)) throw new Error(`the hub returned an invalid ETag for ${shown(path, 100)}`);
+  const onBytes = (loaded: number) => options.onDownload?.({ file: path, loaded, total: info.size });
   const target = join(folder, 'blobs', etag);
-  makeFolder(dirname(target));
+  await storeBlob(target, {
+    name: path,
+    size: info.size,
+    // Of a large file the hub's ETag is the SHA-256.
+    sha256: /^[0-9a-f]{64}$/.test(etag) ? etag : null,
+    async content() {
+      const blob = await downloadFile({ ...from, downloadInfo: info });
+      if (!blob) throw absent();
+      return Readable.fromWeb(blob.stream() as ReadableStream);
+    },
+    onBytes,
+    signal: options.signal,
+  });
   makeFolder(dirname(pointer));
-  if (!(await exists(target))) {
-    const partial = `${target}.${process.pid}.incomplete`;
-    let loaded = 0;
-    const count = new Transform({
-      transform(chunk: Buffer, _encoding, done) {
-        loaded += chunk.length;
-        options.onDownload?.({ file: path, loaded, total: info.size });
-        done(null, chunk);
-      },
-    });
-    try {
-      const stream = Readable.fromWeb(blob.stream() as ReadableStream);
-      await pipeline(stream, count, createWriteStream(partial), { signal: options.signal ?? undefined });
-      if (loaded !== info.size) throw new Error(`${shown(path, 100)} ended after ${loaded} of ${info.size} bytes`);
-      await rename(partial, target);
-    } finally {
-      await rm(partial, { force: true });
-    }
-  }
   await symlink(relative(dirname(pointer), target), pointer).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'EEXIST') throw error; // another process made it
   });
