@@ -3,7 +3,7 @@ import type { WhisperTokenizer } from '../../lib/whisper/checkpoint/tokenizer.js
 import { needsFallback } from '../../lib/whisper/decoding/fallback.js';
 import { isSkipped } from '../../lib/whisper/decoding/silence.js';
 import { suppressionMask } from '../../lib/whisper/decoding/suppression.js';
-import { likeliest } from '../../lib/whisper/model/search.js';
+import { likeliest, rank, requiredCandidates } from '../../lib/whisper/model/search.js';
 import { TextContext } from '../../lib/whisper/transcription/context.js';
 import type { TranscribeOptions } from '../../lib/whisper/transcription/options.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
@@ -39,18 +39,50 @@ describe('fallback', () => {
 });
 
 describe('ranking', () => {
-  const of = (sum: number, length: number) => ({
-    tokens: Array(length).fill(1),
-    logProbabilities: [],
+  /** A candidate with `length` generated tokens after `prefix` others. */
+  const of = (sum: number, length: number, { ended = true, prefix = 0 } = {}) => ({
+    tokens: Array(prefix + length).fill(1),
+    logProbabilities: Array(length + Number(ended)).fill(0),
     sum,
-    ended: true,
-    rows: new Int32Array(),
+    ended,
   });
+
   it('divides by the length, or by its power', () => {
     const [short, long] = [of(-2, 2), of(-3, 6)];
     expect(likeliest([short, long], null)).toBe(long);
     expect(likeliest([short, long], 0)).toBe(short);
     expect(likeliest([of(-2, 0)], null).sum).toBe(-2);
+  });
+
+  // Scores of openai/whisper's MaximumLikelihoodRanker: sum / length, and sum / ((5 + length) / 6) ** penalty, where
+  // length is that of the tokens from sample_begin to the end token.
+  it.each([
+    [-1, 2, null, -0.5],
+    [-2.4, 6, null, -0.4],
+    [-2.4, 6, 1, -1.309090909],
+    [-2.4, 6, 0.6, -1.66827015],
+    [-1, 2, 0.6, -0.911658],
+  ])(
+    'of a sum of %f over %i tokens with length penalty %f is %f, without the prefix',
+    (sum, length, penalty, score) => {
+      for (const ended of [true, false]) {
+        for (const prefix of [0, 10]) expect(rank(of(sum, length, { ended, prefix }), penalty)).toBeCloseTo(score, 6);
+      }
+    },
+  );
+
+  // Python: round(5 * 0.5) == 2, round(3 * 1.5) == 4, round(5 * 1.5) == 8, round(5 * 0.7) == 4 (3.5), round(0.5) == 0
+  it.each([
+    [5, 1, 5],
+    [5, 0.5, 2],
+    [3, 1.5, 4],
+    [5, 1.5, 8],
+    [5, 0.7, 4],
+    [5, 2, 10],
+    [4, 0.3, 1],
+    [2, 0.25, 1],
+  ])('%i beams with patience %f end with %i texts, rounded as in Python', (beams, patience, texts) => {
+    expect(requiredCandidates(beams, patience)).toBe(texts);
   });
 });
 

@@ -4,7 +4,14 @@ import type { BeamState, DecodingState, Sampling } from '../../device/operations
 import type { Tensor } from '../../device/tensor.js';
 import type { ReadData, TransferPieces } from '../../device/transfer.js';
 import type { Rows, Sequence } from '../../engine/runtime.js';
-import { type Candidate, maximumPatience, maximumTop, type RankedTokens, type Search } from './search.js';
+import {
+  type Candidate,
+  maximumPatience,
+  maximumTop,
+  type RankedTokens,
+  requiredCandidates,
+  type Search,
+} from './search.js';
 
 export type Write = NonNullable<TransferPieces['writes']>[number];
 type Read = NonNullable<TransferPieces['reads']>[number];
@@ -120,9 +127,8 @@ export class RowPool {
     if (count > 1) {
       const cumulative = floatPerBeam(Number.NEGATIVE_INFINITY);
       cumulative[0] = 0;
-      const requiredCount = Math.min(Math.max(1, Math.round(count * search.patience)), count * maximumPatience);
       writes.push([beams.cumulative, cumulative, first]);
-      writes.push([beams.wanted, Int32Array.of(requiredCount), first]);
+      writes.push([beams.wanted, Int32Array.of(requiredCandidates(count, search.patience)), first]);
       writes.push([beams.doneCount, Int32Array.of(0), first]);
     }
     return writes;

@@ -108,18 +108,33 @@ export const maximumPatience = 2;
 /** The maximum number of log-probabilities of each position. */
 export const maximumTop = 64;
 
-/** The score of a text for its length: openai/whisper's MaximumLikelihoodRanker. */
+/**
+ * The score of a text for its length: openai/whisper's MaximumLikelihoodRanker. Only generated tokens count, without
+ * the prefix and the end token.
+ */
 export function rank(
-  { sum, tokens: { length } }: Pick<Candidate, 'sum' | 'tokens'>,
+  { sum, logProbabilities, ended }: Pick<Candidate, 'sum' | 'logProbabilities' | 'ended'>,
   lengthPenalty: number | null,
 ): number {
+  const length = logProbabilities.length - Number(ended);
   return sum / (lengthPenalty === null ? Math.max(1, length) : ((5 + length) / 6) ** lengthPenalty);
 }
 
 /** The candidate with the highest rank. */
-export function likeliest<Ranked extends Pick<Candidate, 'sum' | 'tokens'>>(
+export function likeliest<Ranked extends Pick<Candidate, 'sum' | 'logProbabilities' | 'ended'>>(
   candidates: readonly Ranked[],
   lengthPenalty: number | null,
 ): Ranked {
   return candidates.reduce((best, next) => (rank(next, lengthPenalty) > rank(best, lengthPenalty) ? next : best));
+}
+
+/**
+ * The number of finished texts at which a beam search ends. A half is rounded to the even number, as Python's `round`
+ * does in openai/whisper.
+ */
+export function requiredCandidates(beams: number, patience: number): number {
+  const exact = beams * patience;
+  const below = Math.floor(exact);
+  const rounded = exact - below === 0.5 ? below + (below % 2) : Math.round(exact);
+  return Math.min(Math.max(1, rounded), beams * maximumPatience);
 }
