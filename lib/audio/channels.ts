@@ -3,6 +3,7 @@ import { refuse } from '../checks.js';
 import { clean, Mixer } from './mix.js';
 import type { Channels } from './options.js';
 import type { AudioSource, Source } from './source.js';
+import type { Speakers } from './speakers.js';
 import type { Warn } from './warnings.js';
 
 /** Selects or mixes decoded channels. The results have the same length. */
@@ -14,6 +15,7 @@ export interface ChannelPicker {
     end: number,
     rate: number,
     checked?: boolean,
+    speakers?: Speakers,
   ): Iterable<Float32Array[]>;
   /** Returns the samples held back; called at the end or before the rate changes. */
   finish(): Iterable<Float32Array[]>;
@@ -26,7 +28,7 @@ export interface ChannelReader<T> {
 }
 
 /**
- * The mean of the selected channels. `push` throws OneheadError INVALID_ARGUMENT if a selected channel does not exist.
+ * A mix of all channels, or the mean of the selected ones. `push` throws OneheadError INVALID_ARGUMENT if a selected channel does not exist.
  */
 export const mixed: ChannelReader<Float32Array> = {
   pick(channels, name, warn) {
@@ -47,9 +49,10 @@ export const mixed: ChannelReader<Float32Array> = {
       for (const mono of parts) yield [mono];
     };
     return {
-      push(all, begin, end, rate, checked) {
+      push(all, begin, end, rate, checked, speakers) {
         const chosen = chosenOf(all);
-        if (chosen.length > 0) return alone(mixer.push(chosen, begin, end, rate, checked));
+        if (chosen.length > 0)
+          return alone(mixer.push(chosen, begin, end, rate, checked, chosen === all ? speakers : undefined));
         warn(`${name} has fewer channels later on; the selected ones end there.`, 'lost');
         return alone(mixer.push([new Float32Array(end - begin)], 0, end - begin, rate));
       },

@@ -12,6 +12,7 @@ import {
 } from './flac-frames.js';
 import { quiet } from './quiet.js';
 import type { ByteReader } from './reader.js';
+import { flacSpeakers, type Speakers } from './speakers.js';
 import { maxGapSeconds, type Timeline } from './timeline.js';
 import type { DecodedChunk } from './wav.js';
 
@@ -73,9 +74,14 @@ function isHead(bytes: Uint8Array, at: number): boolean {
 const isTag = (bytes: Uint8Array, at: number): boolean =>
   ['ID3', 'TAG'].includes(letters(bytes, at, 3)) || letters(bytes, at, 8) === 'APETAGEX';
 
+/** Longer comments, which contain pictures, are not searched. */
+const maxCommentBytes = 1 << 16;
+
 class FlacStream {
   readonly #reader: ByteReader;
   info: FlacInfo | null = null;
+  /** The channel mask of its tags. */
+  mask: number | null = null;
   /** The next position to scan, relative to the first byte held, and the checksum of all bytes before it. */
   #scan = 0;
   #crc = 0;
@@ -209,6 +215,7 @@ class FlacStream {
   async #head(): Promise<FlacInfo | null> {
     const reader = this.#reader;
     this.info = null;
+    this.mask = null;
     reader.drop(4);
     for (let last = false; !last && (await reader.need(4)); ) {
       const { held } = reader;
@@ -218,6 +225,11 @@ class FlacStream {
       if ((held[0] & 127) > 6 && (held[0] & 127) !== 127 && !last) break;
       if ((held[0] & 127) === 0 && length === 34 && (await reader.need(38))) {
         this.info = flacInfo(reader.held.subarray(4, 38));
+      }
+      if ((held[0] & 127) === 4 && length < maxCommentBytes && (await reader.need(4 + length))) {
+        const comments = Buffer.from(reader.held.subarray(4, 4 + length)).toString('latin1');
+        const mask = /WAVEFORMATEXTENSIBLE_CHANNEL_MASK=0x([0-9a-f]{1,8})/i.exec(comments);
+        if (mask) this.mask = Number.parseInt(mask[1], 16);
       }
       await reader.pass(4 + length);
     }
@@ -233,6 +245,7 @@ export async function* decodeFlac(reader: ByteReader, timeline: Timeline): Async
   const stream = new FlacStream(reader);
   const frames = new FlacFrames();
   let info: FlacInfo | null = null;
+  let speakers: Speakers | undefined;
   let rate = 0;
   /** The next expected sample; null before a stream's first. */
   let expected: number | null = null;
@@ -245,6 +258,7 @@ export async function* decodeFlac(reader: ByteReader, timeline: Timeline): Async
         if (info && expected !== null && info.samples > expected)
           timeline.lost(missing(info.samples, expected, rate), rate);
         info = found.info;
+        speakers = info ? flacSpeakers(info.channels, stream.mask) : undefined;
         expected = null;
         end = reader.offset;
         continue;
@@ -260,7 +274,8 @@ export async function* decodeFlac(reader: ByteReader, timeline: Timeline): Async
       const gap = missing(at, expected, rate);
       if (gap > 0) timeline.lost(gap, rate);
       else if (begins > end && at !== expected) timeline.lost(0, rate);
-      if (samples) timeline.add(samples, rate);
+      if (samples)
+        timeline.add(samples, rate, samples.length === info?.channels ? speakers : flacSpeakers(samples.length));
       else timeline.lost(header.blockSize, rate);
       expected = at + header.blockSize;
       end = begins + length;

@@ -155,6 +155,7 @@ export async function* decodeMatroska(
           timeline.add(
             chunk.channels.map((channel) => channel.subarray(from, end)),
             rate,
+            chunk.speakers,
           );
         else timeline.lost(end - from, rate);
       }

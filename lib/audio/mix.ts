@@ -1,14 +1,18 @@
 /**
- * Mixes several channels to one: their mean, as in ffmpeg. If they cancel each other (a microphone with reversed
- * polarity removes the voice from the mean), the loudest channel is used instead. This is decided for each half second,
- * the only audio held back.
+ * Mixes several channels to one: as with ffmpeg's `-ac 1` if the file tells where they belong, otherwise their mean. If
+ * they cancel each other (a microphone with reversed polarity removes the voice from the mix), the loudest channel is
+ * used instead. This is decided for each half second, the only audio held back.
  */
+import { type Speakers, sharesOf } from './speakers.js';
 import { clock, type Warn } from './warnings.js';
 
-/** Power of the mean relative to the loudest channel: below -20 dB the channels cancel, above -10 dB no longer. */
-const cancelled = 1e-2;
-const recovered = 1e-1;
-/** Mean power below which nothing can be judged: -80 dB. */
+/**
+ * Power of the mix relative to the loudest channel's part of it: below -14 dB the channels cancel, above -4 dB no
+ * longer. Of two channels the mean is then 20 and 10 dB below the louder one.
+ */
+const cancelled = 0.04;
+const recovered = 0.4;
+/** Power below which nothing can be judged: -80 dB. */
 const silent = 1e-8;
 /** Another channel takes over when it has twice the power. */
 const louder = 2;
@@ -28,7 +32,14 @@ function power(samples: Float32Array): number {
   return sum / Math.max(1, samples.length);
 }
 
-function meanOf(channels: readonly Float32Array[]): Float32Array {
+function mixOf(channels: readonly Float32Array[], shares: readonly number[] | null): Float32Array {
+  if (shares) {
+    const mix = new Float32Array(channels[0].length);
+    for (const [channel, samples] of channels.entries()) {
+      if (shares[channel] > 0) for (let i = 0; i < mix.length; ++i) mix[i] += shares[channel] * samples[i];
+    }
+    return mix;
+  }
   const mean = channels[0].slice();
   for (const samples of channels.slice(1)) for (let i = 0; i < mean.length; ++i) mean[i] += samples[i];
   const share = 1 / channels.length;
@@ -43,7 +54,10 @@ export class Mixer {
   #held: Float32Array[] = [];
   #count = 0;
   #rate = 0;
-  /** The selected channel; -1 for the mean. */
+  #speakers: Speakers | undefined;
+  /** The share of each channel; null for the mean. */
+  #shares: number[] | null = null;
+  /** The selected channel; -1 for the mix. */
   #taken = -1;
   #seconds = 0;
 
@@ -61,9 +75,12 @@ export class Mixer {
     end: number,
     rate: number,
     checked = false,
+    speakers?: Speakers,
   ): Generator<Float32Array> {
-    if (channels.length !== this.#held.length || rate !== this.#rate) {
+    if (channels.length !== this.#held.length || rate !== this.#rate || speakers !== this.#speakers) {
       yield* this.finish();
+      this.#speakers = speakers;
+      this.#shares = speakers ? sharesOf(speakers) : null;
       this.#taken = -1;
       this.#rate = rate;
       const block = channels.length > 1 ? Math.round(blockSeconds * rate) : 0;
@@ -95,10 +112,10 @@ export class Mixer {
 
   #judge(): Float32Array {
     const channels = this.#held.map((samples) => samples.subarray(0, this.#count));
-    const mean = meanOf(channels);
+    const mix = mixOf(channels, this.#shares);
     const before = this.#taken;
-    const taken = this.#choose(power(mean), channels.map(power));
-    const of = (channel: number) => (channel < 0 ? mean : channels[channel]);
+    const taken = this.#choose(power(mix), channels.map(power));
+    const of = (channel: number) => (channel < 0 ? mix : channels[channel]);
     const mono = of(taken).slice();
     if (taken !== before) {
       const old = of(before);
@@ -111,18 +128,19 @@ export class Mixer {
     return mono;
   }
 
-  #choose(mean: number, powers: readonly number[]): number {
-    const loudest = powers.reduce((one, value, channel) => (value > powers[one] ? channel : one), 0);
-    if (powers[loudest] < silent) return this.#taken;
-    if (mean > powers[loudest] * (this.#taken < 0 ? cancelled : recovered)) return -1;
+  #choose(mix: number, powers: readonly number[]): number {
+    const parts = powers.map((value, channel) => value * (this.#shares?.[channel] ?? 1 / powers.length) ** 2);
+    const loudest = parts.reduce((one, value, channel) => (value > parts[one] ? channel : one), 0);
+    if (powers[loudest] < silent || parts[loudest] === 0) return this.#taken;
+    if (mix > parts[loudest] * (this.#taken < 0 ? cancelled : recovered)) return -1;
     if (this.#taken < 0) {
       this.#warn(
-        `The channels of ${this.#name} cancel each other, first at ${clock(this.#seconds)}; the louder one was used there instead of their mean.`,
+        `The channels of ${this.#name} cancel each other, first at ${clock(this.#seconds)}; the louder one was used there instead of their mix.`,
         'mended',
       );
       return loudest;
     }
     // Channels of equal loudness do not alternate.
-    return powers[loudest] > louder * powers[this.#taken] ? loudest : this.#taken;
+    return parts[loudest] > louder * parts[this.#taken] ? loudest : this.#taken;
   }
 }

@@ -250,6 +250,7 @@ class Link {
         timeline.add(
           chunk.channels.map((channel) => channel.subarray(from, to)),
           chunk.sampleRate,
+          chunk.speakers,
         );
     }
   }

@@ -4,7 +4,7 @@ import { either, flag, integer, list, number, oneOf, signal, text } from '../opt
 import { type Checked, check, type Given, option, options } from '../options/options.js';
 import { clock } from './warnings.js';
 
-/** 'mix': the mean of all channels; a list: the mean of these channels, from 0; 'separate': each channel by itself. */
+/** 'mix': a mix of all channels; a list: the mean of these channels, from 0; 'separate': each channel by itself. */
 export type Channels = 'mix' | 'separate' | readonly number[];
 
 /** Maximum number of channels, as in WAV files. */
@@ -35,7 +35,7 @@ export const audioOptions = options('reading audio', {
     },
   ),
   /**
-   * 'mix' transcribes the mean of all channels, a list the mean of the listed channels, from 0. 'separate' transcribes
+   * 'mix' transcribes a mix of all channels, a list the mean of the listed channels, from 0. 'separate' transcribes
    * each channel by itself, for telephone calls with one speaker on each channel.
    * @default 'mix'
    */

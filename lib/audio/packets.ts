@@ -7,6 +7,7 @@ import { FlacFrames } from './flac.js';
 import { crc16, flacHeader } from './flac-frames.js';
 import { mp3Header } from './mpeg.js';
 import { quiet } from './quiet.js';
+import { flacSpeakers, vorbisSpeakers } from './speakers.js';
 import type { DecodedChunk } from './wav.js';
 
 export interface PacketDecoder {
@@ -70,7 +71,9 @@ export async function openOpus(head: Uint8Array): Promise<PacketDecoder & { head
     decode: async (packet) => {
       const result = attempt(() => decoder.decodeFrames([packet]));
       if (!result || result.errors.length > 0 || result.samplesDecoded === 0) return null;
-      return { channels: result.channelData, sampleRate: 48_000 };
+      // Other families than 1 have no order of speakers.
+      const speakers = family === 1 ? vorbisSpeakers(channels) : undefined;
+      return { channels: result.channelData, sampleRate: 48_000, speakers };
     },
     free: () => decoder.free(),
   };
@@ -105,7 +108,8 @@ export async function openVorbis(identification: Uint8Array, setup: Uint8Array):
       if (!result) return null;
       if (result.samplesDecoded === 0) return none;
       last = result.samplesDecoded;
-      return { channels: result.channelData, sampleRate: result.sampleRate };
+      const { channelData: channels, sampleRate: rate } = result;
+      return { channels, sampleRate: rate, speakers: vorbisSpeakers(channels.length) };
     },
     free: () => decoder.free(),
   };
@@ -125,7 +129,8 @@ export function openFlac(sampleRate: number): PacketDecoder {
       if (!header || crc16(packet, 0, packet.length) !== 0) return null;
       last = header.blockSize;
       const channels = await frames.decode(packet, header);
-      return channels && { channels, sampleRate: header.sampleRate || sampleRate };
+      const speakers = channels ? flacSpeakers(channels.length) : undefined;
+      return channels && { channels, sampleRate: header.sampleRate || sampleRate, speakers };
     },
     free: () => frames.free(),
   };

@@ -1,4 +1,5 @@
 /** Decoded samples in order of time, with silence in place of lost parts. */
+import type { Speakers } from './speakers.js';
 import { clock, type Warn } from './warnings.js';
 import type { DecodedChunk } from './wav.js';
 
@@ -8,6 +9,7 @@ export const maxGapSeconds = 3600;
 interface Run {
   sampleRate: number;
   channels: number;
+  speakers?: Speakers;
   parts: Float32Array[][];
   count: number;
 }
@@ -16,7 +18,7 @@ export class Timeline {
   readonly #name: string;
   readonly #warn: Warn;
   #run: Run | null = null;
-  #ready: (DecodedChunk | { silence: number; sampleRate: number; channels: number })[] = [];
+  #ready: (DecodedChunk | { silence: number; sampleRate: number; channels: number; speakers?: Speakers })[] = [];
   /** Seconds of all previous runs, and samples of this run. */
   #before = 0;
   #runSamples = 0;
@@ -36,10 +38,10 @@ export class Timeline {
   }
 
   /** Samples of each channel, all of one length. */
-  add(channels: Float32Array[], sampleRate: number): void {
+  add(channels: Float32Array[], sampleRate: number, speakers?: Speakers): void {
     const count = channels[0]?.length ?? 0;
     if (count === 0) return;
-    const run = this.#runOf(sampleRate, channels.length);
+    const run = this.#runOf(sampleRate, channels.length, speakers);
     run.parts.push(channels);
     run.count += count;
     this.#runSamples += count;
@@ -49,10 +51,10 @@ export class Timeline {
   /** Adds silence that belongs to the audio: nothing was lost. */
   silence(count: number, sampleRate: number): void {
     if (count <= 0) return;
-    const channels = this.#run?.channels ?? 1;
-    this.#runOf(sampleRate, channels);
+    const { channels = 1, speakers } = this.#run ?? {};
+    this.#runOf(sampleRate, channels, speakers);
     this.#close();
-    this.#ready.push({ silence: count, sampleRate, channels });
+    this.#ready.push({ silence: count, sampleRate, channels, speakers });
     this.#runSamples += count;
   }
 
@@ -70,22 +72,22 @@ export class Timeline {
     this.#cut = true;
   }
 
-  #runOf(sampleRate: number, channels: number): Run {
+  #runOf(sampleRate: number, channels: number, speakers?: Speakers): Run {
     const run = this.#run;
-    if (run && run.sampleRate === sampleRate && run.channels === channels) return run;
+    if (run && run.sampleRate === sampleRate && run.channels === channels && run.speakers === speakers) return run;
     this.#close();
     if (run && run.sampleRate !== sampleRate) {
       this.#before += this.#runSamples / run.sampleRate;
       this.#runSamples = 0;
     }
-    this.#run = { sampleRate, channels, parts: [], count: 0 };
+    this.#run = { sampleRate, channels, speakers, parts: [], count: 0 };
     return this.#run;
   }
 
   #close(): void {
     const run = this.#run;
     if (!run || run.count === 0) return;
-    const { parts, count, sampleRate } = run;
+    const { parts, count, sampleRate, speakers } = run;
     const channels = parts[0].map((first, channel) => {
       if (parts.length === 1) return first;
       const samples = new Float32Array(count);
@@ -96,7 +98,7 @@ export class Timeline {
       }
       return samples;
     });
-    this.#ready.push({ channels, sampleRate });
+    this.#ready.push({ channels, sampleRate, speakers });
     run.parts = [];
     run.count = 0;
   }
@@ -113,7 +115,8 @@ export class Timeline {
       }
       for (let left = one.silence; left > 0; left -= one.sampleRate) {
         const silence = new Float32Array(Math.min(left, one.sampleRate));
-        yield { channels: Array.from({ length: one.channels }, () => silence), sampleRate: one.sampleRate };
+        const { sampleRate, speakers } = one;
+        yield { channels: Array.from({ length: one.channels }, () => silence), sampleRate, speakers };
       }
     }
   }

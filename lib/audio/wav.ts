@@ -1,5 +1,6 @@
 /** A streaming WAV parser. Lengths may be unknown, too large or missing, as pipes and recorders write them. */
 import { OneheadError } from '../errors.js';
+import { maskSpeakers, type Speakers } from './speakers.js';
 import { clock, type Warn } from './warnings.js';
 
 /** Samples of all channels, one Float32Array for each. */
@@ -8,6 +9,8 @@ export interface DecodedChunk {
   checked?: boolean;
   channels: Float32Array[];
   sampleRate: number;
+  /** Where the channels belong, if the file tells. */
+  speakers?: Speakers;
 }
 
 interface WavFormat {
@@ -18,6 +21,7 @@ interface WavFormat {
   blockBytes: number;
   /** False for RIFX, which is big-endian. */
   little: boolean;
+  speakers?: Speakers;
 }
 
 const pcm = 1;
@@ -46,7 +50,11 @@ function parseFormat(view: DataView, name: string, little: boolean): WavFormat {
   const channels = view.getUint16(2, little);
   const sampleRate = view.getUint32(4, little);
   const bits = view.getUint16(14, little);
-  if (tag === extensible && view.byteLength >= 26) tag = view.getUint16(24, little);
+  let mask = 0;
+  if (tag === extensible && view.byteLength >= 26) {
+    tag = view.getUint16(24, little);
+    mask = view.getUint32(20, little);
+  }
   if (!widths[tag]) throw invalid(`its codec (number ${tag}) is not PCM`);
   if (!widths[tag].includes(bits)) throw invalid(`its samples have ${bits} bits`);
   if (channels < 1 || channels > 64) throw invalid(`its header states ${channels} channels`);
@@ -55,7 +63,8 @@ function parseFormat(view: DataView, name: string, little: boolean): WavFormat {
   const stated = view.getUint16(12, little) / channels;
   const least = Math.ceil(bits / 8);
   const bytes = tag === pcm && Number.isInteger(stated) && stated > least && stated <= 4 ? stated : least;
-  return { channels, sampleRate, bits: 8 * bytes, codec: tag, blockBytes: channels * bytes, little };
+  const speakers = maskSpeakers(mask, channels);
+  return { channels, sampleRate, bits: 8 * bytes, codec: tag, blockBytes: channels * bytes, little, speakers };
 }
 
 /** Telephone samples (G.711): eight bits on a logarithmic scale. */
@@ -105,7 +114,8 @@ function decodeBlocks(bytes: Uint8Array, format: WavFormat): DecodedChunk {
     for (let i = 0; i < count; ++i) samples[i] = read(i * format.blockBytes + offset);
     return samples;
   });
-  return { channels, sampleRate: format.sampleRate };
+  const { sampleRate, speakers } = format;
+  return { channels, sampleRate, ...(speakers && { speakers }) };
 }
 
 /** The fields of the header that are in `head`. */

@@ -1,9 +1,20 @@
 /** Mixing of channels, audio that starts late, and samples out of range. */
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { openAudio } from '../../lib/audio/index.js';
-import { amplitude, firstDifference, folder, joined, ratio, readAll, sine } from './support.js';
+import {
+  amplitude,
+  firstDifference,
+  folder,
+  hasFfmpeg,
+  heardByFfmpeg,
+  joined,
+  ratio,
+  readAll,
+  sine,
+} from './support.js';
 
 /** A WAV file of floats with several channels. */
 function floatWav(channels: readonly Float32Array[], sampleRate = 16_000): Buffer {
@@ -26,6 +37,23 @@ function floatWav(channels: readonly Float32Array[], sampleRate = 16_000): Buffe
   header.write('data', 36);
   header.writeUInt32LE(data.length, 40);
   return Buffer.concat([header, data]);
+}
+
+/** The file with a channel mask (WAVE_FORMAT_EXTENSIBLE). */
+function masked(wav: Buffer, mask: number): Buffer {
+  const format = Buffer.alloc(40);
+  wav.copy(format, 0, 20, 36);
+  format.writeUInt16LE(0xfffe, 0);
+  format.writeUInt16LE(22, 16);
+  format.writeUInt16LE(32, 18);
+  format.writeUInt32LE(mask, 20);
+  format.writeUInt16LE(3, 24);
+  format.write('000000001000800000aa00389b71', 26, 'hex');
+  const size = Buffer.alloc(4);
+  size.writeUInt32LE(40);
+  const file = Buffer.concat([wav.subarray(0, 16), size, format, wav.subarray(36)]);
+  file.writeUInt32LE(file.length - 8, 4);
+  return file;
 }
 
 async function mixed(channels: Float32Array[], sampleRate = 16_000) {
@@ -98,6 +126,80 @@ describe('channels that cancel each other', () => {
     const { samples } = await readAll(floatWav([scaled(broken, 0.9), scaled(tone, -1)]));
     expect(samples.every(Number.isFinite)).toBe(true);
     expect(ratio(samples.subarray(500), scaled(tone, -1).subarray(500))).toBeGreaterThan(10);
+  });
+});
+
+describe('channels whose places the file states', () => {
+  /** A tone of another pitch on each channel. */
+  const tones = (count: number) =>
+    Array.from({ length: count }, (_, channel) => scaled(sine(300 + 170 * channel, 16_000, 48_000), 0.3));
+  const layouts = [
+    ['2.1', 0xb, 3],
+    ['3.0', 0x7, 3],
+    ['4.0', 0x107, 4],
+    ['quad', 0x33, 4],
+    ['5.0', 0x37, 5],
+    ['5.1', 0x3f, 6],
+    ['5.1 with sides', 0x60f, 6],
+    ['6.1', 0x70f, 7],
+    ['7.1', 0x63f, 8],
+    ['7.1 wide', 0xff, 8],
+  ] as [string, number, number][];
+
+  it.skipIf(!hasFfmpeg).each(layouts)('are mixed as by ffmpeg: %s', async (_, mask, count) => {
+    const file = masked(floatWav(tones(count)), mask);
+    const { samples, warnings } = await readAll(file);
+    expect(warnings).toEqual([]);
+    expect(ratio(samples, heardByFfmpeg(file))).toBeGreaterThan(60);
+  });
+
+  it.skipIf(!hasFfmpeg).each([
+    ['flac', 'flac', ['2.1', 'quad', '5.1', '6.1', '7.1'], 60],
+    ['ogg', 'libvorbis', ['quad', '5.1', '6.1', '7.1'], 40],
+    ['ogg', 'flac', ['quad', '5.1', '7.1'], 60],
+    ['webm', 'libopus', ['quad', '5.1', '6.1', '7.1'], 40],
+    ['ogg', 'libopus', ['quad', '5.1', '6.1', '7.1'], 40],
+  ] as [string, string, string[], number][])(
+    'of %s by %s are mixed as by ffmpeg: %j',
+    async (kind, codec, names, least) => {
+      for (const [name, mask, count] of layouts.filter(([one]) => names.includes(one))) {
+        const rate = codec === 'libopus' ? ['-ar', '48000', '-mapping_family', '1', '-b:a', '500k'] : ['-q:a', '8'];
+        const args = ['-v', 'error', '-f', 'wav', '-i', 'pipe:0', ...rate, '-c:a', codec, '-f', kind, '-'];
+        const { stdout, stderr } = spawnSync('ffmpeg', args, {
+          input: masked(floatWav(tones(count)), mask),
+          maxBuffer: 1 << 26,
+        });
+        expect(stdout.length, `${name}: ${stderr}`).toBeGreaterThan(1000);
+        const { samples } = await readAll(stdout);
+        const wanted = heardByFfmpeg(stdout);
+        expect(Math.abs(samples.length - wanted.length), name).toBeLessThan(1200);
+        expect(ratio(samples.subarray(0, 40_000), wanted.subarray(0, 40_000)), name).toBeGreaterThan(least);
+      }
+    },
+  );
+
+  it('keep speech in the centre, and leave out low frequencies', async () => {
+    const silence = new Float32Array(48_000);
+    const only = async (channel: number) => {
+      const channels = Array.from({ length: 6 }, (_, i) => (i === channel ? tone : silence));
+      return readAll(masked(floatWav(channels), 0x3f));
+    };
+    const centre = await only(2);
+    expect(amplitude(centre.samples, 440)).toBeCloseTo(1 / (2 + Math.SQRT2), 3);
+    const low = await only(3);
+    expect(amplitude(low.samples, 440)).toBeCloseTo(0, 3);
+    expect([...centre.warnings, ...low.warnings]).toEqual([]);
+  });
+
+  it('that cancel each other are replaced too; many of which one is heard do not cancel', async () => {
+    const silence = new Float32Array(48_000);
+    const opposite = [tone, scaled(tone, -1), silence, silence, silence, silence];
+    const { samples, warnings } = await readAll(masked(floatWav(opposite), 0x3f));
+    expect(Math.abs(amplitude(samples, 440))).toBeCloseTo(1, 2);
+    expect(warnings).toEqual([expect.stringContaining('cancel each other')]);
+    const one = await mixed([tone, ...Array.from({ length: 15 }, () => silence)]);
+    expect(one.warnings).toEqual([]);
+    expect(amplitude(one.samples, 440)).toBeCloseTo(1 / 16, 3);
   });
 });
 
