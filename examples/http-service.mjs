@@ -6,17 +6,25 @@
  *     curl --data-binary @talk.mp3 http://localhost:8080
  */
 import { createServer } from 'node:http';
-import { OneheadError, Whisper } from 'onehead';
+import { httpStatus, OneheadError, Whisper } from 'onehead';
 
 const whisper = await Whisper.load('openai/whisper-small'); // on a GPU if there is one, otherwise on the CPU
 
 const server = createServer(async (request, response) => {
+  const gone = new AbortController();
+  response.once('close', () => gone.abort()); // a client that leaves is not transcribed to the end
   try {
-    const { text, segments } = await whisper.transcribe(request, { language: 'en', timeout: 600_000 });
+    const options = { language: 'en', timeout: 600_000, signal: gone.signal };
+    const { text, segments } = await whisper.transcribe(request, options);
     response.end(JSON.stringify({ text, segments })); // start, end, tokens, avg_logprob, no_speech_prob, ...
   } catch (error) {
-    response.statusCode = error instanceof OneheadError && error.code === 'BUSY' ? 503 : 400;
-    response.end(String(error));
+    if (gone.signal.aborted) return;
+    response.statusCode = httpStatus(error); // 400 or 413 if the recording is refused, 503 if busy, 504, or 500
+    if (error instanceof OneheadError && error.retryAfter !== undefined) {
+      response.setHeader('retry-after', Math.ceil(error.retryAfter));
+    }
+    if (response.statusCode === 500) console.error(error);
+    response.end(response.statusCode === 500 ? 'The server had an error.' : error.message);
   }
 });
 server.listen(Number(process.env.PORT ?? 8080), () => console.log('listening', server.address()));

@@ -58,6 +58,26 @@ export class OneheadError extends Error {
   }
 }
 
+/** Statuses of errors that the client can do something about. */
+const statuses: Partial<Record<ErrorCode, number>> = {
+  INVALID_ARGUMENT: 400,
+  NOT_SUPPORTED: 400,
+  AUDIO_INVALID: 400,
+  AUDIO_TOO_LONG: 400,
+  AUDIO_TOO_LARGE: 413,
+  BUSY: 503,
+  DISPOSED: 503,
+  TIMED_OUT: 504,
+};
+
+/**
+ * The HTTP status with which a service answers a call that failed, as `onehead serve` does. It is 500 for all errors
+ * that are not the client's; their messages are for the service's log.
+ */
+export function httpStatus(error: unknown): number {
+  return (error instanceof OneheadError && statuses[error.code]) || 500;
+}
+
 /**
  * Formats text from a caller or a file for a message: without control characters, and shortened to `maxLength`
  * characters. No message should quote more than 200.

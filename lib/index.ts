@@ -52,7 +52,7 @@ export type {
 export { Tensor } from './device/tensor.js';
 export type { ReadData, TransferPieces } from './device/transfer.js';
 export type { ElementType, FloatingType } from './element-types.js';
-export { type ErrorCode, type ErrorDetails, errorCodes, OneheadError } from './errors.js';
+export { type ErrorCode, type ErrorDetails, errorCodes, httpStatus, OneheadError } from './errors.js';
 export { type AlignmentOptions, parseAlignment, readAlignment, type TimedWord } from './evaluate/alignments.js';
 export { countErrors, type ErrorCounts, errorRate, type TextErrors, textErrors } from './evaluate/errors.js';
 export { normalizeBasic, normalizeEnglish } from './evaluate/normalize.js';

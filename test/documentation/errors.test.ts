@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { errorCodes, OneheadError } from '../../lib/errors.js';
+import { errorCodes, httpStatus, OneheadError } from '../../lib/errors.js';
 import { asApiError } from '../../lib/server/service/api-error.js';
 import { root } from '../cli/command.js';
 
@@ -20,5 +20,9 @@ it('docs/errors.md has all codes of lib/errors.ts', () => {
 
 it.each(rows)('$code is explained, with the status of the server', ({ code, means, advice, status }) => {
   for (const text of [means, advice]) expect(text).toMatch(/^[A-Z].*\.$/);
-  expect(asApiError(new OneheadError(code as (typeof errorCodes)[number], 'x')).status).toBe(status);
+  const error = new OneheadError(code as (typeof errorCodes)[number], 'x');
+  expect(asApiError(error).status).toBe(status);
+  expect(httpStatus(error)).toBe(status);
 });
+
+it('an error of another class is the status of a defect', () => expect(httpStatus(new Error('x'))).toBe(500));
