@@ -19,12 +19,12 @@ const server = createServer(async (request, response) => {
     response.end(JSON.stringify({ text, segments })); // start, end, tokens, avg_logprob, no_speech_prob, ...
   } catch (error) {
     if (gone.signal.aborted) return;
-    response.statusCode = httpStatus(error); // 400 or 413 if the recording is refused, 503 if busy, 504, or 500
+    response.statusCode = httpStatus(error); // 400 or 413: refused, 503: busy, 504: too late, 500: a defect
     if (error instanceof OneheadError && error.retryAfter !== undefined) {
       response.setHeader('retry-after', Math.ceil(error.retryAfter));
     }
-    if (response.statusCode === 500) console.error(error);
-    response.end(response.statusCode === 500 ? 'The server had an error.' : error.message);
+    if (response.statusCode >= 500) console.error(error);
+    response.end(response.statusCode < 500 ? String(error) : 'The server cannot answer now; try again later.');
   }
 });
 server.listen(Number(process.env.PORT ?? 8080), () => console.log('listening', server.address()));

@@ -58,7 +58,7 @@ export class OneheadError extends Error {
   }
 }
 
-/** Statuses of errors that the client can do something about. */
+/** Statuses of errors that the client can do something about, if only to try again later. */
 const statuses: Partial<Record<ErrorCode, number>> = {
   INVALID_ARGUMENT: 400,
   NOT_SUPPORTED: 400,
@@ -67,12 +67,14 @@ const statuses: Partial<Record<ErrorCode, number>> = {
   AUDIO_TOO_LARGE: 413,
   BUSY: 503,
   DISPOSED: 503,
+  OUT_OF_MEMORY: 503,
+  DEVICE_FAILED: 503,
   TIMED_OUT: 504,
 };
 
 /**
- * The HTTP status with which a service answers a call that failed, as `onehead serve` does. It is 500 for all errors
- * that are not the client's; their messages are for the service's log.
+ * The HTTP status with which a service answers a call that failed, as `onehead serve` does. From 500 on the error is
+ * not the client's, and its message is for the service's log.
  */
 export function httpStatus(error: unknown): number {
   return (error instanceof OneheadError && statuses[error.code]) || 500;

@@ -75,7 +75,7 @@ export function addRecording(file, options, onUnauthorized) {
     button('cancel').hidden = true;
     const { language, duration, warnings = [] } = result;
     const speed = duration > 0 && elapsed > 0 ? ` (${(duration / elapsed).toFixed(1)} times real time)` : '';
-    const languageText = language ? `${language[0].toUpperCase()}${language.slice(1)}, ` : '';
+    const languageText = language && language !== 'unknown' ? `${language[0].toUpperCase()}${language.slice(1)}, ` : '';
     state.textContent = `${languageText}${clock(duration)}, done in ${elapsed.toFixed(1)} s${speed}`;
     if (!result.text.trim()) text.textContent = 'No speech was found.';
     else removeWords = showWords(text, audio, result);

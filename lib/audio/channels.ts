@@ -28,7 +28,8 @@ export interface ChannelReader<T> {
 }
 
 /**
- * A mix of all channels, or the mean of the selected ones. `push` throws OneheadError INVALID_ARGUMENT if a selected channel does not exist.
+ * A mix of all channels, or the mean of the selected ones. `push` throws OneheadError INVALID_ARGUMENT if a selected
+ * channel does not exist.
  */
 export const mixed: ChannelReader<Float32Array> = {
   pick(channels, name, warn) {

@@ -26,7 +26,7 @@ for (const flag of groups.flatMap((group) => flagsOf(group))) {
 
 /** What to do instead of what a message says of an option that has no flag. */
 const substitutes: [RegExp, string][] = [
-  [/set batched to false/g, 'leave out --windows and --batch'],
+  [/set batched to false/g, 'leave out --batched'],
   [/set alignmentHeads if you know better ones/g, 'correct alignment_heads in its generation_config.json'],
   [/\bprecision\.(\w+)/g, '--precision ($1)'],
   [/\bkeyValueHeads\b/g, '--kv-heads'],

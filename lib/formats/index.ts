@@ -61,7 +61,9 @@ function json({ text: words, language, segments, ...rest }: Transcription): stri
   return `${JSON.stringify({ text: words, language, segments: short, ...notesOf(rest) })}\n`;
 }
 
-const nameOf = (language: string): string => languageNames.get(language) ?? language;
+/** OpenAI's member is always a string. */
+const nameOf = (language: string | null): string =>
+  language === null ? 'unknown' : (languageNames.get(language) ?? language);
 
 /**
  * The response of OpenAI's server: languages by name, the text without its leading space, and the billed seconds. Words

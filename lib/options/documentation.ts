@@ -16,7 +16,7 @@ export const documentation = {
     },
     channels: {
       about:
-        "'mix' transcribes the mean of all channels, a list the mean of the listed channels, from 0. 'separate' transcribes each channel by itself, for telephone calls with one speaker on each channel.",
+        "'mix' transcribes a mix of all channels, a list the mean of the listed channels, from 0. 'separate' transcribes each channel by itself, for telephone calls with one speaker on each channel.",
       defaultText: "'mix'",
     },
     addStartTime: {
@@ -693,7 +693,7 @@ export const documentation = {
     },
     windows: {
       about:
-        'Windows whose cross-attention caches a device holds at once. It limits how many are decoded together, and determines the memory. If it is given and above 1, long recordings are cut at silences unless `batched` is false.',
+        'Windows whose cross-attention caches a device holds at once. It limits how many are decoded together, and determines the memory. It does not change any text.',
       defaultText: '8 on a CPU, as many as fit the free memory on a GPU',
     },
     batch: {
@@ -855,12 +855,17 @@ export const documentation = {
     },
     vad: {
       about: 'Removes silence before decoding: true, or the options of the voice detector.',
-      defaultText: 'false; true if windows are decoded at once',
+      defaultText: 'false; true with `batched`',
     },
     batched: {
       about:
-        'True: windows are cut at silences, and decoded at once, as many as the model was loaded for. False: windows are decoded one after another, and each begins at the last timestamp of the previous one.',
-      defaultText: 'true if the model was loaded with `windows` above 1',
+        'True: windows are cut at silences, and decoded at once, as many as the model was loaded for. False: windows are decoded one after another, and each begins at the last timestamp of the previous one. A single long recording is faster with true.',
+      defaultText: 'false',
+    },
+    rules: {
+      about:
+        "'openai' replaces five rules of onehead by those of openai/whisper: `recoverSpeech`, `dropInventions` and `followLanguage` are then false, `windowBegin` is 'timestamp' and `noSpeechRule` is 'openai', unless they are given.",
+      defaultText: "'onehead'",
     },
     journal: {
       about:

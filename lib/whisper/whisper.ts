@@ -13,10 +13,10 @@ import type { LoadOptions } from './model/types.js';
 import { TranscriptionError } from './transcription/failure.js';
 import {
   type CheckedTranscribeOptions,
+  checkTranscribeOptions,
   type DetectLanguageOptions,
   detectLanguageOptions,
   type TranscribeOptions,
-  transcribeOptions,
 } from './transcription/options.js';
 import { TranscriptionState } from './transcription/state.js';
 import type { Timings } from './transcription/timings.js';
@@ -70,7 +70,7 @@ export class Whisper {
     audio: AudioInput,
     options: TranscribeOptions | null = {},
   ): Promise<Transcription & { timings: Timings }> {
-    const checked = check(transcribeOptions, options);
+    const checked = checkTranscribeOptions(options);
     const { job, source, close } = await this.#begin(audio, checked);
     try {
       return await transcribe(job, source);
@@ -85,10 +85,11 @@ export class Whisper {
 
   /**
    * Yields segments as they are decoded: from a file, a stream, or a microphone's pipe, which is read at most one
-   * window ahead. After `break` nothing more is read, and the stream is not closed.
+   * window ahead. After `break` nothing more is read, the windows under way are aborted, and the stream is
+   * not closed.
    */
   async *stream(audio: AudioInput, options: TranscribeOptions | null = {}): AsyncGenerator<Segment, void> {
-    const { job, source, close } = await this.#begin(audio, check(transcribeOptions, options));
+    const { job, source, close } = await this.#begin(audio, checkTranscribeOptions(options));
     try {
       yield* stream(job, source);
     } finally {
@@ -112,7 +113,7 @@ export class Whisper {
     const checked = check(detectLanguageOptions, options);
     // The language is that of all channels together, even if they are transcribed separately.
     const channels = checked.channels === 'separate' ? 'mix' : checked.channels;
-    const all = check(transcribeOptions, { ...checked, channels, language: 'auto' });
+    const all = checkTranscribeOptions({ ...checked, channels, language: 'auto' });
     const { job, source, close } = await this.#begin(audio, all);
     try {
       return await detectLanguage(job, source as AudioSource);
@@ -127,13 +128,14 @@ export class Whisper {
    */
   async #begin(audio: AudioInput, options: CheckedTranscribeOptions): Promise<Call> {
     const forget = catchEarlyErrors(audio);
-    const { signal, end } = limited(options, this.model.disposal);
+    const { signal, stop, end } = limited(options, this.model.disposal);
     let job: TranscriptionState | undefined;
     try {
       // Calls that arrive together take turns from the start.
       await yieldTimeSlice();
       signal.throwIfAborted();
       job = await TranscriptionState.open(this.model, { ...options, signal });
+      job.stop = stop;
       const { request } = job;
       const { sampleRate } = this.model.checkpoint.preprocessor;
       const reading = { ...pick(audioOptions, job.options), sampleRate, signal };

@@ -13,7 +13,7 @@ describe('transcribe', () => {
     [['--beam-size', '4', '--patience', '1.5', '--length-penalty', '0.8']],
     [['--temperature', '0,0.4', '--best-of', '2', '--seed', '3']],
     [['--vad']],
-    [['--batch', '2']],
+    [['--batched', '--windows', '2']],
     [['--hotwords', 'Thursday', '--no-repeat-ngram-size', '5', '--repetition-penalty', '1.05']],
     [['--compression-ratio-threshold', 'none', '--suppress-tokens', 'default,symbols']],
     [['--stream']],
@@ -118,7 +118,7 @@ describe('transcribe', () => {
     [['--beam-size', '99'], 2, 'Expected --beam-size to be a whole number from 1 to 16'],
     [['--suppress-tokens', 'music'], 2, "'default', 'symbols' or 'numerals'"],
     [
-      ['--batch', '2', '--condition-on-previous-text'],
+      ['--batched', '--condition-on-previous-text'],
       1,
       '--condition-on-previous-text is not available if windows are decoded at once',
     ],

@@ -71,7 +71,7 @@ describe('errors that only a loaded model can find', () => {
     [
       { conditionOnPreviousText: true, batched: true },
       '--condition-on-previous-text is not available if windows are decoded at once, since the previous text is not ' +
-        'known yet; leave it out, or leave out --windows and --batch.',
+        'known yet; leave it out, or leave out --batched.',
     ],
     [{ beamSize: 5 }, 'load it with --rows 5.'],
     [{ clips: [{ start: 3, end: 2 }] }, 'Expected --clips[0].end to be at least'],

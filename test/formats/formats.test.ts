@@ -126,6 +126,13 @@ describe('verbose_json', () => {
     const written = JSON.parse(formats.verbose_json.write({ ...two, language: 'xx', segments }));
     expect(written).toMatchObject({ language: 'xx', segments: [{ language: 'german', text: ' Ja.' }] });
   });
+
+  it('says that the language is unknown if no speech was found, as JSON says with null', () => {
+    const silent = { ...none, language: null };
+    expect(JSON.parse(formats.verbose_json.write(silent)).language).toBe('unknown');
+    expect(JSON.parse(formats.json.write(silent)).language).toBeNull();
+    for (const { write } of Object.values(formats)) expect(write(silent)).not.toContain('english');
+  });
 });
 
 it('text omitted as non-speech is listed in the formats that can represent it', () => {

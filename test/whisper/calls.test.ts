@@ -1,14 +1,15 @@
 /** Calls that cannot succeed: invalid ones, those that fail in the middle, and those whose model is disposed. */
 import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { setTimeout as setTimeoutPromise } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { OneheadError } from '../../lib/errors.js';
 import { windowPrompt } from '../../lib/whisper/decoding/prompt.js';
 import { TranscriptionError } from '../../lib/whisper/transcription/failure.js';
 import { firstTokens, lastTokens } from '../../lib/whisper/transcription/prompt-tokens.js';
 import type { Segment } from '../../lib/whisper/transcription/types.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
-import { heldout } from '../audio/support.js';
+import { heldout, joined, readAll } from '../audio/support.js';
 
 const long = `${heldout}12_long_seen.flac`;
 const english = { language: 'en' } as const;
@@ -28,7 +29,9 @@ async function* stalled() {
 
 describe('calls', () => {
   let whisper: Whisper;
+  let longSamples: Float32Array;
   beforeAll(async () => {
+    longSamples = (await readAll(long)).samples;
     whisper = await Whisper.load(undefined, { dtype: 'float32', threads: 2 });
   });
   afterAll(() => whisper.dispose());
@@ -94,6 +97,40 @@ describe('calls', () => {
     };
     await expect(read()).rejects.toMatchObject({ code: 'AUDIO_INVALID' });
     expect(segments.length).toBeGreaterThan(0);
+  });
+
+  it.each([
+    ['break', {}],
+    ['break', { batched: true }],
+    ['throw', { batched: true }],
+    ['return', { batched: true, vad: false, onText: () => {} }],
+  ])('that are left early by %s leave nothing under way: %o', async (how, options) => {
+    const samples = joined(Array.from({ length: 4 }, () => longSamples));
+    const windows = samples.length / whisper.model.checkpoint.preprocessor.samples;
+    const before = whisper.figures().windows;
+    const leave = async () => {
+      for await (const _ of whisper.stream({ samples, sampleRate: 16_000 }, { ...english, ...options })) {
+        if (how === 'break') break;
+        if (how === 'throw') throw new Error('enough');
+        return;
+      }
+    };
+    if (how === 'throw') await expect(leave()).rejects.toThrow('enough');
+    else await leave();
+    const underWay = () => {
+      const { requests, waiting, rows, positions } = whisper.figures();
+      return [requests, waiting.windows, waiting.searches, rows.used, positions.used];
+    };
+    await vi.waitFor(() => expect(underWay()).toEqual([0, 0, 0, 0, 0]), { timeout: 10_000, interval: 5 });
+    // Windows that wait for a buffer must not begin later either. One may have been in the encoder.
+    const ended = whisper.figures().windows;
+    await setTimeoutPromise(200);
+    const begun = whisper.figures().windows;
+    expect(begun).toBeLessThanOrEqual(ended + 1);
+    await setTimeoutPromise(300);
+    expect(underWay()).toEqual([0, 0, 0, 0, 0]);
+    expect(whisper.figures().windows).toBe(begun);
+    expect(begun - before).toBeLessThan(windows - 1);
   });
 
   it('are refused before anything is read', async () => {

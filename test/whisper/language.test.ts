@@ -53,7 +53,7 @@ describe('language', () => {
     const { language } = await whisper.detectLanguage(both, { languageDetectionWindows: 2, ...unsure });
     const chosen = { ...options, languageDetectionWindows: 2 };
     expect((await whisper.transcribe(both, chosen)).language).toBe(language);
-    expect((await batching.transcribe(both, { ...chosen, vad: false })).language).toBe(language);
+    expect((await batching.transcribe(both, { ...chosen, batched: true, vad: false })).language).toBe(language);
   });
 
   it('is one of the candidates', async () => {
@@ -61,9 +61,10 @@ describe('language', () => {
     const others = ['de', 'en', 'zh'].filter((code) => code !== expected.languages[0]);
     const likelier = others.reduce((a, b) => (probabilities[a] > probabilities[b] ? a : b));
     for (const one of [whisper, batching]) {
-      const found = await one.transcribe(both, { ...options, languages: others, vad: false });
+      const cut = { ...options, batched: one === batching, vad: false };
+      const found = await one.transcribe(both, { ...cut, languages: others });
       expect(found.language).toBe(likelier);
-      expect((await one.transcribe(both, { ...options, languages: ['german'], vad: false })).language).toBe('de');
+      expect((await one.transcribe(both, { ...cut, languages: ['german'] })).language).toBe('de');
     }
     const wrong = (given: object) => expect(whisper.transcribe(both, { ...options, ...given })).rejects;
     await wrong({ languages: ['en', 'xx'] }).toMatchObject({ code: 'INVALID_ARGUMENT', argument: 'languages' });
@@ -73,7 +74,8 @@ describe('language', () => {
 
   it('is returned for each window on request', async () => {
     for (const one of [whisper, batching]) {
-      const { segments } = await one.transcribe(both, { ...options, languagePerSegment: true, vad: false });
+      const cut = { ...options, batched: one === batching, vad: false };
+      const { segments } = await one.transcribe(both, { ...cut, languagePerSegment: true });
       expect(segments.length).toBeGreaterThan(1);
       expect(segments[0].language).toBe(expected.languages[0]);
       for (const { language } of segments) expect(['de', 'en', 'zh']).toContain(language);

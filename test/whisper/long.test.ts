@@ -71,9 +71,8 @@ describe('long recordings', () => {
     const sequential = await whisper.transcribe(long, english);
     expect(sequential.text.trim()).toBe(textOf('12_long_seen'));
     const others = {
-      batched: (await batching.transcribe(long, english)).segments,
-      'batched without vad': (await batching.transcribe(long, { ...english, vad: false })).segments,
-      'sequential on a model for batches': (await batching.transcribe(long, { ...english, batched: false })).segments,
+      batched: (await batching.transcribe(long, { ...english, batched: true })).segments,
+      'batched without vad': (await batching.transcribe(long, { ...english, batched: true, vad: false })).segments,
       'batched by one': (await whisper.transcribe(long, { ...english, batched: true })).segments,
       vad: (await whisper.transcribe(long, { ...english, vad: true })).segments,
       streamed: await streamed(long),
@@ -88,6 +87,20 @@ describe('long recordings', () => {
     }
   });
 
+  it.each([{}, { batched: true }, { conditionOnPreviousText: true }])(
+    'have the same text with every capacity: %o',
+    async (options) => {
+      const chosen = { ...english, wordTimestamps: true, ...options };
+      const one = await whisper.transcribe(long, chosen);
+      const other = await batching.transcribe(long, chosen);
+      using single = await Whisper.load(undefined, { dtype: 'float32', threads: 2, windows: 1 });
+      const third = await single.transcribe(long, chosen);
+      for (const { text, segments } of [other, third]) {
+        expect({ text, segments }).toEqual({ text: one.text, segments: one.segments });
+      }
+    },
+  );
+
   it('have times of the recording if silence is removed', async () => {
     const speech = await samplesOf('02_seen.flac');
     const samples = new Float32Array(speech.length + 60 * 16000);
@@ -98,7 +111,10 @@ describe('long recordings', () => {
     expect(duration).toBeCloseTo(samples.length / 16000, 3);
     expect(segments[0].start).toBeCloseTo(41 + alone.segments[0].start, 0);
     expect(segments[0].end).toBeCloseTo(41 + alone.segments[0].end, 0);
-    expect((await batching.transcribe(samples, english)).segments[0].start).toBeCloseTo(segments[0].start, 0);
+    expect((await batching.transcribe(samples, { ...english, batched: true })).segments[0].start).toBeCloseTo(
+      segments[0].start,
+      0,
+    );
   });
 
   it.each([{ vad: true }, { batched: true }, { batched: true, vad: false }])(
@@ -193,12 +209,18 @@ describe('long recordings', () => {
   });
 
   it('support prompts, beams and fallback in batches, or refuse them', async () => {
-    const options = { ...english, beamSize: 2, hotwords: 'library', prompt: 'A talk.', carryPrompt: true };
+    const options = {
+      ...english,
+      batched: true,
+      beamSize: 2,
+      hotwords: 'library',
+      prompt: 'A talk.',
+      carryPrompt: true,
+    };
     const { text } = await batching.transcribe(long, options);
     expect(text.trim().split(' ').length).toBeGreaterThan(30);
-    await expect(batching.transcribe(long, { ...english, conditionOnPreviousText: true })).rejects.toThrow(
-      'leave it out, or set batched to false',
-    );
+    const refused = batching.transcribe(long, { ...english, batched: true, conditionOnPreviousText: true });
+    await expect(refused).rejects.toThrow('leave it out, or set batched to false');
     await expect(whisper.transcribe(long, { ...english, timeout: -1 })).rejects.toThrow('Expected timeout to be');
   });
 });

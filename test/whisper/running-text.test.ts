@@ -1,6 +1,9 @@
 /** Text that is published during decoding: all pieces together are the result, even if windows are decoded again. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { WhisperTokenizer } from '../../lib/whisper/checkpoint/tokenizer.js';
+import type { Decoding } from '../../lib/whisper/decoding/resolve.js';
 import type { TranscribeOptions } from '../../lib/whisper/transcription/options.js';
+import { RunningText } from '../../lib/whisper/transcription/running-text.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
 import { heldout, readAll, wavOf } from '../audio/support.js';
 
@@ -80,6 +83,40 @@ describe('running text', () => {
     expect(result.segments.map(({ temperature }) => temperature)).toContain(1);
     expect(pieces.length).toBeGreaterThan(5);
     for (const { tokens, top_logprobs } of result.segments) expect(top_logprobs).toHaveLength(tokens.length);
+  });
+
+  it('keeps a segment of blanks that was published, so that the pieces remain the text', async () => {
+    const { checkpoint } = whisper.model;
+    const tokenizer = await checkpoint.tokenizer();
+    const at = (seconds: number) => checkpoint.generation.timestampBegin + seconds * 50;
+    const prefix = [at(0), ...tokenizer.encode(' We'), at(1), at(1), ...tokenizer.encode(' '), at(1.2), at(1.2)];
+    const { pieces, result } = await running(short, { prefix });
+    expect(pieces.length).toBeGreaterThan(1);
+    expect(result.segments[0].text).toBe(' We');
+    expect(result.segments[1].text).toBe(' ');
+    expect(result.segments.length).toBeGreaterThan(2);
+    const silent = await whisper.transcribe(short, { language: 'en', prefix });
+    expect(silent.segments.every(({ text }) => text.trim() !== '')).toBe(true);
+  });
+
+  it('that is not the beginning of the result is completed from where they differ, with a warning', () => {
+    const sent: string[] = [];
+    const warnings: string[] = [];
+    const texts = [' Hello.', ' ', ' World.', ' Again.'];
+    const running = new RunningText({
+      tokenizer: { decode: (tokens: number[]) => tokens.map((id) => texts[id]).join('') } as WhisperTokenizer,
+      decoding: { logProbabilityThreshold: -1, noSpeechThreshold: 0.6, compressionRatioThreshold: 2.4 } as Decoding,
+      endToken: 99,
+      whole: false,
+      onText: (text) => sent.push(text),
+      warn: (sentence) => warnings.push(sentence),
+    });
+    const window = running.window();
+    window.activate();
+    window.show({ tokens: [0, 1, 2], logProbabilities: [-0.1, -0.1, -0.1], noSpeechProbability: 0 });
+    running.finish(window, ' Hello. World. Again.');
+    expect(sent).toEqual([' Hello.  World.', 'World. Again.']);
+    expect(warnings).toEqual([expect.stringContaining('differs from the result')]);
   });
 
   it('of a stream begins when its first window has arrived', async () => {

@@ -38,8 +38,7 @@ const variants: TranscribeOptions[] = [
   { conditionOnPreviousText: true },
 ];
 
-/** By default a model with several windows cuts recordings at silences, and the reference's model does not. */
-const usual: TranscribeOptions = { language: 'en', batched: false };
+const usual: TranscribeOptions = { language: 'en' };
 
 interface Case {
   name: string;

@@ -72,12 +72,20 @@ describe('a recording', () => {
   ])('without speech gives no text, and reports it: %s', async (_, samples) => {
     for (const [model, options] of [
       [whisper, {}],
-      [batching, { vad: false }],
+      [batching, { batched: true, vad: false }],
     ] as const) {
       const { text, segments, omitted } = await model.transcribe(sound(samples), { language: 'en', ...options });
       expect(text).toBe('');
       expect(segments).toEqual([]);
       expect(omitted).toEqual([{ start: 0, end: 20, reason: 'no speech', text: '' }]);
+    }
+  });
+
+  it('without speech has no language, unless it was given', async () => {
+    const silence = sound(new Float32Array(20 * rate));
+    for (const options of [{}, { batched: true }, { batched: true, vad: false }, { channels: 'separate' as const }]) {
+      expect((await whisper.transcribe(silence, { language: 'auto', ...options })).language).toBeNull();
+      expect((await whisper.transcribe(silence, { language: 'en', ...options })).language).toBe('en');
     }
   });
 

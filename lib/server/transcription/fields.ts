@@ -90,7 +90,7 @@ function chunking(fields: Fields): TranscribeOptions {
     return member === undefined ? [] : [[member, values.at(-1)] as const];
   });
   const text = single(fields, name);
-  if (text === null && members.length === 0) return { batched: false };
+  if (text === null && members.length === 0) return {};
   if (text === 'auto' && members.length === 0) return { batched: true };
   let given: unknown = Object.fromEntries(members);
   if (text !== null) {
@@ -101,7 +101,7 @@ function chunking(fields: Fields): TranscribeOptions {
     }
   }
   if (given === 'auto') return { batched: true };
-  if (given === null) return { batched: false };
+  if (given === null) return {};
   if (typeof given !== 'object' || Array.isArray(given)) {
     refuseField(name, "'auto' or an object of type 'server_vad'", given);
   }
@@ -180,7 +180,7 @@ export function readFields(
     ...(temperature > 0 && { temperature }),
   };
   if (endpoint === 'translations') {
-    const options: TranscribeOptions = { ...shared, task: 'translate', batched: false };
+    const options: TranscribeOptions = { ...shared, task: 'translate' };
     return { model, options, format, words: false, segments: true, logprobs: false, stream: false, ignored };
   }
   const isFinal = complete || requestedFormat !== null;

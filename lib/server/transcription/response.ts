@@ -30,13 +30,19 @@ export function warningsOf({ warnings }: Transcription, { ignored }: AudioReques
   return all.length > 0 ? { warnings: all } : {};
 }
 
+/** OpenAI's member is always a string. */
+const nameOf = (language: string | null) => (language === null ? 'unknown' : (languageNames.get(language) ?? language));
+
+/** The languages of the text; none if no speech was found. */
+export const languagesOf = ({ language }: Transcription) => (language === null ? [] : [{ code: language }]);
+
 /** The requested fields of verbose_json, without text and usage. */
 export function verboseFields(result: Transcription, request: AudioRequest, endpoint: Endpoint) {
   const { language, duration, segments } = result;
   return {
     task: endpoint === 'translations' ? 'translate' : 'transcribe',
     // The language of the text, not of the speech.
-    language: endpoint === 'translations' ? 'english' : (languageNames.get(language) ?? language),
+    language: endpoint === 'translations' ? 'english' : nameOf(language),
     duration,
     ...(request.segments && { segments: segmentsOf(segments) }),
     ...(request.words && { words: wordsOf(segments) }),
@@ -60,7 +66,7 @@ export function responseOf({ result, request, logprobs }: FormTranscription, end
       return json({ task, language, duration, text, ...rest, usage, ...warningsOf(result, request) });
     }
     case 'json': {
-      const languages = endpoint === 'transcriptions' ? { languages: [{ code: result.language }] } : {};
+      const languages = endpoint === 'transcriptions' ? { languages: languagesOf(result) } : {};
       return json({ text, ...(logprobs && { logprobs }), ...languages, usage, ...warningsOf(result, request) });
     }
   }

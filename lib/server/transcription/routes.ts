@@ -8,7 +8,7 @@ import type { Service } from '../service/service.js';
 import { Deltas, EventStream } from './events.js';
 import { type AudioRequest, type Endpoint, readFields } from './fields.js';
 import { type Form, readForm } from './form.js';
-import { responseOf, verboseFields, warningsOf } from './response.js';
+import { languagesOf, responseOf, verboseFields, warningsOf } from './response.js';
 import { audioSchema } from './schema.js';
 import { type FormTranscription, type TranscriptionCallbacks, transcribeForm } from './transcribe-form.js';
 
@@ -150,7 +150,7 @@ class RequestHandler {
             type: 'transcript.text.done',
             text: deltas.text,
             ...(logprobs && { logprobs }),
-            languages: [{ code: result.language }],
+            languages: languagesOf(result),
             usage,
             ...(request.format === 'verbose_json' && verboseFields(result, request, this.#endpoint)),
             ...warningsOf(result, request),

@@ -98,7 +98,7 @@ async function transcribeOnce(
       timeout: options.timeout,
       ...request.options,
       // Windows that are decoded in parallel cannot use the text of previous ones.
-      ...(request.options.batched && { conditionOnPreviousText: false }),
+      ...((request.options.batched ?? options.transcribe?.batched) && { conditionOnPreviousText: false }),
       signal,
       ...(priority && { priority }),
       // A window is decoded as soon as it has arrived.

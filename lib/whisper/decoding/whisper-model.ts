@@ -42,8 +42,6 @@ export type Generation = Omit<WindowResult, 'compressionRatio'>;
 
 export class WhisperModel {
   readonly checkpoint: Checkpoint;
-  /** True if more than one window was requested (`windows` or `batch`): long recordings are then cut at silences. */
-  readonly batched: boolean;
   /** The method of word times. */
   readonly wordTimes: WordTimes;
   /** Buffers for the samples of windows, each with `windowSamples` samples. @internal */
@@ -55,14 +53,12 @@ export class WhisperModel {
   private constructor(
     checkpoint: Checkpoint,
     members: readonly ModelDevice[],
-    batched: boolean,
     maximumRequests: number,
     wordTimes: WordTimes,
   ) {
     // Each running call adds a listener.
     setMaxListeners(0, this.disposal);
     this.checkpoint = checkpoint;
-    this.batched = batched;
     this.wordTimes = wordTimes;
     this.#members = members;
     const { preprocessor, config } = checkpoint;
@@ -107,7 +103,7 @@ export class WhisperModel {
         members.push(await ModelDevice.open(device, checkpoint, { dtype, precision }, capacity, words));
         signal?.throwIfAborted();
       }
-      return new WhisperModel(checkpoint, members, (capacity.windows ?? 1) > 1, maximumRequests, wordTimes);
+      return new WhisperModel(checkpoint, members, maximumRequests, wordTimes);
     } catch (error) {
       for (const member of members) member.dispose();
       for (const device of devices) device.close();

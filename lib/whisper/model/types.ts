@@ -55,7 +55,7 @@ export const loadOptions = options('load', {
   threads: option(integer(1, 4096), { others: { openai: 'threads', faster: 'cpu_threads', cpp: '-t, --threads' } }),
   /**
    * Windows whose cross-attention caches a device holds at once. It limits how many are decoded together, and
-   * determines the memory. If it is given and above 1, long recordings are cut at silences unless `batched` is false.
+   * determines the memory. It does not change any text.
    * @default 8 on a CPU, as many as fit the free memory on a GPU
    */
   windows: option(integer(1, 65_536)),

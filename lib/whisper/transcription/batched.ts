@@ -2,9 +2,9 @@
 import { nextBreak } from '../../audio/pieces.js';
 import type { SpeechSource } from '../../vad/speech.js';
 import type { Voice } from '../../vad/voice.js';
-import { isSkipped } from '../decoding/silence.js';
 import type { WhisperModel } from '../decoding/whisper-model.js';
 import { TextContext } from './context.js';
+import { type DecodedWindow, dropInventions, finishWindow, keptTokens } from './finish-window.js';
 import { detectFirst } from './language.js';
 import { PeakMeter } from './peak.js';
 import { SpeechRecovery } from './recovery.js';
@@ -70,6 +70,21 @@ class WindowCutter {
   }
 }
 
+/** Places the text of a window that ends at sample `end`. It is decoded whole, whatever its last timestamp. */
+function draftsOf(job: TranscriptionState, window: DecodedWindow, end: number): Draft[] {
+  const { begin, attempt, published } = window;
+  const { generation, preprocessor } = job.model.checkpoint;
+  const tokens = keptTokens(job, window, published?.tokens.length ?? 0);
+  if (tokens === null) return [];
+  const frames = Math.max(1, Math.floor((end - begin) / preprocessor.hop));
+  const singleSegment: WindowSegment = { start: 0, end: (end - begin) / preprocessor.sampleRate, tokens };
+  const segments =
+    job.settings.timestamps === 'segment' ? splitWhole(tokens, frames, generation).segments : [singleSegment];
+  const drafts = job.builder.draft(begin, segments, attempt);
+  dropInventions(job, window, drafts);
+  return drafts;
+}
+
 /**
  * Yields the outcome of each window, in order. As many windows as the model holds are decoded at once. No window
  * crosses one of `breaks`, in samples.
@@ -81,7 +96,7 @@ export async function* batched(
   breaks: readonly number[],
 ): AsyncGenerator<Outcome> {
   const { model, options, settings } = job;
-  const { config, generation, preprocessor } = model.checkpoint;
+  const { config, preprocessor } = model.checkpoint;
   const { sampleRate, hop, fftSize } = preprocessor;
   const { signal } = options;
   const context = new TextContext(options, job.tokenizer, config.targetPositions);
@@ -166,32 +181,14 @@ export async function* batched(
       if (rest.begin < end) pending.unshift(submit(rest, next.peak));
       end = Math.min(rest.begin, end);
     }
-    let drafts: Draft[] = [];
-    const skipped = isSkipped(attempt, settings.decoding);
-    if (!skipped || next.published?.text) {
-      job.setLanguage(attempt.language);
-      // Of a silent window only the published text is kept.
-      const tokens = skipped ? attempt.tokens.slice(0, next.published!.tokens.length) : attempt.tokens;
-      const frames = Math.max(1, Math.floor((end - begin) / hop));
-      const singleSegment: WindowSegment = { start: 0, end: (end - begin) / sampleRate, tokens };
-      const windowSegments =
-        settings.timestamps === 'segment' ? splitWhole(tokens, frames, generation).segments : [singleSegment];
-      drafts = job.builder.draft(begin, windowSegments, attempt);
-      if (!next.published?.text) job.dropInventions(drafts, begin / sampleRate, voice);
-    }
+    const window = { begin, attempt, voice, published: next.published };
+    const drafts = draftsOf(job, window, end);
     if (recovery && !attempt.silent) {
       const stretches = await recovery.uncovered(drafts, begin, end);
       if (next.published) for (const stretch of stretches) recovery.warnOfMissing(stretch);
       else await recovery.fill(drafts, stretches, attempt.language, next.peak);
     }
-    const segments = job.builder.publish(drafts, end / sampleRate);
-    if (next.published && (!skipped || next.published.text)) {
-      job.running!.finish(next.published, segments.map(({ text }) => text).join(''));
-    }
-    if (skipped && segments.length === 0) {
-      job.omit(begin / sampleRate, end / sampleRate, 'no speech', attempt.tokens);
-    }
-    if (settings.follow && segments.length > 0) job.warnOfLanguage(attempt.language, begin);
+    const segments = finishWindow(job, window, drafts, { audioEnd: end, next: end });
     // Samples that have not been measured are kept.
     samples.drop(Math.min(end, meter.measured) - fftSize);
     yield { segments, processed: round(job.builder.toRecording(end / sampleRate, true)) };

@@ -118,6 +118,7 @@ function combineChannels(job: TranscriptionState, runs: readonly ChannelRun[], s
   job.total = runs[0].job.total;
   job.duration = Math.max(...runs.map((run) => run.job.duration));
   job.language = runs.reduce((most, run) => (run.length > most.length ? run : most)).job.language ?? job.language;
+  job.spoken = runs.some((run) => run.job.spoken);
   for (const stage of Object.keys(job.times.total) as (keyof Timings)[]) {
     job.times.total[stage] = runs.reduce((sum, run) => sum + run.job.times.total[stage], 0);
   }

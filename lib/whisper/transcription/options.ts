@@ -14,7 +14,7 @@ import {
   text,
   textOrTokens,
 } from '../../options/kinds.js';
-import { type Checked, type Given, nested, option, options } from '../../options/options.js';
+import { type Checked, check, type Given, nested, option, options } from '../../options/options.js';
 import { type VadOptions, vadOptions } from '../../vad/options.js';
 import type { Journal } from '../decoding/journal.js';
 import { decodingOptions, languageOptions } from '../decoding/options.js';
@@ -181,17 +181,25 @@ export const transcribeOptions = options('transcribe', {
   clips: option(clips, { others: { openai: 'clip_timestamps', faster: 'clip_timestamps' } }),
   /**
    * Removes silence before decoding: true, or the options of the voice detector.
-   * @default false; true if windows are decoded at once
+   * @default false; true with `batched`
    */
   vad: nested<typeof vadOptions, VadOptions>(vadOptions, {
     others: { faster: 'vad_filter, vad_parameters', cpp: '--vad' },
   }),
   /**
    * True: windows are cut at silences, and decoded at once, as many as the model was loaded for. False: windows are
-   * decoded one after another, and each begins at the last timestamp of the previous one.
-   * @default true if the model was loaded with `windows` above 1
+   * decoded one after another, and each begins at the last timestamp of the previous one. A single long recording is
+   * faster with true.
+   * @default false
    */
-  batched: option(flag(), { flag: null }),
+  batched: option(flag(), { default: false }),
+  /**
+   * 'openai' replaces five rules of onehead by those of openai/whisper: `recoverSpeech`, `dropInventions` and
+   * `followLanguage` are then false, `windowBegin` is 'timestamp' and `noSpeechRule` is 'openai', unless they are
+   * given.
+   * @default 'onehead'
+   */
+  rules: option(oneOf(['onehead', 'openai']), { default: 'onehead' }),
   /**
    * Stores the results of windows: a transcription that is run again with the same audio, model and options after an
    * interruption uses the stored results.
@@ -233,6 +241,23 @@ export const transcribeOptions = options('transcribe', {
 export interface TranscribeOptions extends Given<typeof transcribeOptions> {}
 /** The options after the check. */
 export type CheckedTranscribeOptions = Checked<typeof transcribeOptions>;
+
+/** What `rules: 'openai'` sets, if it is not given. */
+const openaiRules = {
+  recoverSpeech: false,
+  windowBegin: 'timestamp',
+  noSpeechRule: 'openai',
+  dropInventions: false,
+  followLanguage: false,
+} as const;
+
+/** Checks options of a transcription and adds defaults. Throws OneheadError INVALID_ARGUMENT. */
+export function checkTranscribeOptions(options: TranscribeOptions | null | undefined): CheckedTranscribeOptions {
+  if (options?.rules !== 'openai') return check(transcribeOptions, options);
+  // Null counts as left out.
+  const given = Object.entries(options).filter(([, value]) => value !== undefined && value !== null);
+  return check(transcribeOptions, { ...openaiRules, ...Object.fromEntries(given) });
+}
 
 export const detectLanguageOptions = options('detectLanguage', {
   ...audioOptions.entries,

@@ -18,6 +18,7 @@ export interface RunningTextSettings {
   /** True if windows publish nothing before they are done. */
   whole: boolean;
   onText(text: string): void;
+  warn(sentence: string): void;
 }
 
 /** The published part of a window's text. */
@@ -105,13 +106,25 @@ export class RunningText {
     return tokens.slice(count).filter((id) => this.#settings.tokenizer.isText(id));
   }
 
-  /** Publishes the rest of a window's text. It must begin with the published text, or be the beginning of that. */
+  /**
+   * Publishes the rest of a window's text. The published text is its beginning, or it is the beginning of that. If it
+   * is neither, the text after their common beginning is published, with a warning, since nothing can be taken back.
+   */
   finish(window: WindowText, text: string): void {
-    if (text.startsWith(window.text)) {
-      const rest = text.slice(window.text.length);
-      if (rest !== '') this.#settings.onText(rest);
-    } else if (!window.text.startsWith(text)) {
-      throw new Error('The published text is not the beginning of the text that was found.');
+    const { onText, warn } = this.#settings;
+    const shared = sharedLength(window.text, text);
+    const rest = text.slice(shared);
+    if (rest === '') return;
+    if (shared < window.text.length) {
+      warn('The text that was published during decoding differs from the result; use the text of the result.');
     }
+    onText(rest);
   }
+}
+
+/** The length of the common beginning of two texts. */
+function sharedLength(one: string, other: string): number {
+  const end = Math.min(one.length, other.length);
+  for (let at = 0; at < end; ++at) if (one[at] !== other[at]) return at;
+  return end;
 }

@@ -82,11 +82,11 @@ export class SampleWindow {
     return position;
   }
 
-  /** Drops samples before `begin`, as soon as they are half of those in memory. */
+  /** Drops samples before `begin`, as soon as they are an eighth of those in memory. */
   drop(begin: number): void {
     const count = Math.min(begin, this.#end) - this.#begin;
-    // Dropping moves all kept samples. If they are at most half, each sample is moved about once.
-    if (count < (this.#end - this.#begin) / 2) return;
+    // Dropping moves all kept samples, so each is moved about seven times.
+    if (count < (this.#end - this.#begin) / 8) return;
     this.#held.copyWithin(0, count, this.#end - this.#begin);
     this.#begin += count;
   }

@@ -116,9 +116,10 @@ export class SegmentBuilder {
 
   /**
    * Numbers the drafts, maps their times to the recording, and drops those without duration or text. Times after
-   * `limit`, the end of the window's audio in seconds, are set to it.
+   * `limit`, the end of the window's audio in seconds, are set to it. A draft of blanks is kept if it begins within the
+   * first `published` characters, those that `onText` has received.
    */
-  publish(drafts: readonly Draft[], limit = Number.POSITIVE_INFINITY): Segment[] {
+  publish(drafts: readonly Draft[], limit = Number.POSITIVE_INFINITY, published = 0): Segment[] {
     const mapped = (seconds: number, isEnd: boolean) =>
       round(this.toRecording(Math.min(seconds, limit), isEnd || seconds >= limit));
     const times = <T extends { start: number; end: number }>(item: T): T => ({
@@ -126,8 +127,13 @@ export class SegmentBuilder {
       start: mapped(item.start, false),
       end: mapped(item.end, true),
     });
+    let position = 0;
     return drafts
-      .filter(({ start, end, text }) => (start !== end || this.#settings.keepsEmpty) && text.trim() !== '')
+      .filter(({ start, end, text }) => {
+        const isKept = text.trim() !== '' || (text !== '' && position < published);
+        position += text.length;
+        return isKept && (start !== end || this.#settings.keepsEmpty);
+      })
       .map((draft) => ({
         id: this.#count++,
         ...times(draft),

@@ -31,7 +31,7 @@ export interface Outcome {
  * Throws OneheadError INVALID_ARGUMENT or NOT_SUPPORTED for options that contradict each other, or that the model does
  * not support.
  */
-function checkCombination(options: CheckedTranscribeOptions, { checkpoint, batched }: WhisperModel): void {
+function checkCombination(options: CheckedTranscribeOptions, { checkpoint }: WhisperModel): void {
   const refuseOption = (argument: string, message: string) => {
     throw new OneheadError('INVALID_ARGUMENT', message, { argument });
   };
@@ -48,7 +48,7 @@ function checkCombination(options: CheckedTranscribeOptions, { checkpoint, batch
       "onText is not available for channels 'separate', whose texts are interleaved; leave out onText, or use onPartial.",
     );
   }
-  if (options.batched ?? batched) {
+  if (options.batched) {
     if (conditionOnPreviousText) {
       refuseOption(
         'conditionOnPreviousText',
@@ -111,12 +111,18 @@ export class TranscriptionState {
   readonly languages: boolean;
   /** The language of the recording's beginning; null until it is known. */
   language: string | null;
+  /** True once a window has text. A language that was detected in silence means nothing. */
+  spoken = false;
+  /** Aborts what is still running when the call ends. */
+  stop: () => void = () => {};
   /** Finished segments, if they are collected. */
   readonly finished: Segment[] = [];
   /** Parts without text in the result. */
   readonly omitted: Omission[] = [];
   /** Problems of the recording. */
   readonly warnings = new Warnings();
+  /** The language of the options. */
+  readonly #given: string | null;
   /** Languages of later parts that a warning has named. */
   readonly #otherLanguages = new Set<string>();
   /** The number of warnings that were passed to `onWarning`. */
@@ -135,6 +141,7 @@ export class TranscriptionState {
     this.tokenizer = tokenizer;
     this.request = request;
     this.language = settings.language;
+    this.#given = settings.language;
     this.languages = options.languagePerSegment && settings.language === null;
     const { generation } = model.checkpoint;
     const several = generation.multilingual && (settings.among?.length ?? generation.languages.size) > 1;
@@ -148,13 +155,20 @@ export class TranscriptionState {
     const { endToken } = generation;
     const { decoding } = settings;
     const whole = options.hallucinationSilenceThreshold !== undefined;
-    this.running = onText ? new RunningText({ tokenizer, decoding, endToken, whole, onText }) : null;
+    const warn = (sentence: string) => this.warnings.warn(sentence, 'mended');
+    this.running = onText ? new RunningText({ tokenizer, decoding, endToken, whole, onText, warn }) : null;
   }
 
   /** Sets a detected language. Later windows are decoded in it, unless the language of each window is detected. */
   setLanguage(language: string | null): void {
     this.language ??= language;
     if (!this.languages) this.settings.language ??= language;
+  }
+
+  /** The language of the result: that of the options, or that of the text; null if there is neither. */
+  get languageOfText(): string | null {
+    if (!this.model.checkpoint.generation.multilingual) return this.language ?? 'en';
+    return this.#given ?? (this.spoken ? this.language : null);
   }
 
   /** Warns of text in another language, once for each. It begins at sample `begin` of the decoded audio. */

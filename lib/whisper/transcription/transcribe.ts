@@ -5,12 +5,15 @@ import { OneheadError } from '../../errors.js';
 import { SpeechSource } from '../../vad/speech.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
 import { readAhead } from './ahead.js';
+import { budgetOf, withBudget } from './audio-budget.js';
 import { batched } from './batched.js';
 import { channelOutcomes } from './channels.js';
 import { ClipSource } from './clips.js';
 import { detectFirst } from './language.js';
+import type { WhisperModel } from '../decoding/whisper-model.js';
 import type { TranscribeOptions } from './options.js';
 import { PeakMeter } from './peak.js';
+import { longStep } from './sample-arrays.js';
 import { SampleWindow } from './samples.js';
 import { round } from './segment-builder.js';
 import { sequential } from './sequential.js';
@@ -31,19 +34,20 @@ const readAheadLiveSeconds = 30;
 const restSeconds = 0.02;
 
 /**
- * Returns a signal that is aborted by the call's own signal, by its time limit, and by `disposal` of the model. `end`
- * removes the timer and the listeners. AbortSignal.any would keep them as long as the model's signal exists.
+ * Returns a signal that is aborted by the call's own signal, by its time limit, and by `disposal` of the model. `stop`
+ * aborts what is still running when the call ends; `end` removes the timer and the listeners. AbortSignal.any would
+ * keep them as long as the model's signal exists.
  */
 export function limited(
   { signal, timeout }: Pick<TranscribeOptions, 'signal' | 'timeout'>,
   disposal: AbortSignal,
-): { signal: AbortSignal; end: () => void } {
+): { signal: AbortSignal; stop: () => void; end: () => void } {
   const controller = new AbortController();
   const sources = signal ? [signal, disposal] : [disposal];
-  const stop = ({ target }: Event) => controller.abort((target as AbortSignal).reason);
+  const follow = ({ target }: Event) => controller.abort((target as AbortSignal).reason);
   for (const source of sources) {
     if (source.aborted) controller.abort(source.reason);
-    source.addEventListener('abort', stop);
+    source.addEventListener('abort', follow);
   }
   const timeOut = () =>
     controller.abort(
@@ -55,9 +59,10 @@ export function limited(
   const timer = typeof timeout === 'number' ? setTimeout(timeOut, timeout) : undefined;
   const end = () => {
     clearTimeout(timer);
-    for (const source of sources) source.removeEventListener('abort', stop);
+    for (const source of sources) source.removeEventListener('abort', follow);
   };
-  return { signal: controller.signal, end };
+  const stop = () => controller.abort(new OneheadError('DISPOSED', 'The transcription has ended.'));
+  return { signal: controller.signal, stop, end };
 }
 
 const noSamples = () =>
@@ -88,7 +93,7 @@ async function* outcomes(job: TranscriptionState, recording: AudioSource, live: 
   const source = selectClips(job, recording);
   job.total = source.duration;
   const { sampleRate } = model.checkpoint.preprocessor;
-  const inBatches = options.batched ?? model.batched;
+  const inBatches = options.batched;
   const vadOption = options.vad ?? inBatches;
   const vad = vadOption === true ? {} : vadOption || null;
   const speech = vad ? await SpeechSource.open(source, sampleRate, vad, inBatches) : null;
@@ -124,6 +129,8 @@ async function* outcomes(job: TranscriptionState, recording: AudioSource, live: 
     job.duration = duration();
     if (samples.failure) throw samples.failure;
   } finally {
+    // Windows may still be decoded if the caller leaves early.
+    job.stop();
     // The source is closed first, which ends reads that wait for more.
     await source.close();
     await chunks.return(undefined).catch(() => {});
@@ -137,18 +144,40 @@ export async function transcribe(
   job: TranscriptionState,
   source: Recording,
 ): Promise<Transcription & { timings: Timings }> {
-  for await (const { segments, processed } of outcomesOf(job, source, false)) {
-    job.finished.push(...segments);
-    job.options.onProgress?.({ processed, total: job.total, segments });
+  const { model, options } = job;
+  const { sampleRate } = model.checkpoint.preprocessor;
+  const budget = budgetOf(model, heldSeconds(model, lookAheadSeconds));
+  const ahead = options.batched
+    ? (model.windows * model.checkpoint.preprocessor.samples) / sampleRate
+    : (options.lookAhead ?? lookAheadSeconds);
+  const held = heldSeconds(model, ahead);
+  const budgeted = withBudget<Float32Array | Float32Array[]>(source, budget, held, sampleRate, options);
+  try {
+    for await (const { segments, processed } of outcomesOf(job, budgeted as Recording, false)) {
+      job.finished.push(...segments);
+      job.options.onProgress?.({ processed, total: job.total, segments });
+    }
+  } finally {
+    await budgeted.close();
   }
   return { ...resultOf(job, source), timings: job.times.total };
+}
+
+/**
+ * Seconds of audio that a long recording holds if it is read so far ahead of its windows: `SampleWindow` keeps up to a
+ * seventh more, in whole steps, and `readAhead` has more.
+ */
+function heldSeconds({ checkpoint }: WhisperModel, ahead: number): number {
+  const { sampleRate, samples } = checkpoint.preprocessor;
+  const kept = Math.ceil(((ahead * sampleRate + 2 * samples) * (8 / 7)) / longStep) * longStep;
+  return kept / sampleRate + readAheadSeconds;
 }
 
 /** Returns the finished part of a transcription. */
 export function resultOf(job: TranscriptionState, { tracks = [] }: Recording): Transcription {
   return {
     task: job.settings.task,
-    language: job.language ?? 'en',
+    language: job.languageOfText,
     duration: job.duration,
     text: job.finished.map(({ text }) => text).join(''),
     segments: job.finished,

@@ -57,8 +57,10 @@ export interface Omission {
  */
 export interface Transcription {
   task: 'transcribe' | 'translate';
-  /** A code, such as 'en': the language of the recording's beginning. */
-  language: string;
+  /**
+   * A code, such as 'en': the language of the recording's beginning. Null if no speech was found to detect it from.
+   */
+  language: string | null;
   /** The end of the audio in seconds, start time included; with `clips`, the end of the audio that was read. */
   duration: number;
   /** The texts of all segments, concatenated, with the leading space of the first. */

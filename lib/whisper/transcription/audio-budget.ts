@@ -1,0 +1,143 @@
+/**
+ * Bounds the decoded audio that a model's transcriptions hold. A long recording is read ten minutes ahead, so many open
+ * calls would hold far more than those that the device can work on. A call beyond the budget waits for others to end
+ * before it reads on; its text does not depend on that.
+ */
+import type { Source } from '../../audio/index.js';
+import type { Priority } from '../../engine/request.js';
+import type { WhisperModel } from '../decoding/whisper-model.js';
+
+interface Waiting {
+  size: number;
+  admit(): void;
+}
+
+const classes: readonly Priority[] = ['live', 'interactive', 'batch'];
+
+/** A number of samples that is shared among calls. */
+export class AudioBudget {
+  /** The samples of all calls together. */
+  total: number;
+  #used = 0;
+  /** In the order of their priorities, and within one in order of arrival. */
+  readonly #waiting: Waiting[][] = classes.map(() => []);
+
+  constructor(total: number) {
+    this.total = total;
+  }
+
+  /**
+   * Reserves samples, and returns a function that gives them back. A call that needs more than all waits until it is
+   * alone. No call overtakes an earlier one of its priority. Rejects with the signal's reason.
+   */
+  async reserve(samples: number, priority: Priority, signal: AbortSignal): Promise<() => void> {
+    signal.throwIfAborted();
+    const size = Math.min(samples, this.total);
+    const queue = this.#waiting[classes.indexOf(priority)];
+    await new Promise<void>((resolve, reject) => {
+      const entry: Waiting = { size, admit };
+      function admit() {
+        signal.removeEventListener('abort', abort);
+        resolve();
+      }
+      const abort = () => {
+        queue.splice(queue.indexOf(entry), 1);
+        reject(signal.reason);
+        this.#admit(); // those behind it may be smaller
+      };
+      signal.addEventListener('abort', abort, { once: true });
+      queue.push(entry);
+      this.#admit();
+    });
+    let isHeld = true;
+    return () => {
+      if (!isHeld) return;
+      isHeld = false;
+      this.#used -= size;
+      this.#admit();
+    };
+  }
+
+  #admit(): void {
+    for (;;) {
+      const queue = this.#waiting.find(({ length }) => length > 0);
+      if (!queue || this.#used + queue[0].size > this.total) return;
+      const first = queue.shift()!;
+      this.#used += first.size;
+      first.admit();
+    }
+  }
+}
+
+/** Seconds of audio that each call reads without a reservation. */
+export const freeSeconds = 30;
+
+const budgets = new WeakMap<WhisperModel, AudioBudget>();
+
+/**
+ * The budget of a model: as many recordings of any length as it holds windows, and two more that are being read.
+ * `seconds` are those of one recording.
+ */
+export function budgetOf(model: WhisperModel, seconds: number): AudioBudget {
+  let budget = budgets.get(model);
+  if (!budget) {
+    budget = new AudioBudget((model.windows + 2) * seconds * model.checkpoint.preprocessor.sampleRate);
+    budgets.set(model, budget);
+  }
+  return budget;
+}
+
+/** The samples of a chunk, of one channel or of several. */
+const sizeOf = (chunk: Float32Array | Float32Array[]): number =>
+  Array.isArray(chunk) ? chunk.length * (chunk[0]?.length ?? 0) : chunk.length;
+
+/**
+ * The same recording, of which no more than `freeSeconds` are read before the budget has room for `seconds` of each
+ * channel, whatever length the recording states. The reservation ends when the recording is closed.
+ */
+export function withBudget<T extends Float32Array | Float32Array[]>(
+  source: Source<T>,
+  budget: AudioBudget,
+  seconds: number,
+  sampleRate: number,
+  { priority = 'interactive', signal }: { priority?: Priority; signal?: AbortSignal },
+): Source<T> {
+  const closed = new AbortController();
+  let giveBack = () => {};
+  async function* chunks() {
+    let read = 0;
+    let isReserved = false;
+    for await (const chunk of source.chunks()) {
+      read += sizeOf(chunk);
+      if (!isReserved && read > freeSeconds * sampleRate) {
+        isReserved = true;
+        const channels = Array.isArray(chunk) ? chunk.length : 1;
+        const ended = signal ? AbortSignal.any([signal, closed.signal]) : closed.signal;
+        giveBack = await budget.reserve(seconds * sampleRate * channels, priority, ended);
+        if (closed.signal.aborted) giveBack();
+      }
+      yield chunk;
+    }
+  }
+  return {
+    chunks,
+    duration: source.duration,
+    get warnings() {
+      return source.warnings;
+    },
+    get incomplete() {
+      return source.incomplete;
+    },
+    get tracks() {
+      return source.tracks;
+    },
+    get startTime() {
+      return source.startTime;
+    },
+    async close() {
+      closed.abort();
+      giveBack();
+      await source.close();
+    },
+  };
+}
