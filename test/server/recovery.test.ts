@@ -1,4 +1,5 @@
 /** Models that cannot be loaded, and devices that fail: readiness, answers, recovery. */
+import { hasSubscribers } from 'node:diagnostics_channel';
 import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -74,8 +75,8 @@ describe('a model whose device fails', () => {
   it('is loaded again, and requests meanwhile are told so', async () => {
     const { service, status, transcribe, metrics } = await pluginServer({ models: [{ id: 'm', model: micro }] });
     await until(() => service.notReady() === null);
-    // The first attempt to load it again fails.
-    const loading = vi.spyOn(Whisper, 'load').mockRejectedValueOnce(new OneheadError('DEVICE_FAILED', 'Still off.'));
+    // Attempts to load it again fail at first.
+    const loading = vi.spyOn(Whisper, 'load').mockRejectedValue(new OneheadError('DEVICE_FAILED', 'Still off.'));
     onTestFinished(() => loading.mockRestore());
     failNextEncoding();
     const failed = await transcribe('m');
@@ -92,12 +93,39 @@ describe('a model whose device fails', () => {
     expect([meanwhile.status, meanwhile.json.error.code]).toEqual([503, 'model_failed']);
     expect(meanwhile.json.error.message).toMatch(/has failed, and the model is being loaded again/);
     expect(Number(meanwhile.headers.get('retry-after'))).toBeGreaterThan(0);
+    loading.mockRestore();
     await until(() => service.notReady() === null);
     expect((await transcribe('m')).json.text).toBe(sampleText);
     expect(await status('/health')).toEqual([200, undefined]);
     const after = await metrics();
     expect(after).toContain('onehead_model_failed{model="m"} 0');
     expect(after).toContain('onehead_model_failures_total{model="m"} 1');
+  });
+
+  it('does not make the server unhealthy once others have taken its place', async () => {
+    const models = [
+      { id: 'm', model: micro },
+      { id: 'other', model: `${micro}-mqa` },
+    ];
+    const { service, status, transcribe } = await pluginServer({ models, maximumLoaded: 1 });
+    await until(() => service.notReady() === null);
+    const { load } = Whisper;
+    const loading = vi.spyOn(Whisper, 'load').mockImplementation((model, options) => {
+      if (model === micro) throw new OneheadError('DEVICE_FAILED', 'Still off.');
+      return load.call(Whisper, model, options);
+    });
+    onTestFinished(() => loading.mockRestore());
+    failNextEncoding();
+    expect((await transcribe('m')).status).toBe(503);
+    await until(() => service.unhealthy() !== null);
+    const { release } = await service.models.acquire('other');
+    await until(() => service.unhealthy() === null);
+    expect(await status('/ready')).toEqual([200, undefined]);
+    const refused = await transcribe('m');
+    expect([refused.status, refused.json.error.code]).toEqual([503, 'overloaded']);
+    release();
+    loading.mockRestore();
+    expect((await transcribe('m')).json.text).toBe(sampleText);
   });
 
   it('makes the server unhealthy if the model belongs to the caller', async () => {
@@ -138,4 +166,11 @@ it('tells balancers to send no more requests while it is draining, and answers t
   expect((await transcribe('m')).json.text).toBe(sampleText);
   service.draining = false;
   expect(await status('/ready')).toEqual([200, undefined]);
+});
+
+it('leaves no observer of engines behind if its options are invalid', async () => {
+  const app = fastify() as unknown as FastifyInstance;
+  const observed = hasSubscribers('onehead.engine');
+  await expect(Service.create({ keys: '/nowhere/keys' }, app.log)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+  expect([observed, hasSubscribers('onehead.engine')]).toEqual([false, false]);
 });

@@ -215,7 +215,12 @@ export class Models {
     const { id, model, load } = entry.served;
     const started = performance.now();
     const options = { ...this.#load, ...load, signal: this.#shutdown.signal };
-    while (this.loaded().length >= this.#maximumLoaded) if (!this.#unloadOldest()) throw overloaded(10);
+    while (this.loaded().length >= this.#maximumLoaded) {
+      if (this.#unloadOldest()) continue;
+      // Without room, it is like any model that is not loaded: a request loads it later, and a restart would not help.
+      if (entry.failure?.kind === 'device') entry.failure = null;
+      throw overloaded(10);
+    }
     try {
       for (;;) {
         try {

@@ -92,7 +92,12 @@ export class Service {
         log.error({ model, reason }, 'model failed');
       },
     });
-    this.keys = new Keys(options.keys, (error) => log.error({ err: error }, 'key file not reloaded'));
+    try {
+      this.keys = new Keys(options.keys, (error) => log.error({ err: error }, 'key file not reloaded'));
+    } catch (error) {
+      this.models.dispose();
+      throw error;
+    }
     // Every running request adds a listener, so many of them are no leak.
     setMaxListeners(0, this.ending, this.ended);
   }
@@ -111,6 +116,7 @@ export class Service {
       return service;
     } catch (error) {
       service.keys.close();
+      service.models.dispose();
       throw error;
     }
   }
