@@ -41,7 +41,7 @@ export const serveHelp =
 ${flagsHelp(flags)}
 
 MODEL is a folder or a hub name. Clients can use only these models; the first is the default. Every flag can also be set
-as an environment variable: ONEHEAD_PORT=9000 for --port 9000, ONEHEAD_IGNORE_UNKNOWN_FIELDS=true, and
+as an environment variable: ONEHEAD_PORT=9000 for --port 9000, ONEHEAD_REFUSE_UNKNOWN_FIELDS=true, and
 ONEHEAD_MODELS=MODEL,... for the models. Flags take precedence over variables.
 `;
 

@@ -4,6 +4,10 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { flagsOf } from '../../lib/cli/flags.js';
+import { serveHelp } from '../../lib/cli/serve.js';
+import { listenOptions } from '../../lib/server/listen-options.js';
+import { serverOptions } from '../../lib/server/service/options.js';
 import { onehead, root, start, temporaryFolder } from './command.js';
 
 const micro = join(root, 'models/micro');
@@ -34,6 +38,15 @@ const ready = async (url: string) => {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 };
+
+it('names only environment variables that exist', () => {
+  const flags = [...flagsOf(listenOptions), ...flagsOf(serverOptions)].map(({ name }) => name);
+  const named = [...serveHelp().matchAll(/ONEHEAD_([A-Z_]+)/g)].map(([, name]) =>
+    name.toLowerCase().replaceAll('_', '-'),
+  );
+  expect(named.length).toBeGreaterThan(1);
+  for (const name of named) expect(['models', ...flags]).toContain(name);
+});
 
 describe('onehead serve', () => {
   it('uses flags and environment variables, and shuts down', async () => {
