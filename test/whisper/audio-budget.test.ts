@@ -34,6 +34,24 @@ describe('the budget', () => {
     expect(admitted).toEqual(['a', 'live', 'b', 'small', 'batch']);
   });
 
+  it('does not count what less urgent calls hold, so that these keep nobody waiting', async () => {
+    const budget = new AudioBudget(100);
+    const batch = await budget.reserve(100, 'batch', never);
+    const interactive = await budget.reserve(60, 'interactive', never);
+    const live = await budget.reserve(100, 'live', never);
+    let isAdmitted = false;
+    const next = budget.reserve(60, 'interactive', never).finally(() => {
+      isAdmitted = true;
+    });
+    interactive();
+    batch();
+    await settled();
+    // What more urgent calls hold counts.
+    expect(isAdmitted).toBe(false);
+    live();
+    (await next)();
+  });
+
   it('admits a call that needs more than all alone, and forgets those that are aborted', async () => {
     const budget = new AudioBudget(100);
     const giveBack = await budget.reserve(1, 'interactive', never);

@@ -1,10 +1,11 @@
 /**
  * Bounds the decoded audio that a model's transcriptions hold. A long recording is read ten minutes ahead, so many open
  * calls would hold far more than those that the device can work on. A call beyond the budget waits for others to end
- * before it reads on; its text does not depend on that.
+ * before it reads on; its text does not depend on that. What less urgent calls hold does not count: a recording of
+ * hours holds its part until it ends, and those of a backlog would keep all others waiting.
  */
 import type { Source } from '../../audio/index.js';
-import type { Priority } from '../../engine/request.js';
+import { type Priority, priorities } from '../../engine/request.js';
 import type { WhisperModel } from '../decoding/whisper-model.js';
 
 interface Waiting {
@@ -12,28 +13,29 @@ interface Waiting {
   admit(): void;
 }
 
-const classes: readonly Priority[] = ['live', 'interactive', 'batch'];
-
 /** A number of samples that is shared among calls. */
 export class AudioBudget {
-  /** The samples of all calls together. */
+  /** The samples of all calls of a priority and of more urgent ones together. */
   total: number;
-  #used = 0;
-  /** In the order of their priorities, and within one in order of arrival. */
-  readonly #waiting: Waiting[][] = classes.map(() => []);
+  /** By priority. */
+  readonly #used = priorities.map(() => 0);
+  /** By priority, and within one in order of arrival. */
+  readonly #waiting: Waiting[][] = priorities.map(() => []);
 
   constructor(total: number) {
     this.total = total;
   }
 
   /**
-   * Reserves samples, and returns a function that gives them back. A call that needs more than all waits until it is
-   * alone. No call overtakes an earlier one of its priority. Rejects with the signal's reason.
+   * Reserves samples, and returns a function that gives them back. A call that needs more than all waits until no call
+   * of its priority or a more urgent one holds any. No call overtakes an earlier one of its priority. Rejects with the
+   * signal's reason.
    */
   async reserve(samples: number, priority: Priority, signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted();
     const size = Math.min(samples, this.total);
-    const queue = this.#waiting[classes.indexOf(priority)];
+    const index = priorities.indexOf(priority);
+    const queue = this.#waiting[index];
     await new Promise<void>((resolve, reject) => {
       const entry: Waiting = { size, admit };
       function admit() {
@@ -53,17 +55,20 @@ export class AudioBudget {
     return () => {
       if (!isHeld) return;
       isHeld = false;
-      this.#used -= size;
+      this.#used[index] -= size;
       this.#admit();
     };
   }
 
   #admit(): void {
     for (;;) {
-      const queue = this.#waiting.find(({ length }) => length > 0);
-      if (!queue || this.#used + queue[0].size > this.total) return;
-      const first = queue.shift()!;
-      this.#used += first.size;
+      const index = this.#waiting.findIndex(({ length }) => length > 0);
+      if (index < 0) return;
+      const used = this.#used.slice(0, index + 1).reduce((sum, each) => sum + each, 0);
+      const [first] = this.#waiting[index];
+      if (used + first.size > this.total) return;
+      this.#waiting[index].shift();
+      this.#used[index] += first.size;
       first.admit();
     }
   }
