@@ -4,6 +4,8 @@
  */
 import { readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Device } from '../../lib/device/device.js';
+import { Program } from '../../lib/device/program.js';
 import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
 import type { LoadOptions } from '../../lib/whisper/model/types.js';
 import type { TranscribeOptions } from '../../lib/whisper/transcription/options.js';
@@ -259,6 +261,46 @@ describe('a call that is refused', () => {
     using broken = model.device.tensor('float32', encoded.shape, data.fill(Number.NaN, 0, data.length / 3));
     await expect(model.decode(broken, { language: 'en' })).rejects.toMatchObject({ code: 'MODEL_INVALID' });
     expect(await model.generate(encoded, { language: 'en' })).toHaveLength(3);
+    expect(model.figures()).toMatchObject({ failure: null, requests: 0, positions: { used: 0 }, rows: { used: 0 } });
+  });
+
+  it('after a part of its work was submitted and failed, gets the refusal, and the process goes on', async () => {
+    using model = await load();
+    using encoded = await encode(model, 1);
+    const unhandled: unknown[] = [];
+    const listen = (error: unknown) => unhandled.push(error);
+    process.on('unhandledRejection', listen);
+    // Not spies: these handle the promises that they return.
+    const { copy, transfer } = Device.prototype;
+    const { submit } = Program.prototype;
+    const failed = () => Promise.reject(new Error('the first part failed'));
+    const refused = () => {
+      throw new Error('the second part was refused');
+    };
+    const decoded = async () => {
+      await model.decode(encoded, { language: 'en', topLogProbabilities: 2, wordTimestamps: true });
+    };
+    try {
+      // The copy of encoder output, then its projection.
+      Device.prototype.copy = failed;
+      Program.prototype.submit = refused;
+      await expect(decoded()).rejects.toThrow('the second part was refused');
+      Device.prototype.copy = copy;
+      Program.prototype.submit = submit;
+      // The likeliest tokens, then the times of words.
+      Device.prototype.transfer = () => {
+        Device.prototype.transfer = refused;
+        return failed();
+      };
+      await expect(decoded()).rejects.toThrow('the second part was refused');
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    } finally {
+      Object.assign(Device.prototype, { copy, transfer });
+      Object.assign(Program.prototype, { submit });
+      process.off('unhandledRejection', listen);
+    }
+    expect(unhandled).toEqual([]);
+    expect(await model.generate(encoded, { language: 'en' })).toHaveLength(1);
     expect(model.figures()).toMatchObject({ failure: null, requests: 0, positions: { used: 0 }, rows: { used: 0 } });
   });
 

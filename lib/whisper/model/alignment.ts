@@ -9,6 +9,7 @@ import type { ReadData } from '../../device/transfer.js';
 import { type Submitted, submitted } from '../../engine/runtime.js';
 import { timestampSeconds, type WhisperConfig } from '../checkpoint/config.js';
 import type { LayerScores } from './decoder.js';
+import { handled } from './handled.js';
 import type { RowPool } from './rows.js';
 import type { Candidate, Search } from './search.js';
 import type { WordHeads } from './word-heads.js';
@@ -85,15 +86,17 @@ export class Alignment {
     const frames = Math.max(1, Math.min(search.frames ?? positions, positions));
     const inputs = this.#inputs;
     const data = Promise.all([
-      this.#device.transfer({
-        writes: [
-          [inputs.source, source],
-          [inputs.begin, Int32Array.of(begin)],
-          [inputs.end, Int32Array.of(end)],
-          [inputs.frames, Int32Array.of(frames)],
-        ],
-      }),
-      this.#program.run(),
+      handled(
+        this.#device.transfer({
+          writes: [
+            [inputs.source, source],
+            [inputs.begin, Int32Array.of(begin)],
+            [inputs.end, Int32Array.of(end)],
+            [inputs.frames, Int32Array.of(frames)],
+          ],
+        }),
+      ),
+      handled(this.#program.run()),
       this.#device.transfer({ reads: [[this.#times]] }),
     ]);
     return submitted(

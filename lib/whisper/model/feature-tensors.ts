@@ -1,6 +1,7 @@
 /** Features and encoder output as tensors of the caller, for direct use of the model's stages. */
 import type { Device } from '../../device/device.js';
 import type { Tensor } from '../../device/tensor.js';
+import { handled } from './handled.js';
 import type { RuntimeParts, RuntimePrograms } from './programs.js';
 
 /** Runs the jobs of each index, one index after another, which fill `result`. Disposes of it if a job fails. */
@@ -28,13 +29,15 @@ export async function featuresOf(
   const { samples, peaks, features, program } = programs.features();
   const result = device.tensor('float32', [windows, ...features.shape.slice(1)]);
   return filled(result, windows, (index) => [
-    device.transfer({
-      writes: [
-        [samples, samplesOf(index)],
-        [peaks, Float32Array.of(Number.NEGATIVE_INFINITY)],
-      ],
-    }),
-    program.run({ signal }),
+    handled(
+      device.transfer({
+        writes: [
+          [samples, samplesOf(index)],
+          [peaks, Float32Array.of(Number.NEGATIVE_INFINITY)],
+        ],
+      }),
+    ),
+    handled(program.run({ signal })),
     device.copy(features, result, { toElement: index * features.size, count: features.size }),
   ]);
 }
@@ -63,8 +66,8 @@ export async function encodedOf(
     const { begin, size } = batches[index];
     const { features, encoded, program } = programs.encoder(size);
     return [
-      device.copy(input, features, { fromElement: begin * featuresSize, count: features.size }),
-      program.run({ signal }),
+      handled(device.copy(input, features, { fromElement: begin * featuresSize, count: features.size })),
+      handled(program.run({ signal })),
       device.copy(encoded, result, { toElement: begin * encodedSize, count: encoded.size }),
     ];
   });

@@ -15,6 +15,7 @@ import {
 import { OneheadError } from '../../errors.js';
 import { encodedOf, featuresOf } from './feature-tensors.js';
 import { windowSamples } from './features.js';
+import { handled } from './handled.js';
 import { prefillLength, type RuntimeParts, RuntimePrograms, type StepParts, sizeFor } from './programs.js';
 import { RowFlags } from './row-flags.js';
 import type { Write } from './rows.js';
@@ -121,7 +122,7 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
     try {
       return submit();
     } catch (error) {
-      for (const work of done) work.catch(() => {});
+      for (const work of done) handled(work);
       restoreFlags();
       this.#entries = null;
       this.programs.pool.forgetMasks();
@@ -300,8 +301,10 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
     const { search, slot } = sequence;
     const candidate = this.#results.get(sequence)!;
     this.#flags.left(sequence);
-    const ranked = search.top > 0 ? this.#device.transfer({ reads: pool.topReads(search, candidate) }) : undefined;
+    const likely = search.top > 0 ? pool.topReads(search, candidate) : undefined;
+    const ranked = likely && handled(this.#device.transfer({ reads: likely }));
     const times = search.words ? alignment?.run(search, candidate, slot.positions) : undefined;
+    if (times) handled(times.data);
     const attended = search.words ? attention?.read(search, candidate, slot.positions) : undefined;
     const { rows: _, ...text } = candidate;
     return submitted(Promise.all([ranked, times?.data, attended?.data]), ([top, alignedFrames, pieces]) => ({

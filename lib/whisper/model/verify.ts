@@ -5,6 +5,7 @@
 import type { Device } from '../../device/device.js';
 import type { Sequence } from '../../engine/runtime.js';
 import type { ReadData } from '../../device/transfer.js';
+import { handled } from './handled.js';
 import { maximumChoices, prefillLength, type RuntimePrograms, sizeFor, verifyBatch, verifyTokens } from './programs.js';
 import type { Candidate, Search } from './search.js';
 
@@ -98,17 +99,19 @@ async function verifyPass(
   });
   const withLogits = sequences.flatMap(({ search }, i) => (search.startLogits ? [i] : []));
   const [, { elapsed }, read] = await Promise.all([
-    device.transfer({
-      writes: [
-        [rows, entries],
-        [outputs, outputPositions],
-        [tokens.begin, begins],
-        [tokens.count, counts],
-        [tokens.row, scoreRows],
-        [tokens.position, positions],
-      ],
-    }),
-    program.replay(),
+    handled(
+      device.transfer({
+        writes: [
+          [rows, entries],
+          [outputs, outputPositions],
+          [tokens.begin, begins],
+          [tokens.count, counts],
+          [tokens.row, scoreRows],
+          [tokens.position, positions],
+        ],
+      }),
+    ),
+    handled(program.replay()),
     device.transfer({
       reads: [
         [noSpeech],

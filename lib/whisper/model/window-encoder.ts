@@ -1,5 +1,6 @@
 /** Encodes windows into their slots: features, encoder output, and the cross-attention cache. */
 import type { Slot, Work } from '../../engine/runtime.js';
+import { handled } from './handled.js';
 import type { RuntimeParts, RuntimePrograms } from './programs.js';
 import type { ModelWindow } from './search.js';
 import { WrittenSamples } from './written-samples.js';
@@ -54,7 +55,8 @@ export class WindowEncoder {
   #project({ encoded, index }: Extract<ModelWindow, { encoded: unknown }>, slot: Slot): Promise<Work> {
     const { encoded: input } = this.#programs.encoder(1);
     const { begins, program } = this.#programs.project(input);
-    const copied = this.#parts.device.copy(encoded, input, { fromElement: index * input.size, count: input.size });
+    const range = { fromElement: index * input.size, count: input.size };
+    const copied = handled(this.#parts.device.copy(encoded, input, range));
     const { done } = program.submit({ writes: [[begins, Int32Array.of(slot.begin)]] });
     return Promise.all([done, copied]).then(([work]) => work);
   }
