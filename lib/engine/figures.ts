@@ -22,9 +22,9 @@ export interface EngineFigures {
     oldestMilliseconds: number;
     oldestByPriority: Record<Priority, number>;
   };
-  /** Audio positions of the cross-attention cache. */
+  /** Audio positions of the cross-attention cache. Of several devices: of those that have not failed. */
   positions: { used: number; total: number };
-  /** Rows of the decoder's state. */
+  /** Rows of the decoder's state, of the same devices. */
   rows: { used: number; total: number };
   /** Windows that were encoded since the engine was opened, as all counts below. */
   windows: number;
@@ -64,6 +64,12 @@ export function publish(event: EngineEvent): void {
 export function sumFigures(all: readonly EngineFigures[]): EngineFigures {
   const sum = (count: (figures: EngineFigures) => number) => all.reduce((total, figures) => total + count(figures), 0);
   const most = (value: (figures: EngineFigures) => number) => Math.max(0, ...all.map(value));
+  // What failed devices had is left out: no call gets it.
+  const serving = all.filter(({ failure }) => failure === null);
+  const inUse = (kind: 'positions' | 'rows') => ({
+    used: serving.reduce((total, figures) => total + figures[kind].used, 0),
+    total: serving.reduce((total, figures) => total + figures[kind].total, 0),
+  });
   const oldest = (priority: Priority) => most(({ waiting }) => waiting.oldestByPriority[priority]);
   return {
     failure: all.every(({ failure }) => failure !== null) ? (all[0]?.failure ?? null) : null,
@@ -73,8 +79,8 @@ export function sumFigures(all: readonly EngineFigures[]): EngineFigures {
       oldestMilliseconds: most(({ waiting }) => waiting.oldestMilliseconds),
       oldestByPriority: { live: oldest('live'), interactive: oldest('interactive'), batch: oldest('batch') },
     },
-    positions: { used: sum(({ positions }) => positions.used), total: sum(({ positions }) => positions.total) },
-    rows: { used: sum(({ rows }) => rows.used), total: sum(({ rows }) => rows.total) },
+    positions: inUse('positions'),
+    rows: inUse('rows'),
     windows: sum(({ windows }) => windows),
     searches: sum(({ searches }) => searches),
     steps: sum(({ steps }) => steps),

@@ -325,6 +325,10 @@ describe('devices that have failed', () => {
     await Promise.all(Array.from({ length: 12 }, ask));
     const { engines, failure: ofAll } = pool.figures();
     expect(engines.map(({ windows }) => windows)).toEqual([0, 12]);
+    // What the failed device had is no longer in the totals.
+    const { positions, rows } = pool.figures();
+    expect({ positions, rows }).toEqual({ positions: engines[1].positions, rows: engines[1].rows });
+    expect(rows.total).toBeGreaterThan(0);
     expect(engines.map((one) => one.failure)).toEqual([
       { code: 'DEVICE_FAILED', message: 'the cable was pulled' },
       null,
