@@ -4,6 +4,7 @@
  * before it reads on; its text does not depend on that. What less urgent calls hold does not count: a recording of
  * hours holds its part until it ends, and those of a backlog would keep all others waiting.
  */
+import { totalmem } from 'node:os';
 import type { Source } from '../../audio/index.js';
 import { type Priority, priorities } from '../../engine/request.js';
 import type { WhisperModel } from '../decoding/whisper-model.js';
@@ -79,14 +80,22 @@ export const freeSeconds = 30;
 
 const budgets = new WeakMap<WhisperModel, AudioBudget>();
 
+/** A quarter of the memory that this process may use, in samples of float32. */
+function quarterOfMemory(): number {
+  const limit = process.constrainedMemory?.() || Number.POSITIVE_INFINITY; // of the container; 0 where none is known
+  return Math.floor(Math.min(totalmem(), limit) / 4 / Float32Array.BYTES_PER_ELEMENT);
+}
+
 /**
- * The budget of a model: as many recordings of any length as it holds windows, and two more that are being read.
- * `seconds` are those of one recording.
+ * The budget of a model: a quarter of the memory, so that a recording of a minute rarely waits for those of hours, but
+ * at least as many recordings of any length as the model holds windows, and two more that are being read. `seconds` are
+ * those of one recording.
  */
 export function budgetOf(model: WhisperModel, seconds: number): AudioBudget {
   let budget = budgets.get(model);
   if (!budget) {
-    budget = new AudioBudget((model.windows + 2) * seconds * model.checkpoint.preprocessor.sampleRate);
+    const needed = (model.windows + 2) * seconds * model.checkpoint.preprocessor.sampleRate;
+    budget = new AudioBudget(Math.max(needed, quarterOfMemory()));
     budgets.set(model, budget);
   }
   return budget;
