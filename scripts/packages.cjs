@@ -4,7 +4,16 @@
 //   npm run pack:binaries              with the addon of this clone, for machines like this one (containers, tests)
 //   npm run release -- --dry-run       with portable addons, if `sh scripts/portable/setup.sh` was run
 const { execFileSync } = require('node:child_process');
-const { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } = require('node:fs');
+const {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} = require('node:fs');
 const path = require('node:path');
 const { read } = require('./portable/elf.cjs');
 const systems = require('./portable/systems.cjs');
@@ -15,7 +24,7 @@ let output = path.join(root, 'build', 'packages');
 const manifest = () => JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
 
 /** The main package's package.json: without development settings, with the packages of addons in the same version. */
-function mainManifest({ devDependencies, scripts, ...kept }) {
+function mainManifest({ devDependencies, scripts, binary, ...kept }) {
   const { version } = kept;
   const addonPackages = (installedByName) =>
     Object.fromEntries(
@@ -88,22 +97,36 @@ function unreachedDeclarations(files, { exports }) {
   return files.filter((name) => isDeclaration(name) && !reached.has(name));
 }
 
-/** Packs the main package: the files that npm selects, without unused declarations, with the published package.json. */
-function packMain() {
-  const [{ files }] = JSON.parse(
-    execFileSync('npm', ['pack', '--dry-run', '--ignore-scripts', '--json'], { cwd: root, encoding: 'utf8' }),
-  );
-  const stage = path.join(output, 'onehead');
+/**
+ * Writes the main package to a folder: the files that npm selects, without unused declarations, with the published
+ * package.json and README. Returns their names.
+ */
+function stageMain(stage) {
   rmSync(stage, { recursive: true, force: true });
+  // npm selects them in a copy, whose package.json has no scripts: with --ignore-scripts, npm 10 still runs `prepare`.
+  const selected = manifest().files.filter((pattern) => !pattern.startsWith('!'));
+  for (const name of new Set(['README.md', 'LICENSE', ...selected.map((pattern) => pattern.split('/')[0])]))
+    cpSync(path.join(root, name), path.join(stage, name), { recursive: true });
+  writeFileSync(path.join(stage, 'package.json'), `${JSON.stringify(mainManifest(manifest()), null, 2)}\n`);
+  const [{ files }] = JSON.parse(
+    execFileSync('npm', ['pack', '--dry-run', '--ignore-scripts', '--json'], { cwd: stage, encoding: 'utf8' }),
+  );
   const names = files.map((file) => file.path);
   const unreached = unreachedDeclarations(names, manifest());
-  for (const name of names.filter((file) => !unreached.includes(file))) {
-    mkdirSync(path.dirname(path.join(stage, name)), { recursive: true });
-    cpSync(path.join(root, name), path.join(stage, name));
+  const kept = names.filter((name) => !unreached.includes(name));
+  for (const entry of readdirSync(stage, { recursive: true, withFileTypes: true })) {
+    const file = path.join(entry.parentPath, entry.name);
+    if (!entry.isDirectory() && !kept.includes(path.relative(stage, file))) rmSync(file);
   }
-  writeFileSync(path.join(stage, 'package.json'), `${JSON.stringify(mainManifest(manifest()), null, 2)}\n`);
   const readme = readFileSync(path.join(root, 'README.md'), 'utf8');
   writeFileSync(path.join(stage, 'README.md'), withAbsoluteLinks(readme, manifest()));
+  return kept;
+}
+
+/** Packs the main package. */
+function packMain() {
+  const stage = path.join(output, 'onehead');
+  stageMain(stage);
   return pack(stage);
 }
 
@@ -161,6 +184,7 @@ module.exports = {
   packAddon,
   packMain,
   packCloneAddon,
+  stageMain,
   unbuilt,
 };
 if (require.main === module) {

@@ -1,18 +1,21 @@
 /** The files that `npm publish` would publish. */
-import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { root } from './command.js';
 
+const { stageMain } = createRequire(import.meta.url)('../../scripts/packages.cjs');
+
 /** The package's files, as selected by npm. */
 function packed(): string[] {
-  const { status, stdout, stderr } = spawnSync('npm', ['pack', '--dry-run', '--ignore-scripts', '--json'], {
-    cwd: root,
-    encoding: 'utf8',
-  });
-  expect(status, stderr).toBe(0);
-  return JSON.parse(stdout)[0].files.map(({ path }: { path: string }) => path);
+  const folder = mkdtempSync(join(tmpdir(), 'onehead-package-'));
+  try {
+    return stageMain(folder);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
 
 describe('the package', () => {

@@ -101,6 +101,7 @@ describe('onehead, installed', () => {
     });
     expect(main.manifest).not.toHaveProperty('scripts');
     expect(main.manifest).not.toHaveProperty('devDependencies');
+    expect(main.manifest).not.toHaveProperty('binary');
   });
 
   it('loads the addon that ONEHEAD_ADDON names, or explains why it cannot', async () => {
