@@ -6,7 +6,7 @@ import type { Whisper } from '../whisper/whisper.js';
 import { resultKey } from './digest.js';
 import { isPermanent } from './failures.js';
 import { type LocalFile, LocalFiles } from './local.js';
-import type { BatchProgress, Claim, Queue, Recording, Summary } from './queue.js';
+import { type BatchProgress, type Claim, type Queue, type Recording, retryDelay, type Summary } from './queue.js';
 import type { ResultRecord, Results, StoredJournal } from './results.js';
 
 export interface WorkerOptions {
@@ -21,6 +21,11 @@ export interface WorkerOptions {
   drain?: number;
   /** Ends when the queue is empty, instead of waiting for more. */
   untilEmpty?: boolean;
+  /**
+   * Milliseconds for which nothing is claimed after the model had too little memory, by the number of such failures
+   * in a row.
+   */
+  pause?: (failures: number) => number;
   /** Called for each recording, and for problems of the queue or the store. */
   onEvent?: (event: WorkerEvent) => void;
 }
@@ -31,8 +36,8 @@ export type WorkerEvent =
   | { event: 'done'; recording: Recording; summary: Summary; warnings: readonly string[] }
   | { event: 'failed'; recording: Recording; attempt: number; reason: string; setAside: boolean }
   /**
-   * The recording was not finished, since another worker has claimed it, it was cancelled, the worker stopped, or the
-   * model's devices failed.
+   * The recording was not finished, since another worker has claimed it, it was cancelled, the worker stopped, the
+   * model's devices failed, or their memory was taken by others.
    */
   | { event: 'left'; recording: Recording; reason: LeftReason }
   | { event: 'trouble'; message: string };
@@ -43,11 +48,11 @@ export type WorkerEvent =
  */
 const journalShare = 0.25;
 
-type LeftReason = 'lost' | 'cancelled' | 'stopped' | 'device failed';
+type LeftReason = 'lost' | 'cancelled' | 'stopped' | 'device failed' | 'out of memory';
 
 /**
- * Claims of a recording up to which a failure of the devices is not counted as its own. Later ones are, so that a
- * recording that makes devices fail is set aside in the end.
+ * Claims of a recording up to which a failure of the devices, or of their memory, is not counted as its own. Later ones
+ * are, so that a recording that makes devices fail is set aside in the end.
  */
 const uncountedClaims = 10;
 
@@ -65,6 +70,10 @@ class Unfinished extends Error {
     this.reason = reason;
   }
 }
+
+/** True if the model had too little memory, as when another process takes the GPU's. Its engine serves on. */
+const isShortage = (error: unknown): error is OneheadError =>
+  error instanceof OneheadError && error.code === 'OUT_OF_MEMORY';
 
 /** A recording that is being processed. */
 interface Task {
@@ -84,6 +93,10 @@ export class BatchWorker {
   readonly #tasks = new Set<Task>();
   readonly #files = new LocalFiles();
   #ended = false;
+  /** Failures for lack of memory since the last recording that was done. */
+  #shortages = 0;
+  /** When recordings are claimed again after such a failure, on the clock of `performance.now()`. */
+  #resumeAt = 0;
 
   constructor(queue: Queue, whisper: Whisper, model: string, results: Results, options: WorkerOptions = {}) {
     const { onEvent = () => {}, concurrency = whisper.model.windows + 2 } = options;
@@ -92,7 +105,14 @@ export class BatchWorker {
     this.#model = model;
     this.#results = results;
     this.#emit = onEvent;
-    this.#options = { journalInterval: 20_000, drain: 60_000, untilEmpty: false, ...options, concurrency };
+    this.#options = {
+      journalInterval: 20_000,
+      drain: 60_000,
+      untilEmpty: false,
+      pause: retryDelay,
+      ...options,
+      concurrency,
+    };
   }
 
   /**
@@ -107,10 +127,14 @@ export class BatchWorker {
     const onAbort = () => wake();
     signal.addEventListener('abort', onAbort, { once: true });
     while (!signal.aborted && !this.#deviceFailure) {
-      if (running.size >= this.#options.concurrency) {
+      const pause = this.#resumeAt - performance.now();
+      if (running.size >= this.#options.concurrency || pause > 0) {
+        let timer: NodeJS.Timeout | undefined;
         await new Promise<void>((resolve) => {
           wake = resolve;
+          if (pause > 0) timer = setTimeout(resolve, pause);
         });
+        clearTimeout(timer);
         continue;
       }
       const claim = await this.#claim(signal);
@@ -159,8 +183,22 @@ export class BatchWorker {
   #leftFor({ stop, claim }: Task, error: unknown): LeftReason | null {
     const cause = stop.signal.aborted ? stop.signal.reason : error;
     if (cause instanceof Unfinished) return cause.reason;
-    const isDevices = this.#deviceFailure !== null && !isPermanent(error) && claim.attempt <= uncountedClaims;
-    return isDevices ? 'device failed' : null;
+    if (isPermanent(error) || claim.attempt > uncountedClaims) return null;
+    if (this.#deviceFailure !== null) return 'device failed';
+    return isShortage(error) ? 'out of memory' : null;
+  }
+
+  /**
+   * Claims nothing for a while, since other recordings would fail for lack of memory too. Failures during the pause are
+   * of recordings that were running when it began, and do not prolong it.
+   */
+  #pauseFor(error: Error): void {
+    if (performance.now() < this.#resumeAt) return;
+    this.#shortages += 1;
+    const pause = this.#options.pause(this.#shortages);
+    this.#resumeAt = performance.now() + pause;
+    const seconds = Math.ceil(pause / 1000);
+    this.#emit({ event: 'trouble', message: `No recordings are claimed for ${seconds} s: ${error.message}` });
   }
 
   /** Claims the next recording; null if there is none, or the queue cannot be reached. */
@@ -205,8 +243,9 @@ export class BatchWorker {
       await this.#transcribe(task);
     } catch (error) {
       const left = this.#leftFor(task, error);
+      if (isShortage(error)) this.#pauseFor(error);
       if (left !== null) {
-        if (left === 'stopped' || left === 'device failed') await this.#repeat(() => claim.release());
+        if (left !== 'lost' && left !== 'cancelled') await this.#repeat(() => claim.release());
         this.#emit({ event: 'left', recording, reason: left });
         return;
       }
@@ -256,6 +295,7 @@ export class BatchWorker {
       });
       const elapsed = Math.round(performance.now() - started);
       if (!(await this.#repeat(() => claim.acknowledge({ ...summary, elapsed })))) throw new Unfinished('lost');
+      this.#shortages = 0;
       this.#emit({ event: 'done', recording, summary: { ...summary, elapsed }, warnings: summary.warnings });
     } finally {
       await file.clean();

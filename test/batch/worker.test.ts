@@ -262,6 +262,41 @@ describe('a worker', () => {
     expect(await queue.counts()).toMatchObject({ done: 12, failed: 0 });
   });
 
+  it('waits for memory that others have taken, ever longer, without counting failures', async () => {
+    for (let i = 0; i < 12; ++i) put(`talk${i}.wav`, shortRecording(all, i));
+    await submit();
+    const encode = vi.spyOn(WhisperRuntime.prototype, 'encode');
+    onTestFinished(() => encode.mockRestore());
+    const short = new OneheadError('OUT_OF_MEMORY', 'The GPU has too little memory.');
+    const pauses: number[] = [];
+    encode.mockRejectedValue(short);
+    await work({
+      pause: (failures) => {
+        pauses.push(failures);
+        // More failures in a row than the attempts of a recording.
+        if (failures === 5) encode.mockRestore();
+        return 100;
+      },
+    });
+    expect(pauses.slice(0, 5)).toEqual([1, 2, 3, 4, 5]);
+    expect(of('trouble')[0]?.message).toBe('No recordings are claimed for 1 s: The GPU has too little memory.');
+    expect(of('failed')).toEqual([]);
+    expect(new Set(of('left').map(({ reason }) => reason))).toEqual(new Set(['out of memory']));
+    expect(await queue.counts()).toMatchObject({ done: 12, failed: 0 });
+  });
+
+  it('sets a recording aside that never finds the memory it needs', async () => {
+    put('talk.wav', shortRecording(all, 0));
+    await submit();
+    const encode = vi.spyOn(WhisperRuntime.prototype, 'encode');
+    onTestFinished(() => encode.mockRestore());
+    encode.mockRejectedValue(new OneheadError('OUT_OF_MEMORY', 'The GPU has too little memory.'));
+    await work({ pause: () => 10 });
+    expect(of('left')).toHaveLength(10);
+    expect(of('failed').map(({ setAside }) => setAside)).toHaveLength(3);
+    expect(await queue.counts()).toMatchObject({ done: 0, failed: 1 });
+  });
+
   it('stops cancelled recordings', async () => {
     put('long.wav', longRecording(all, 60, 2));
     await submit();
