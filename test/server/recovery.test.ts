@@ -144,6 +144,18 @@ describe('a model whose device fails', () => {
     expect(refused.json.error.message).toMatch(/when this one was restarted/);
   });
 
+  it('makes the server unhealthy from its start if the model of the caller had failed before', async () => {
+    const whisper = await Whisper.load(micro, load);
+    onTestFinished(() => whisper.dispose());
+    failNextEncoding();
+    await expect(whisper.transcribe(sample)).rejects.toMatchObject({ code: 'DEVICE_FAILED' });
+    const { status, metrics } = await pluginServer({ models: [{ id: 'm', whisper }] });
+    const reason = 'the model m has failed: The GPU has fallen off the bus.';
+    expect(await status('/ready')).toEqual([503, reason]);
+    expect(await status('/health')).toEqual([503, reason]);
+    expect(await metrics()).toContain('onehead_model_failed{model="m"} 1');
+  });
+
   it('serves on with the others of its devices, and the metrics tell', async () => {
     const whisper = await Whisper.load(micro, { device: ['cpu', 'cpu'], threads: 1, windows: 2 });
     onTestFinished(() => whisper.dispose());

@@ -62,16 +62,23 @@ export class Models {
     this.#unloadAfter = options.unloadAfter;
     this.#maximumLoaded = options.maximumLoaded ?? Number.POSITIVE_INFINITY;
     this.#events = events;
+  }
+
+  /** Looks for models whose devices have failed, now and after each failure. */
+  watch(): void {
     subscribe(engineEvents, this.#onEngineEvent);
+    this.#checkAll();
   }
 
   /** After a failure, looks for models whose devices have failed, when the engine has rejected its callers. */
   readonly #onEngineEvent = (event: unknown) => {
     if ((event as EngineEvent).event !== 'failed') return;
-    setImmediate(() => {
-      for (const entry of this.#entries) this.#checkDevices(entry);
-    });
+    setImmediate(() => this.#checkAll());
   };
+
+  #checkAll(): void {
+    for (const entry of this.#entries) this.#checkDevices(entry);
+  }
 
   get #entries(): Set<Entry> {
     return new Set(this.#names.values());

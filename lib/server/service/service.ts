@@ -113,6 +113,7 @@ export class Service {
       const ids = service.models.list().map(({ id }) => id);
       const failed = () => service.models.failures().flatMap(({ id, kind }) => (kind === 'device' ? [id] : []));
       service.#metrics = await Metrics.create(ids, () => service.models.loaded(), failed);
+      service.models.watch(); // a model of the caller may have failed already
       return service;
     } catch (error) {
       service.keys.close();
