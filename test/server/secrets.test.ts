@@ -50,6 +50,18 @@ describe('client secrets', () => {
     expect(secrets.create(keys.authenticateKey('one'), config, {}).value).toMatch(/^ek_/);
   });
 
+  it('end, the oldest first, rather than keep other clients out if there are no keys', async () => {
+    const keys = new Keys(undefined);
+    const secrets = new Secrets(keys);
+    const client = keys.authenticateKey('any');
+    const [first, second] = [secrets.create(client, config, {}), secrets.create(client, config, {})];
+    for (let i = 2; i < 10_000; ++i) secrets.create(client, config, {});
+    expect(secrets.find(first.value)!.client).toBe(client);
+    const last = secrets.create(client, config, {});
+    expect(() => secrets.find(first.value)).toThrow(expect.objectContaining({ status: 401 }));
+    expect([second, last].map(({ value }) => secrets.find(value)!.client)).toEqual([client, client]);
+  });
+
   it('count as requests of their key', async () => {
     const { url } = await testServer({ keys: await keysFile('one rate=2\n'), preload: false });
     const ask = async () => {

@@ -30,7 +30,10 @@ export class Secrets {
     this.#keys = keys;
   }
 
-  /** Creates a secret. Throws ApiError 400, or 429 if the client has its maximum. */
+  /**
+   * Creates a secret. Throws ApiError 400, or 429 if the client's key has its maximum. Without keys, all clients are
+   * one, so the oldest secret ends instead: else a single client could keep the others out.
+   */
   create(
     client: Client,
     config: SessionConfig,
@@ -42,11 +45,16 @@ export class Secrets {
     }
     const now = Math.floor(Date.now() / 1000);
     let own = 0;
+    let oldest: string | null = null;
     for (const [key, entry] of this.#entries) {
       if (entry.expiresAt <= now) this.#entries.delete(key);
-      else if (entry.client.name === client.name) own += 1;
+      else if (entry.client.name === client.name) {
+        oldest ??= key;
+        own += 1;
+      }
     }
-    if (own >= maxSecrets) {
+    if (own >= maxSecrets && !this.#keys.required) this.#entries.delete(oldest!);
+    else if (own >= maxSecrets) {
       throw new ApiError(
         429,
         `This key has its maximum of ${maxSecrets} client secrets; request shorter ones, or wait for some to expire.`,
