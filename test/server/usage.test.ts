@@ -47,6 +47,19 @@ describe('metrics', () => {
     expect(await metric(server, 'onehead_key_requests_total{key="bob",outcome="accepted"}')).toBe(1);
   });
 
+  it('count the audio of realtime sessions as it arrives, also while its transcription lags behind', async () => {
+    const server = await testServer({ keys: keysFile('two name=bob\n') });
+    const seconds = 'onehead_key_audio_seconds_total{key="bob"}';
+    const { append, socket } = await connect(`${server.url}/v1/realtime?intent=transcription`, {
+      headers: bearer('two'),
+    });
+    append(Buffer.alloc(40 * 48_000)); // more than may be undecoded before the next message is read
+    await expect.poll(() => metric(server, seconds)).toBeCloseTo(40, 5);
+    socket.close();
+    await until(() => server.service.openRequests === 0);
+    expect(await metric(server, seconds)).toBeCloseTo(40, 5);
+  });
+
   it('have a bounded number of keys', async () => {
     const server = await testServer({ preload: false });
     for (let i = 0; i < 1500; ++i) server.service.metrics.requested(`key-of-day-${i}`, 'accepted');

@@ -60,8 +60,8 @@ export class Session {
   #offset = 0;
   /** The first bytes of a sample whose other bytes are in the next message. */
   #partialSample: Buffer = Buffer.alloc(0);
-  /** Seconds of audio so far, by model. */
-  readonly audio = new Map<string, number>();
+  /** Called with the model and seconds of each piece of audio. */
+  onAudio: (model: string, seconds: number) => void = () => {};
   /** Called with the reason if the stream fails. */
   onFailure: (error: unknown) => void = () => {};
 
@@ -133,9 +133,12 @@ export class Session {
     this.#partialSample = Buffer.from(all.subarray(whole));
     const samples = decodeSamples(all.subarray(0, whole), format);
     if (samples.length === 0) return;
-    await (await this.#open()).push(samples);
+    const speech = await this.#open();
+    speech.push(samples);
     const id = this.#service.models.find(this.#config.transcription.model)?.id ?? this.#service.models.defaultId;
-    this.audio.set(id, (this.audio.get(id) ?? 0) + samples.length / sampleRateOf(format));
+    // Before the wait, during which the client may go.
+    this.onAudio(id, samples.length / sampleRateOf(format));
+    await speech.caughtUp();
   }
 
   /** Applies a new configuration to the following audio. */

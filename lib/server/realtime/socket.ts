@@ -59,6 +59,11 @@ export function serveSocket(
     socket.close(code, reason);
     socket.resume(); // the client's close frame has to be read
   };
+  let audioSeconds = 0;
+  session.onAudio = (model, seconds) => {
+    audioSeconds += seconds;
+    service.metrics.transcribed(model, request.key, seconds);
+  };
   session.onFailure = (error) => {
     send(errorEvent(error));
     close(1011, 'the transcription has failed');
@@ -98,8 +103,6 @@ export function serveSocket(
     clearTimeout(durationTimer);
     service.ending.removeEventListener('abort', shutDown);
     service.ended.removeEventListener('abort', terminate);
-    for (const [model, seconds] of session.audio) service.metrics.transcribed(model, request.key, seconds);
-    const audioSeconds = [...session.audio.values()].reduce((sum, seconds) => sum + seconds, 0);
     log.info({ session: session.id, audioSeconds }, 'realtime session ended');
     session.abort();
     request.close();

@@ -74,11 +74,16 @@ export class Speech {
   }
 
   /** Accepts samples. Waits while too much audio is undecoded. */
-  async push(samples: Int16Array): Promise<void> {
+  push(samples: Int16Array): void {
     const { live } = this.#settings;
     live.push(samples);
     this.#samples += samples.length;
     this.#buffered += samples.length;
+  }
+
+  /** Resolves at once if little audio is undecoded, else once most of it was decoded. */
+  async caughtUp(): Promise<void> {
+    const { live } = this.#settings;
     if (live.lag > pauseAt) while (live.lag > resumeAt) await live.drained();
   }
 
