@@ -140,3 +140,10 @@ export function asApiError(error: unknown): ApiError {
 export function overloaded(retryAfter: number, cause?: unknown): ApiError {
   return new ApiError(503, 'The server is overloaded; try again later.', { code: 'overloaded', retryAfter, cause });
 }
+
+export function shuttingDown(): ApiError {
+  return new ApiError(503, 'The server is shutting down; try another, or try again later.', {
+    code: 'shutting_down',
+    retryAfter: 5,
+  });
+}

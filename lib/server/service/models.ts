@@ -6,7 +6,7 @@ import { OneheadError, reasonOf } from '../../errors.js';
 import type { EngineEvent } from '../../engine/figures.js';
 import type { LoadOptions } from '../../whisper/model/types.js';
 import { Whisper } from '../../whisper/whisper.js';
-import { ApiError, modelNotFound, overloaded } from './api-error.js';
+import { ApiError, modelNotFound, overloaded, shuttingDown } from './api-error.js';
 import { entriesOf, type Entry, type ModelFailure } from './entries.js';
 import type { CheckedServerOptions } from './options.js';
 
@@ -278,12 +278,7 @@ export class Models {
 
   /** Unloads all models; running requests are rejected with DISPOSED. */
   dispose(): void {
-    this.#shutdown.abort(
-      new ApiError(503, 'The server is shutting down; try another, or try again later.', {
-        code: 'shutting_down',
-        retryAfter: 5,
-      }),
-    );
+    this.#shutdown.abort(shuttingDown());
     unsubscribe(engineEvents, this.#onEngineEvent);
     for (const entry of this.#entries) {
       clearTimeout(entry.unloadTimer);

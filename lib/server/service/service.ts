@@ -9,7 +9,7 @@ import { check } from '../../options/options.js';
 import { loadOptions } from '../../whisper/model/types.js';
 import { transcribeOptions } from '../../whisper/transcription/options.js';
 import type { Whisper } from '../../whisper/whisper.js';
-import { ApiError, overloaded } from './api-error.js';
+import { overloaded, shuttingDown } from './api-error.js';
 import type { ModelFailure } from './entries.js';
 import { type Client, Keys } from './keys.js';
 import { Metrics } from './metrics.js';
@@ -31,12 +31,6 @@ export interface OpenRequest {
 
 /** Milliseconds within which a model whose devices failed has to be loaded again. */
 const recoveryTime = 120_000;
-
-const shuttingDown = () =>
-  new ApiError(503, 'The server is shutting down; try another, or try again later.', {
-    code: 'shutting_down',
-    retryAfter: 5,
-  });
 
 /** The longest wait of a model's requests of a class and of the more urgent ones, in milliseconds. */
 function waitBefore(whisper: Whisper, priority: Priority): number {
