@@ -13,8 +13,12 @@ export interface Admitted<Window, Search, Result> {
   slot: Slot;
 }
 
+/** The error of a request that waited beyond its deadline. */
+export const deadlinePassed = () =>
+  new OneheadError('TIMED_OUT', 'The deadline passed while the request waited; allow more time or send fewer at once.');
+
 /** The longest delay of a timer, in milliseconds. */
-const maximumDelay = 2 ** 31 - 1;
+export const maximumDelay = 2 ** 31 - 1;
 
 /** The calls of an admission to its engine. */
 export interface AdmissionEvents {
@@ -198,12 +202,7 @@ export class Admission<Window, Search, Result> {
     const now = this.#now();
     const isLate = ({ request }: Waiting) => request.deadline <= now;
     for (const task of [...this.windows.takeWhere(isLate), ...this.searches.takeWhere(isLate)]) {
-      task.reject(
-        new OneheadError(
-          'TIMED_OUT',
-          'The deadline passed while the request waited; allow more time or send fewer at once.',
-        ),
-      );
+      task.reject(deadlinePassed());
     }
   }
 

@@ -45,6 +45,15 @@ export interface EngineFigures {
   time: { encode: number; decode: number; host: number };
 }
 
+/** The figures of all devices together, and of each. */
+export interface PoolFigures extends EngineFigures {
+  /** `calls`: those that wait for memory of audio. Their waits count as those of windows and searches. */
+  waiting: EngineFigures['waiting'] & { calls: number };
+  /** The number of open requests. */
+  requests: number;
+  engines: EngineFigures[];
+}
+
 /** An event on the channel 'onehead.engine'. Times are milliseconds. */
 export type EngineEvent =
   | { event: 'encode'; windows: number; positions: number; elapsed: number }

@@ -1,8 +1,10 @@
 /** The engines of one model on several devices. Each window goes to the least loaded. */
 import { OneheadError } from '../errors.js';
+import { deadlinePassed, maximumDelay } from './admission.js';
 import type { Engine } from './engine.js';
-import { type EngineFigures, publish, sumFigures } from './figures.js';
-import { checkRequest, EngineRequest, type RequestOptions } from './request.js';
+import { type PoolFigures, publish, sumFigures } from './figures.js';
+import { checkRequest, EngineRequest, type Priority, type RequestOptions } from './request.js';
+import { type Waiting, WaitingList } from './waiting.js';
 
 export interface PoolOptions {
   /** Maximum number of open requests, waiting or running. Further requests are refused with code BUSY. */
@@ -18,6 +20,8 @@ export class Pool<Window, Search, Result> {
   readonly #maximum: number;
   readonly #now: () => number;
   #open = 0;
+  /** Requests that wait for anything but a device. */
+  readonly #waiting = new WaitingList<Waiting>();
   /** The times at which the last requests were closed, in milliseconds. */
   readonly #closed: number[] = [];
 
@@ -82,9 +86,34 @@ export class Pool<Window, Search, Result> {
     return running.reduce((best, engine) => (engine.load < best.load ? engine : best));
   }
 
-  figures(): EngineFigures & { requests: number; engines: EngineFigures[] } {
+  /**
+   * Counts the request as waiting until the promise of `work` is settled. It waits for anything but a device. The
+   * signal that `work` gets aborts with TIMED_OUT when the request's deadline passes.
+   */
+  async waitFor<T>(request: EngineRequest, work: (late: AbortSignal) => Promise<T>): Promise<T> {
+    const waiting = { request, since: this.#now() };
+    const late = new AbortController();
+    const delay = Math.max(1, Math.ceil(request.deadline - this.#now()));
+    const timer = delay <= maximumDelay ? setTimeout(() => late.abort(deadlinePassed()), delay).unref() : undefined;
+    this.#waiting.add(waiting);
+    try {
+      return await work(late.signal);
+    } finally {
+      this.#waiting.remove(waiting);
+      clearTimeout(timer);
+    }
+  }
+
+  figures(): PoolFigures {
     const engines = this.#engines.map((engine) => engine.figures());
-    return { requests: this.#open, ...sumFigures(engines), engines };
+    const all = sumFigures(engines);
+    const calls = this.#waiting.oldest(this.#now());
+    const { oldestByPriority: inEngines } = all.waiting;
+    const oldest = (priority: Priority) => Math.max(inEngines[priority], calls[priority]);
+    const oldestByPriority = { live: oldest('live'), interactive: oldest('interactive'), batch: oldest('batch') };
+    const oldestMilliseconds = Math.max(...Object.values(oldestByPriority));
+    const waiting = { ...all.waiting, calls: this.#waiting.length, oldestMilliseconds, oldestByPriority };
+    return { requests: this.#open, ...all, waiting, engines };
   }
 
   close(error?: unknown): void {

@@ -128,6 +128,27 @@ describe('many calls of long audio', () => {
     }
   });
 
+  it('that wait are counted in figures, and rejected at their deadline', async () => {
+    const giveBack = await budgetOf(whisper.model, 1).reserve(Number.POSITIVE_INFINITY, 'live', never);
+    try {
+      const late = whisper.transcribe(counted().stream, { language: 'en', priority: 'batch', deadline: 3000 });
+      const rejected = expect(late).rejects.toMatchObject({
+        code: 'TIMED_OUT',
+        message: expect.stringContaining('deadline'),
+      });
+      await expect.poll(() => whisper.figures().waiting.calls, { timeout: 2500 }).toBe(1);
+      await settled();
+      const { oldestByPriority, oldestMilliseconds } = whisper.figures().waiting;
+      expect(oldestByPriority.batch).toBeGreaterThan(0);
+      expect(oldestMilliseconds).toBeGreaterThanOrEqual(oldestByPriority.batch);
+      await rejected;
+    } finally {
+      giveBack();
+    }
+    const { waiting, requests } = whisper.figures();
+    expect([waiting.calls, waiting.oldestMilliseconds, requests]).toEqual([0, 0, 0]);
+  });
+
   it('that wait can be aborted, and short ones do not wait', async () => {
     const giveBack = await budgetOf(whisper.model, 1).reserve(Number.POSITIVE_INFINITY, 'live', never);
     try {

@@ -59,6 +59,7 @@ export const engineGauges: {
   },
   { name: 'onehead_waiting_windows', help: 'Windows that wait for a slot.', read: ({ waiting }) => waiting.windows },
   { name: 'onehead_waiting_searches', help: 'Searches that wait for rows.', read: ({ waiting }) => waiting.searches },
+  { name: 'onehead_waiting_calls', help: 'Calls that wait for memory of audio.', read: ({ waiting }) => waiting.calls },
   {
     name: 'onehead_oldest_wait_seconds',
     help: 'Seconds for which the oldest of these has waited, by priority.',

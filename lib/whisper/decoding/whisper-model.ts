@@ -3,7 +3,7 @@ import { setMaxListeners } from 'node:events';
 import { checkSignal, refuse } from '../../checks.js';
 import type { Device } from '../../device/device.js';
 import type { Tensor } from '../../device/tensor.js';
-import type { EngineFigures } from '../../engine/figures.js';
+import type { PoolFigures } from '../../engine/figures.js';
 import { Pool } from '../../engine/pool.js';
 import type { EngineRequest, RequestOptions } from '../../engine/request.js';
 import { OneheadError } from '../../errors.js';
@@ -147,7 +147,7 @@ export class WhisperModel {
   }
 
   /** Current figures and totals of the engines. */
-  figures(): EngineFigures & { requests: number; engines: EngineFigures[] } {
+  figures(): PoolFigures {
     return this.#pool.figures();
   }
 
@@ -155,6 +155,11 @@ export class WhisperModel {
   request(options: RequestOptions): EngineRequest {
     this.disposal.throwIfAborted();
     return this.#pool.request(options);
+  }
+
+  /** Counts the request as waiting while it waits for memory of audio; see `Pool.waitFor`. @internal */
+  waitFor<T>(request: EngineRequest, work: (late: AbortSignal) => Promise<T>): Promise<T> {
+    return this.#pool.waitFor(request, work);
   }
 
   /** Replaces the error of a closed device by that of a disposed model, which the caller can understand. */

@@ -107,14 +107,23 @@ const sizeOf = (chunk: Float32Array | Float32Array[]): number =>
 
 /**
  * The same recording, of which no more than `freeSeconds` are read before the budget has room for `seconds` of each
- * channel, whatever length the recording states. The reservation ends when the recording is closed.
+ * channel, whatever length the recording states. `wait` runs the wait, and may end it by a signal. The reservation ends
+ * when the recording is closed.
  */
 export function withBudget<T extends Float32Array | Float32Array[]>(
   source: Source<T>,
   budget: AudioBudget,
   seconds: number,
   sampleRate: number,
-  { priority = 'interactive', signal }: { priority?: Priority; signal?: AbortSignal },
+  {
+    priority = 'interactive',
+    signal,
+    wait,
+  }: {
+    priority?: Priority;
+    signal?: AbortSignal;
+    wait<Result>(work: (late: AbortSignal) => Promise<Result>): Promise<Result>;
+  },
 ): Source<T> {
   const closed = new AbortController();
   let giveBack = () => {};
@@ -126,8 +135,10 @@ export function withBudget<T extends Float32Array | Float32Array[]>(
       if (!isReserved && read > freeSeconds * sampleRate) {
         isReserved = true;
         const channels = Array.isArray(chunk) ? chunk.length : 1;
-        const ended = signal ? AbortSignal.any([signal, closed.signal]) : closed.signal;
-        giveBack = await budget.reserve(seconds * sampleRate * channels, priority, ended);
+        const signals = signal ? [signal, closed.signal] : [closed.signal];
+        giveBack = await wait((late) =>
+          budget.reserve(seconds * sampleRate * channels, priority, AbortSignal.any([...signals, late])),
+        );
         if (closed.signal.aborted) giveBack();
       }
       yield chunk;

@@ -151,7 +151,10 @@ export async function transcribe(
     ? (model.windows * model.checkpoint.preprocessor.samples) / sampleRate
     : (options.lookAhead ?? lookAheadSeconds);
   const held = heldSeconds(model, ahead);
-  const budgeted = withBudget<Float32Array | Float32Array[]>(source, budget, held, sampleRate, options);
+  const budgeted = withBudget<Float32Array | Float32Array[]>(source, budget, held, sampleRate, {
+    ...options,
+    wait: (work) => model.waitFor(job.request, work),
+  });
   try {
     for await (const { segments, processed } of outcomesOf(job, budgeted as Recording, false)) {
       job.finished.push(...segments);
