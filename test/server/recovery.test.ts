@@ -149,7 +149,9 @@ describe('a model whose device fails', () => {
     onTestFinished(() => whisper.dispose());
     failNextEncoding();
     await expect(whisper.transcribe(sample)).rejects.toMatchObject({ code: 'DEVICE_FAILED' });
-    const { status, metrics } = await pluginServer({ models: [{ id: 'm', whisper }] });
+    await until(() => whisper.figures().failure !== null);
+    await new Promise((resolve) => setTimeout(resolve, 50)); // all events of the failure are over
+    const { status, metrics } = await pluginServer({ models: [{ id: 'm', whisper }], preload: false });
     const reason = 'the model m has failed: The GPU has fallen off the bus.';
     expect(await status('/ready')).toEqual([503, reason]);
     expect(await status('/health')).toEqual([503, reason]);
