@@ -43,7 +43,7 @@ describe('a usage error is one sentence and status 2:', () => {
     [['transcribe', sample, '--threads=-1'], /'-1'/],
     [['transcribe', sample, '--threads', 'four'], /'four'/],
     [['transcribe', sample, '--max-new-tokens', '1e3'], /--max-new-tokens .*'1e3'/],
-    [['transcribe', sample, '--max-new-tokens', ''], /--max-new-tokens .*''/],
+    [['transcribe', sample, '--max-new-tokens', ''], /--max-new-tokens .* an empty string\./],
     [['transcribe', sample, '--task', 'summarize'], /--task to be 'transcribe' or 'translate' .*'summarize'/],
     [['transcribe', sample, '--timestamps', 'word'], /--timestamps to be 'none' or 'segment' .*'word'/],
     [['transcribe', sample, '--language', 'klingon'], /does not support the language 'klingon'/],
