@@ -1,10 +1,11 @@
 /** Admission to a device: the waiting windows and searches, and the positions and rows that they wait for. */
 import { OneheadError } from '../errors.js';
+import { longestDelay } from '../timers.js';
 import type { EngineFigures } from './figures.js';
 import { Ranges } from './ranges.js';
-import type { EngineRequest, Priority } from './request.js';
+import { byPriority, type EngineRequest } from './request.js';
 import type { Slot } from './runtime.js';
-import type { Encoding, EncodeTask, RowTask, Task } from './tasks.js';
+import type { EncodeTask, Encoding, RowTask, Task } from './tasks.js';
 import { type Waiting, WaitingList } from './waiting.js';
 
 /** A window that has a slot and is encoded next. */
@@ -16,9 +17,6 @@ export interface Admitted<Window, Search, Result> {
 /** The error of a request that waited beyond its deadline. */
 export const deadlinePassed = () =>
   new OneheadError('TIMED_OUT', 'The deadline passed while the request waited; allow more time or send fewer at once.');
-
-/** The longest delay of a timer, in milliseconds. */
-export const maximumDelay = 2 ** 31 - 1;
 
 /** The calls of an admission to its engine. */
 export interface AdmissionEvents {
@@ -75,8 +73,7 @@ export class Admission<Window, Search, Result> {
   get waiting(): EngineFigures['waiting'] {
     const now = this.#now();
     const [windows, searches] = [this.windows.oldest(now), this.searches.oldest(now)];
-    const oldest = (priority: Priority) => Math.max(windows[priority], searches[priority]);
-    const oldestByPriority = { live: oldest('live'), interactive: oldest('interactive'), batch: oldest('batch') };
+    const oldestByPriority = byPriority((priority) => Math.max(windows[priority], searches[priority]));
     return {
       windows: this.windows.length,
       searches: this.searches.length,
@@ -184,7 +181,7 @@ export class Admission<Window, Search, Result> {
       this.#watchDeadline(this.#nextDeadline);
       this.#events.changed();
     };
-    const delay = Math.min(maximumDelay, Math.max(1, Math.ceil(deadline - this.#now())));
+    const delay = Math.min(longestDelay, Math.max(1, Math.ceil(deadline - this.#now())));
     this.#deadlineTimer = setTimeout(passed, delay).unref();
   }
 

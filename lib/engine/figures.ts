@@ -1,6 +1,6 @@
 /** Figures of an engine, as an object, and as events on a channel of node:diagnostics_channel. */
 import { channel } from 'node:diagnostics_channel';
-import type { Priority } from './request.js';
+import { byPriority, type Priority } from './request.js';
 
 /** Why an engine has ended by itself. */
 export interface EngineFailure {
@@ -54,7 +54,10 @@ export interface PoolFigures extends EngineFigures {
   engines: EngineFigures[];
 }
 
-/** An event on the channel 'onehead.engine'. Times are milliseconds. */
+/** The channel of node:diagnostics_channel on which engines publish their events. */
+export const engineChannel = 'onehead.engine';
+
+/** An event on this channel. Times are milliseconds. */
 export type EngineEvent =
   | { event: 'encode'; windows: number; positions: number; elapsed: number }
   | { event: 'steps'; steps: number; rows: number; elapsed: number }
@@ -63,7 +66,7 @@ export type EngineEvent =
   | { event: 'busy'; retryAfter: number }
   | { event: 'failed'; device: string; failure: EngineFailure };
 
-const events = channel('onehead.engine');
+const events = channel(engineChannel);
 
 export function publish(event: EngineEvent): void {
   if (events.hasSubscribers) events.publish(event);
@@ -79,14 +82,13 @@ export function sumFigures(all: readonly EngineFigures[]): EngineFigures {
     used: serving.reduce((total, figures) => total + figures[kind].used, 0),
     total: serving.reduce((total, figures) => total + figures[kind].total, 0),
   });
-  const oldest = (priority: Priority) => most(({ waiting }) => waiting.oldestByPriority[priority]);
   return {
     failure: all.every(({ failure }) => failure !== null) ? (all[0]?.failure ?? null) : null,
     waiting: {
       windows: sum(({ waiting }) => waiting.windows),
       searches: sum(({ waiting }) => waiting.searches),
       oldestMilliseconds: most(({ waiting }) => waiting.oldestMilliseconds),
-      oldestByPriority: { live: oldest('live'), interactive: oldest('interactive'), batch: oldest('batch') },
+      oldestByPriority: byPriority((priority) => most(({ waiting }) => waiting.oldestByPriority[priority])),
     },
     positions: inUse('positions'),
     rows: inUse('rows'),

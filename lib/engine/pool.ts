@@ -1,9 +1,10 @@
 /** The engines of one model on several devices. Each window goes to the least loaded. */
 import { OneheadError } from '../errors.js';
-import { deadlinePassed, maximumDelay } from './admission.js';
+import { longestDelay } from '../timers.js';
+import { deadlinePassed } from './admission.js';
 import type { Engine } from './engine.js';
 import { type PoolFigures, publish, sumFigures } from './figures.js';
-import { checkRequest, EngineRequest, type Priority, type RequestOptions } from './request.js';
+import { byPriority, checkRequest, EngineRequest, type RequestOptions } from './request.js';
 import { type Waiting, WaitingList } from './waiting.js';
 
 export interface PoolOptions {
@@ -94,7 +95,7 @@ export class Pool<Window, Search, Result> {
     const waiting = { request, since: this.#now() };
     const late = new AbortController();
     const delay = Math.max(1, Math.ceil(request.deadline - this.#now()));
-    const timer = delay <= maximumDelay ? setTimeout(() => late.abort(deadlinePassed()), delay).unref() : undefined;
+    const timer = delay <= longestDelay ? setTimeout(() => late.abort(deadlinePassed()), delay).unref() : undefined;
     this.#waiting.add(waiting);
     try {
       return await work(late.signal);
@@ -109,8 +110,7 @@ export class Pool<Window, Search, Result> {
     const all = sumFigures(engines);
     const calls = this.#waiting.oldest(this.#now());
     const { oldestByPriority: inEngines } = all.waiting;
-    const oldest = (priority: Priority) => Math.max(inEngines[priority], calls[priority]);
-    const oldestByPriority = { live: oldest('live'), interactive: oldest('interactive'), batch: oldest('batch') };
+    const oldestByPriority = byPriority((priority) => Math.max(inEngines[priority], calls[priority]));
     const oldestMilliseconds = Math.max(...Object.values(oldestByPriority));
     const waiting = { ...all.waiting, calls: this.#waiting.length, oldestMilliseconds, oldestByPriority };
     return { requests: this.#open, ...all, waiting, engines };

@@ -7,6 +7,13 @@ export type Priority = 'live' | 'interactive' | 'batch';
 
 export const priorities = ['live', 'interactive', 'batch'] as const satisfies readonly Priority[];
 
+/** One value for each priority. */
+export const byPriority = <T>(value: (priority: Priority) => T): Record<Priority, T> => ({
+  live: value('live'),
+  interactive: value('interactive'),
+  batch: value('batch'),
+});
+
 export interface RequestOptions {
   priority?: Priority;
   /**

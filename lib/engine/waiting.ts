@@ -1,5 +1,5 @@
 /** Lists of what waits for a device, and the order in which it is served. */
-import { type EngineRequest, type Priority, priorities } from './request.js';
+import { byPriority, type EngineRequest, type Priority, priorities } from './request.js';
 
 export interface Waiting {
   readonly request: EngineRequest;
@@ -115,7 +115,7 @@ export class WaitingList<Item extends Waiting> {
 
   /** The longest wait of each class, in milliseconds; 0 if none waits. */
   oldest(now: number): Record<Priority, number> {
-    const oldest: Record<Priority, number> = { live: 0, interactive: 0, batch: 0 };
+    const oldest = byPriority(() => 0);
     for (const { request, since } of this.#items) {
       oldest[request.priority] = Math.max(oldest[request.priority], now - since);
     }

@@ -1,5 +1,6 @@
 /** The types of options: a check, a description for messages, and a parser for the command line. */
 import * as v from 'valibot';
+import { longestDelay } from '../timers.js';
 
 export interface KindFacts {
   /** For messages, such as 'a whole number from 1 to 16'. */
@@ -54,11 +55,8 @@ export function number(
   });
 }
 
-/** The longest time of a timer; Node.js runs later ones at once. */
-const longestTimer = 2 ** 31 - 1;
-
 /** A duration in milliseconds, which a timer can wait; flags take seconds. */
-export function milliseconds(min = 0, { above = false, max = longestTimer } = {}): Kind<number> {
+export function milliseconds(min = 0, { above = false, max = longestDelay } = {}): Kind<number> {
   const lowerBound = above ? v.gtValue<number, number>(min) : v.minValue<number, number>(min);
   const range = (unit: number) => rangeText(min / unit, max / unit, above).replace(/^a number/, '');
   return kind(v.pipe(v.number(), lowerBound, v.maxValue(max)), {

@@ -1,8 +1,8 @@
 /** What engines report, as metrics for Prometheus. */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Registry } from 'prom-client';
-import type { EngineEvent } from '../../engine/figures.js';
-import type { Priority } from '../../engine/request.js';
+import { type EngineEvent, engineChannel } from '../../engine/figures.js';
+import { byPriority, type Priority } from '../../engine/request.js';
 import type { Whisper } from '../../whisper/whisper.js';
 
 type Figures = ReturnType<Whisper['figures']>;
@@ -63,11 +63,7 @@ export const engineGauges: {
   {
     name: 'onehead_oldest_wait_seconds',
     help: 'Seconds for which the oldest of these has waited, by priority.',
-    read: ({ waiting: { oldestByPriority: oldest } }) => ({
-      live: oldest.live / 1000,
-      interactive: oldest.interactive / 1000,
-      batch: oldest.batch / 1000,
-    }),
+    read: ({ waiting }) => byPriority((priority) => waiting.oldestByPriority[priority] / 1000),
   },
   { name: 'onehead_slot_positions_used', help: 'Audio positions in use.', read: ({ positions }) => positions.used },
   { name: 'onehead_slot_positions', help: 'Total audio positions.', read: ({ positions }) => positions.total },
@@ -120,6 +116,6 @@ export function observeEngines({ Histogram }: typeof import('prom-client'), regi
     else if (event.event === 'encode') encoded.observe(event.windows);
     else if (event.event === 'steps') rows.observe(event.rows);
   };
-  subscribe('onehead.engine', onEvent);
-  return () => void unsubscribe('onehead.engine', onEvent);
+  subscribe(engineChannel, onEvent);
+  return () => void unsubscribe(engineChannel, onEvent);
 }

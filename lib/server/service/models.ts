@@ -2,12 +2,12 @@
  * The served models: loaded on demand, unloaded after a time without use, and loaded again after their devices failed.
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { type EngineEvent, engineChannel } from '../../engine/figures.js';
 import { OneheadError, reasonOf } from '../../errors.js';
-import type { EngineEvent } from '../../engine/figures.js';
 import type { LoadOptions } from '../../whisper/model/types.js';
 import { Whisper } from '../../whisper/whisper.js';
 import { ApiError, modelNotFound, overloaded, shuttingDown } from './api-error.js';
-import { entriesOf, type Entry, type ModelFailure } from './entries.js';
+import { type Entry, entriesOf, type ModelFailure } from './entries.js';
 import type { CheckedServerOptions } from './options.js';
 
 /** A model in use, which stays loaded until it is released. */
@@ -43,9 +43,6 @@ const longestRetry = 60_000;
 /** Milliseconds after which a model that failed again had worked, so that it is loaded again at once. */
 const stableAfter = 60_000;
 
-/** The channel of the engine's events. */
-const engineEvents = 'onehead.engine';
-
 export class Models {
   /** Models by all of their names. */
   readonly #names: Map<string, Entry>;
@@ -66,7 +63,7 @@ export class Models {
 
   /** Looks for models whose devices have failed, now and after each failure. */
   watch(): void {
-    subscribe(engineEvents, this.#onEngineEvent);
+    subscribe(engineChannel, this.#onEngineEvent);
     this.#checkAll();
   }
 
@@ -279,7 +276,7 @@ export class Models {
   /** Unloads all models; running requests are rejected with DISPOSED. */
   dispose(): void {
     this.#shutdown.abort(shuttingDown());
-    unsubscribe(engineEvents, this.#onEngineEvent);
+    unsubscribe(engineChannel, this.#onEngineEvent);
     for (const entry of this.#entries) {
       clearTimeout(entry.unloadTimer);
       clearTimeout(entry.retryTimer);
