@@ -19,7 +19,7 @@ namespace {
 /** (OneheadError: class): receives the error class, so that native failures become errors made in JavaScript. */
 void initialize(const Napi::CallbackInfo& info) {
   guarded(info.Env(), [&] {
-    if (!info[0].IsFunction()) throw Error("INVALID_ARGUMENT", "initialize: expected the error class.");
+    if (!info[0].IsFunction()) refuse("the argument of initialize", "the error class", info[0]);
     instanceOf(info.Env()).errorClass = Napi::Persistent(info[0].As<Napi::Function>());
   });
 }

@@ -19,7 +19,12 @@ const AttentionDeclaration& declarationNamed(const std::string& name) {
 }
 
 AttentionCase caseOf(const Napi::Object& given) {
-  auto count = [&](const char* name) { return sizeOf(given.Get(name), name); };
+  auto count = [&](const char* name) {
+    const Napi::Value value = given.Get(name);
+    const int64_t size = sizeOf(value, name);
+    if (size == 0) refuse(name, "a whole number of at least 1", value);
+    return size;
+  };
   auto flag = [&](const char* name) { return given.Get(name).ToBoolean().Value(); };
   return {.type = dtypeOf(given.Get("dtype"), "dtype"),
           .heads = count("heads"),
@@ -35,7 +40,7 @@ AttentionCase caseOf(const Napi::Object& given) {
           .bytes = flag("bytes")};
 }
 
-/** (device: 'cpu' | 'cuda', algorithm, case): string[]: why the algorithm does not support it; counts are positive. */
+/** (device: 'cpu' | 'cuda', algorithm, case): string[]: why the algorithm does not support it. */
 Napi::Value attentionReasons(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const Capabilities device = textOf(info[0], "device") == "cpu" ? cpu::capabilities() : cuda::capabilities();

@@ -67,6 +67,7 @@ void SharedDevice::settle(Napi::Env env, Napi::Function, std::nullptr_t*, Pendin
 
 Napi::Value SharedDevice::submit(Napi::Env env, Work work, Result result,
                                  std::shared_ptr<std::atomic<bool>> cancelled) {
+  requireOpen();  // an unsettled promise would stay in memory
   auto pending = std::make_unique<Pending>(
       Pending{Napi::Promise::Deferred::New(env), std::move(result), nullptr, shared_from_this()});
   Napi::Value promise = pending->deferred.Promise();
@@ -168,7 +169,9 @@ Source::Part partOf(const Napi::Value& value) {
   part.elements = sizeOf(object.Get("elements"), "part.elements");
   Napi::Value file = object.Get("file");
   if (file.IsUndefined()) return part;
-  part.file = instanceAs<FileBinding>(file, "part.file", "a WeightsFile").use();
+  const FileBinding* opened = instanceAs<FileBinding>(file);
+  if (!opened) refuse("part.file", "a WeightsFile", file);
+  part.file = opened->use();
   part.offset = size_t(sizeOf(object.Get("offset"), "part.offset"));
   if (Napi::Value name = object.Get("name"); !name.IsUndefined()) part.name = textOf(name, "part.name");
   if (Napi::Value encoding = object.Get("encoding"); !encoding.IsUndefined()) {
@@ -201,13 +204,13 @@ Source::Part partOf(const Napi::Value& value) {
 /** The source of a constant, made of parts that must fit the tensor's shape. */
 static Source sourceOf(const Napi::Value& given, const Tensor& tensor, const char* operation) {
   const std::string name = operation;
-  if (!given.IsArray()) throw Error("INVALID_ARGUMENT", name + ": expected parts to be an array.");
+  if (!given.IsArray()) throw Error::argumentError("INVALID_ARGUMENT", name, "parts", "an array", described(given));
   auto parts = given.As<Napi::Array>();
   Source source;
   int64_t elements = 0;
   for (uint32_t i = 0; i < parts.Length(); ++i) {
     source.parts.push_back(partOf(parts.Get(i)));
-    if (source.parts.back().elements > (int64_t(1) << 40)) break;  // cannot fit, and must not overflow
+    if (source.parts.back().elements > maxElements) break;  // cannot fit, and must not overflow
     elements += source.parts.back().elements;
   }
   if (elements != tensor.elements())
@@ -275,8 +278,8 @@ Napi::Value DeviceBinding::createRecorder(const Napi::CallbackInfo& info) {
 
 Napi::Value DeviceBinding::copy(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    Tensor from = TensorBinding::of(info[0], "from").useOn(shared_, "copy", "from");
-    Tensor to = TensorBinding::of(info[2], "to").useOn(shared_, "copy", "to");
+    Tensor from = TensorBinding::of(info[0], "copy", "from").useOn(shared_, "copy", "from");
+    Tensor to = TensorBinding::of(info[2], "copy", "to").useOn(shared_, "copy", "to");
     int64_t fromElement = sizeOf(info[1], "fromElement"), toElement = sizeOf(info[3], "toElement");
     int64_t elements = sizeOf(info[4], "elements");
     if (from.dtype != to.dtype)

@@ -45,7 +45,7 @@ Napi::Value RecorderBinding::operation(const Napi::CallbackInfo& info) {
       else if (value.IsString())
         request.strings[name] = value.As<Napi::String>().Utf8Value();
       else {
-        const TensorBinding& tensor = TensorBinding::of(value, (request.operation + ": " + name).c_str());
+        const TensorBinding& tensor = TensorBinding::of(value, request.operation, name);
         request.tensors[name] = tensor.useOn(device_, request.operation, name);
       }
     }
@@ -122,10 +122,14 @@ Napi::Value ProgramBinding::run(const Napi::CallbackInfo& info) {
     RunOptions options;
     options.times = sizeOf(given.Get("times"), "times");
     if (Napi::Value until = given.Get("until"); !until.IsUndefined()) {
-      options.until = TensorBinding::of(until, "until").use("run", "until");
+      options.until = TensorBinding::of(until, "run", "until").useOn(device_, "run", "until");
       if (options.until.dtype != DType::int32 || !options.until.storage)
         throw Error::argumentError("INVALID_DTYPE", "run", "until", "an int32 tensor of the device",
                                    options.until.description());
+      if (options.until.elements() == 0)
+        throw Error::argumentError("INVALID_SHAPE", "run", "until", "one flag or more", options.until.description());
+      if (!options.until.contiguous())
+        throw Error::argumentError("INVALID_ARGUMENT", "run", "until", "contiguous", "a view of some columns");
     }
     options.when = untilOf(given.Get("when"));
     if (Napi::Value enough = given.Get("most"); !enough.IsUndefined())
@@ -210,7 +214,11 @@ void FileBinding::define(Napi::Env env, Napi::Object exports) {
 
 FileBinding::FileBinding(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   tagObject<FileBinding>(info);
-  guarded(info.Env(), [&] { file_ = std::make_shared<WeightsFile>(textOf(info[0], "path")); });
+  guarded(info.Env(), [&] {
+    const std::string path = textOf(info[0], "path");
+    if (path.find('\0') != path.npos) refuse("path", "a path without null characters", info[0]);
+    file_ = std::make_shared<WeightsFile>(path);
+  });
 }
 
 const std::shared_ptr<WeightsFile>& FileBinding::use() const {

@@ -1,15 +1,37 @@
 #include "support.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace onehead::addon {
 
 namespace {
 
-[[noreturn]] void refuse(const char* name, const char* expected, const Napi::Value& value) {
-  std::string received = napi_undefined == value.Type() ? "undefined" : value.ToString().Utf8Value().substr(0, 100);
-  throw Error("INVALID_ARGUMENT",
-              "Expected " + std::string(name) + " to be " + expected + " but received " + received + ".");
+/** At most 100 bytes of a text, in whole characters. */
+std::string shortened(std::string text) {
+  size_t length = 100;
+  if (text.size() <= length) return text;
+  while (length > 0 && (text[length] & 0xc0) == 0x80) --length;
+  return text.substr(0, length) + " ...";
+}
+
+std::string listed(const Napi::Array& list) {
+  constexpr uint32_t maxItems = 20;
+  if (list.Length() == 0) return "an empty list";
+  std::string items;
+  for (uint32_t i = 0; i < std::min(list.Length(), maxItems); ++i) {
+    const Napi::Value item = list.Get(i);
+    items += (i ? ", " : "") + (item.IsArray() ? "[...]" : described(item));
+  }
+  return shortened("[" + items) + "]";
+}
+
+/** The name of the object's class. */
+std::string classOf(const Napi::Object& object) {
+  const Napi::Value constructor = object.Get("constructor");
+  const Napi::Value name = constructor.IsFunction() ? constructor.As<Napi::Object>().Get("name") : constructor;
+  const std::string text = name.IsString() ? shortened(name.As<Napi::String>().Utf8Value()) : "";
+  return text.empty() || text == "Object" ? "an object" : text;
 }
 
 Napi::Value make(Napi::Env env, const Error& error) {
@@ -47,6 +69,36 @@ uint64_t addonIdentity() {
   return reinterpret_cast<uintptr_t>(&anchor);
 }
 
+std::string described(const Napi::Value& value) {
+  switch (value.Type()) {
+    case napi_string: {
+      const std::string text = value.As<Napi::String>().Utf8Value();
+      return text.empty() ? "an empty string" : "'" + shortened(text) + "'";
+    }
+    case napi_function:
+      return "a function";
+    case napi_bigint:
+      return "a bigint";
+    case napi_symbol:
+      return "a symbol";
+    case napi_object:
+    case napi_external:
+      break;
+    default:
+      return value.ToString().Utf8Value();
+  }
+  try {
+    return value.IsArray() ? listed(value.As<Napi::Array>()) : classOf(value.As<Napi::Object>());
+  } catch (const Napi::Error&) {  // of a getter
+    return "an object";
+  }
+}
+
+void refuse(const std::string& name, const std::string& expected, const Napi::Value& value) {
+  throw Error("INVALID_ARGUMENT",
+              "Expected " + name + " to be " + expected + " but received " + described(value) + ".");
+}
+
 std::string textOf(const Napi::Value& value, const char* name) {
   if (!value.IsString()) refuse(name, "a string", value);
   return value.As<Napi::String>().Utf8Value();
@@ -79,14 +131,13 @@ Shape shapeOf(const Napi::Value& value, const char* name) {
   if (!value.IsArray()) refuse(name, "an array of sizes", value);
   auto array = value.As<Napi::Array>();
   constexpr uint32_t maxDimensions = 8;
-  constexpr double maxElements = 0x1p40;
   if (array.Length() > maxDimensions) refuse(name, "an array of at most 8 sizes", value);
   Shape shape;
   double elements = 1;
   for (uint32_t i = 0; i < array.Length(); ++i) {
     shape.push_back(sizeOf(array.Get(i), name));
     elements *= double(shape.back());
-    if (elements > maxElements || shape.back() > int64_t(maxElements))
+    if (elements > double(maxElements) || shape.back() > maxElements)
       refuse(name, "a shape of at most 2^40 elements", value);
   }
   return shape;

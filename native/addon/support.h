@@ -37,6 +37,11 @@ auto guarded(Napi::Env env, Body body) -> decltype(body()) {
   }
 }
 
+/** Describes a value for a message, as `described` of lib/checks.ts does. Errors of its getters are caught. */
+std::string described(const Napi::Value& value);
+/** Throws Error INVALID_ARGUMENT: "Expected streams to be an array but received 5." */
+[[noreturn]] void refuse(const std::string& name, const std::string& expected, const Napi::Value& value);
+
 /** Checked conversions of JavaScript values; `name` is used in error messages. */
 std::string textOf(const Napi::Value& value, const char* name);
 double numberOf(const Napi::Value& value, const char* name);
@@ -68,11 +73,10 @@ template <class Class>
 void requireTag(const Napi::CallbackInfo& info) {
   if (!hasTag<Class>(info.This())) throw Napi::TypeError::New(info.Env(), "Illegal invocation");
 }
-/** `value` as an instance of one of our classes. */
+/** `value` as an instance of one of our classes; null if it is none. */
 template <class Class>
-Class& instanceAs(const Napi::Value& value, const char* name, const char* kind) {
-  if (!hasTag<Class>(value)) throw Error("INVALID_ARGUMENT", "Expected " + std::string(name) + " to be " + kind + ".");
-  return *Class::Unwrap(value.As<Napi::Object>());
+Class* instanceAs(const Napi::Value& value) {
+  return hasTag<Class>(value) ? Class::Unwrap(value.As<Napi::Object>()) : nullptr;
 }
 
 }  // namespace onehead::addon

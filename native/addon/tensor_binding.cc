@@ -48,8 +48,9 @@ void TensorBinding::report(Napi::Env env, int64_t bytes) {
   reported_ = bytes;
 }
 
-TensorBinding& TensorBinding::of(const Napi::Value& value, const char* name) {
-  return instanceAs<TensorBinding>(value, name, "a Tensor");
+TensorBinding& TensorBinding::of(const Napi::Value& value, const std::string& operation, const std::string& argument) {
+  if (TensorBinding* tensor = instanceAs<TensorBinding>(value)) return *tensor;
+  throw Error::argumentError("INVALID_ARGUMENT", operation, argument, "a Tensor", described(value));
 }
 
 const Tensor& TensorBinding::use(const std::string& operation, const std::string& argument) const {
@@ -96,7 +97,8 @@ Range rangeOf(const Tensor& tensor, const char* operation, int64_t begin, int64_
 
 Piece pieceToWrite(const Tensor& tensor, const Napi::Value& value, const Napi::Value& element, const char* operation) {
   const std::string name = operation;
-  if (!value.IsTypedArray()) throw Error("INVALID_ARGUMENT", name + ": expected a typed array.");
+  if (!value.IsTypedArray())
+    throw Error::argumentError("INVALID_ARGUMENT", name, "the data", "a typed array", described(value));
   auto array = value.As<Napi::TypedArray>();
   DType from;
   switch (array.TypedArrayType()) {
@@ -117,8 +119,8 @@ Piece pieceToWrite(const Tensor& tensor, const Napi::Value& value, const Napi::V
       from = bytesOf(tensor.dtype) == 2 ? tensor.dtype : DType::uint8;
       break;
     default:
-      throw Error("INVALID_DTYPE",
-                  name + ": expected a Float32Array, Int32Array, Uint16Array, Uint8Array or Int8Array.");
+      throw Error::argumentError("INVALID_DTYPE", name, "the data",
+                                 "a Float32Array, Int32Array, Uint16Array, Uint8Array or Int8Array", described(value));
   }
   bool converts = isFloating(from) && isFloating(tensor.dtype);
   if (from != tensor.dtype && !converts)
@@ -128,7 +130,10 @@ Piece pieceToWrite(const Tensor& tensor, const Napi::Value& value, const Napi::V
   // The caller may change the array as soon as this returns, so the elements are copied now.
   Piece piece{tensor.storage, size_t(tensor.offset + range.begin) * bytesOf(tensor.dtype),
               Bytes(size_t(range.count) * bytesOf(tensor.dtype))};
-  const auto* data = static_cast<const std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset();
+  // Napi::ArrayBuffer refuses a SharedArrayBuffer.
+  void* data = nullptr;
+  if (napi_get_typedarray_info(value.Env(), value, nullptr, nullptr, &data, nullptr, nullptr) != napi_ok)
+    throw Napi::Error::New(value.Env());
   if (range.count > 0) convert(data, from, piece.bytes.data(), tensor.dtype, size_t(range.count));
   return piece;
 }

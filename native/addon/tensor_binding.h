@@ -27,7 +27,7 @@ class TensorBinding final : public Napi::ObjectWrap<TensorBinding> {
   /** The same for an operation of a device. Throws Error INVALID_ARGUMENT if the tensor is another device's. */
   const Tensor& useOn(const std::shared_ptr<SharedDevice>& device, const std::string& operation,
                       const std::string& argument) const;
-  static TensorBinding& of(const Napi::Value& value, const char* name);
+  static TensorBinding& of(const Napi::Value& value, const std::string& operation, const std::string& argument);
 
  private:
   Napi::Value write(const Napi::CallbackInfo& info);    // (typed array, element): Promise<void>

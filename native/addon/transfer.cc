@@ -11,21 +11,22 @@ namespace {
 /** Calls `take` for each element of a list of calls, which are arrays of arguments. The list may be undefined. */
 template <class Take>
 void eachCall(const Napi::Value& value, const char* operation, const char* name, Take take) {
-  auto refuse = [&] {
-    throw Error("INVALID_ARGUMENT", std::string(operation) + ": expected " + name + " to be an array of arrays.");
+  auto requireArray = [&](const Napi::Value& given) {
+    if (!given.IsArray())
+      throw Error::argumentError("INVALID_ARGUMENT", operation, name, "an array of arrays", described(given));
   };
   if (value.IsUndefined()) return;
-  if (!value.IsArray()) refuse();
+  requireArray(value);
   auto calls = value.As<Napi::Array>();
   for (uint32_t i = 0; i < calls.Length(); ++i) {
     Napi::Value call = calls.Get(i);
-    if (!call.IsArray()) refuse();
+    requireArray(call);
     take(call.As<Napi::Array>());
   }
 }
 
 const Tensor& tensorOf(const Napi::Value& value, const std::shared_ptr<SharedDevice>& device, const char* operation) {
-  return TensorBinding::of(value, (std::string(operation) + ": tensor").c_str()).useOn(device, operation, "tensor");
+  return TensorBinding::of(value, operation, "tensor").useOn(device, operation, "tensor");
 }
 
 Piece pieceOf(const Tensor& tensor, int64_t element, int64_t elements) {
@@ -75,8 +76,10 @@ Napi::Array Transfer::arrays(Napi::Env env) const {
 std::shared_ptr<RowReads> RowReads::of(const Napi::Value& tensors, const Tensor& flags,
                                        const std::shared_ptr<SharedDevice>& device, const char* operation) {
   if (tensors.IsUndefined()) return nullptr;
-  if (!tensors.IsArray() || !flags.storage)
-    throw Error("INVALID_ARGUMENT", std::string(operation) + ": expected rows to be an array of tensors, and until.");
+  if (!tensors.IsArray())
+    throw Error::argumentError("INVALID_ARGUMENT", operation, "rows", "an array of tensors", described(tensors));
+  if (!flags.storage)
+    throw Error::argumentError("INVALID_ARGUMENT", operation, "until", "given together with rows", "nothing");
   auto made = std::make_shared<RowReads>();
   made->flags_ = flags;
   auto list = tensors.As<Napi::Array>();

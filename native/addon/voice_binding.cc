@@ -6,9 +6,9 @@ namespace {
 
 using Stream = cpu::VoiceModel::Stream;
 
-std::vector<float> floatsOf(const Napi::Value& value, const char* name) {
+std::vector<float> floatsOf(const Napi::Value& value, const std::string& name) {
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array)
-    throw Error("INVALID_ARGUMENT", "Expected " + std::string(name) + " to be a Float32Array.");
+    refuse(name, "a Float32Array", value);
   auto array = value.As<Napi::Float32Array>();
   return std::vector<float>(array.Data(), array.Data() + array.ElementLength());
 }
@@ -78,7 +78,8 @@ VoiceBinding::VoiceBinding(const Napi::CallbackInfo& info) : ObjectWrap(info) {
     const cpu::Kernels* kernels = cpu::kernels();
     if (!info[1].IsUndefined()) kernels = cpu::kernels(textOf(info[1], "kernels").c_str());
     if (!kernels)
-      throw Error("NOT_SUPPORTED", "This CPU does not have these kernels; run `onehead doctor` to list those it has.");
+      throw Error("NOT_SUPPORTED", "Expected kernels that this CPU has but received " + described(info[1]) +
+                                       "; run `onehead doctor` to list them.");
     model_ = std::make_shared<const cpu::VoiceModel>(weights.data(), *kernels);
   });
 }
@@ -86,12 +87,12 @@ VoiceBinding::VoiceBinding(const Napi::CallbackInfo& info) : ObjectWrap(info) {
 Napi::Value VoiceBinding::run(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     if (!model_) throw Error("DISPOSED", "This voice detector could not be created.");
-    if (!info[0].IsArray()) throw Error("INVALID_ARGUMENT", "Expected streams to be an array.");
+    if (!info[0].IsArray()) refuse("streams", "an array", info[0]);
     auto given = info[0].As<Napi::Array>();
     std::vector<Stream> streams;
     for (uint32_t i = 0; i < given.Length(); ++i) {
       Napi::Value value = given.Get(i);
-      if (!value.IsArray()) throw Error("INVALID_ARGUMENT", "Expected streams to be pairs of state and samples.");
+      if (!value.IsArray()) refuse("streams", "pairs of state and samples", value);
       auto pair = value.As<Napi::Array>();
       Stream stream = {floatsOf(pair.Get(0u), "state"), floatsOf(pair.Get(1u), "samples"), {}};
       if (stream.state.size() != cpu::VoiceModel::stateSize)

@@ -41,6 +41,11 @@ Recorder::Recorder(Capabilities capabilities) : capabilities_(std::move(capabili
 }
 
 Tensor Recorder::temporary(DType dtype, Shape shape) {
+  double elements = 1;
+  for (int64_t size : shape) elements *= double(size);
+  if (elements > double(maxElements))
+    throw Error("OUT_OF_MEMORY",
+                "A result of shape " + toString(shape) + " has more than 2^40 elements; use smaller arguments.");
   Tensor tensor = Tensor::of(dtype, std::move(shape));
   tensor.temporary = int64_t(plan_.temporaries.size());
   tensor.recorder = identity_;

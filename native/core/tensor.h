@@ -12,6 +12,9 @@ namespace onehead {
 
 using Shape = std::vector<int64_t>;
 
+/** The most elements of a tensor: counts of its bytes do not overflow. */
+constexpr int64_t maxElements = int64_t(1) << 40;
+
 inline int64_t elementsOf(const Shape& shape) {
   int64_t count = 1;
   for (int64_t size : shape) count *= size;

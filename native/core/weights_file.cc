@@ -18,8 +18,9 @@ namespace {
 }
 }  // namespace
 
+// O_NONBLOCK: opening a pipe would wait for a writer.
 WeightsFile::WeightsFile(const std::string& path)
-    : path(path), descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    : path(path), descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
   if (descriptor_ < 0) fail(path, "open");
   struct stat status {};
   if (::fstat(descriptor_, &status) != 0) {
@@ -27,6 +28,10 @@ WeightsFile::WeightsFile(const std::string& path)
     ::close(descriptor_);
     errno = error;
     fail(path, "read the size of");
+  }
+  if (!S_ISREG(status.st_mode)) {
+    ::close(descriptor_);
+    throw Error("MODEL_INVALID", "Expected " + path + " to be a file of weights but it is no regular file.");
   }
   size_ = size_t(status.st_size);
 }

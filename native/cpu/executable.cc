@@ -34,7 +34,8 @@ struct LeaderAlone final : Team {
 
 void CpuExecutable::add(std::unique_ptr<Step> step, size_t operation) {
   const size_t bytes = step->scratchBytes();
-  scratch_->atLeast(bytes + (plan_.poison && bytes > 0 ? guardBytes : 0));
+  scratchBytes_ = std::max(scratchBytes_, bytes + (plan_.poison && bytes > 0 ? guardBytes : 0));
+  scratch_->atLeast(scratchBytes_);
   entries_.push_back({std::move(step), operation});
 }
 
@@ -92,6 +93,7 @@ void CpuExecutable::report(const std::vector<double>& microseconds, RunResult& r
 RunResult CpuExecutable::run(const RunOptions& options, const std::atomic<bool>& cancelled) {
   RunResult result;
   std::vector<double> microseconds(options.trace ? entries_.size() : 0);
+  scratch_->atLeast(scratchBytes_);  // it is gone if another program needed more than there is
   for (Entry& entry : entries_) entry.step->bind(scratch_->buffer.data());
   const int32_t* flags = nullptr;
   if (options.until.storage)

@@ -14,6 +14,7 @@ namespace onehead::cpu {
 struct Scratch {
   Buffer buffer;
   std::shared_ptr<MemoryCounter> counter;
+  /** Throws Error OUT_OF_MEMORY; then there is none, since the old memory is freed before the new is allocated. */
   void atLeast(size_t bytes) {
     if (bytes <= buffer.bytes()) return;
     buffer.reset();
@@ -51,6 +52,7 @@ class CpuExecutable final : public Executable {
   Plan plan_;
   std::shared_ptr<Buffer> arena_;  // shared with other programs, since temporaries live during one run only
   std::shared_ptr<Scratch> scratch_;
+  size_t scratchBytes_ = 0;  // that its steps need
   std::vector<Entry> entries_;
   ThreadTeam& team_;
 };

@@ -36,6 +36,10 @@ describe.each(kinds)('the device %s', (kind) => {
       data.fill(9);
       await written;
       expect(Array.from(await tensor.toFloat32Array())).toEqual([0, 5, 6, 0]);
+      const shared = new Float32Array(new SharedArrayBuffer(12), 4);
+      shared.fill(8);
+      await tensor.write(shared, 2);
+      expect(Array.from(await tensor.toFloat32Array())).toEqual([0, 5, 8, 8]);
     });
 
     it('count in the device’s memory until they are disposed', () => {
@@ -125,6 +129,30 @@ describe.each(kinds)('the device %s', (kind) => {
       expect((await failure(() => device.tensor('float32', [-1]))).code).toBe('INVALID_ARGUMENT');
       expect((await failure(() => device.tensor('float8' as 'float32', [1]))).code).toBe('INVALID_ARGUMENT');
       expect((await failure(() => device.tensor('float32', [2 ** 40]))).code).toBe('OUT_OF_MEMORY');
+      const detached = new Float32Array(2);
+      structuredClone(detached.buffer, { transfer: [detached.buffer] });
+      const hostile = {
+        get constructor() {
+          throw new Error('not this one');
+        },
+      };
+      for (const [value, received] of [
+        [Symbol('size'), 'a symbol'],
+        [hostile, 'an object'],
+        [detached, 'Float32Array'],
+        ['ä'.repeat(80), `'${'ä'.repeat(50)} ...'`],
+        [null, 'null'],
+      ]) {
+        const { code, message } = await failure(() => device.tensor('float32', value as never));
+        expect(code).toBe('INVALID_ARGUMENT');
+        expect(message).toBe(`Expected shape to be an array of sizes but received ${String(received)}.`);
+      }
+      expect((await failure(() => tensor.write([1, 'two'] as never))).message).toBe(
+        "write: expected the data to be a typed array but received [1, 'two'].",
+      );
+      expect((await failure(() => device.copy(tensor, { native: {} } as Tensor, { count: 1 }))).message).toBe(
+        'copy: expected to to be a Tensor but received an object.',
+      );
     });
   });
 
@@ -215,6 +243,13 @@ describe.each(kinds)('the device %s', (kind) => {
       const loaded = await device.load('float32', [3], [{ ...part, elements: 2 }, { elements: 1 }]);
       expect((await loaded.toFloat32Array())[2]).toBe(0);
       expect((await failure(() => new WeightsFile('/nowhere'))).code).toBe('MODEL_INVALID');
+      expect((await failure(() => new WeightsFile(`${file.path}\0.part`))).code).toBe('INVALID_ARGUMENT');
+      const folder = mkdtempSync(join(tmpdir(), 'onehead-weights-'));
+      spawnSync('mkfifo', [join(folder, 'pipe')]);
+      for (const path of [folder, join(folder, 'pipe')]) {
+        expect((await failure(() => new WeightsFile(path))).message).toContain(`${path} to be a file of weights`);
+      }
+      rmSync(folder, { recursive: true });
       expect((await failure(() => device.load('float32', [3], [{ ...part, elements: 3 }]))).message).toContain(
         file.path,
       );

@@ -183,6 +183,31 @@ describe.each(kinds)('programs of the device %s', (kind) => {
     expect(() => program.submit({ rows: [wrong] })).toThrowError(expect.objectContaining({ code: 'INVALID_ARGUMENT' }));
   });
 
+  it('refuse flags that are on another device, not contiguous or empty', async () => {
+    const x = device.tensor('float32', [4]);
+    using program = device.record('copy', (ops) => void ops.copy(x));
+    using other = new Device(kind, { threads: 1 });
+    const refused = (until: Tensor) => failure(() => program.run({ until }));
+    expect(await refused(other.tensor('int32', [1]))).toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      operation: 'run',
+      argument: 'until',
+      received: 'a tensor of another device',
+    });
+    const flags = device.tensor('int32', [2, 4]);
+    expect((await refused(flags.columns(0, 1))).received).toBe('a view of some columns');
+    expect((await refused(device.tensor('int32', [0]))).code).toBe('INVALID_SHAPE');
+    expect(await program.run({ until: flags.slice(1) })).toBe(1);
+  });
+
+  it('refuse results of more elements than can be counted', async () => {
+    const x = device.tensor('float32', [2 ** 21, 1]);
+    const weight = device.tensor('float32', [2 ** 20, 1]);
+    const error = await failure(() => device.record('large', (ops) => void ops.linear(x, weight)));
+    expect(error.code).toBe('OUT_OF_MEMORY');
+    expect(error.message).toContain('[2097152, 1048576]');
+  });
+
   it('share one arena, and allocate nothing if an earlier program needed more', async () => {
     using fresh = new Device(kind, { threads: 2 });
     const megabytes = 10;
@@ -272,4 +297,23 @@ describe.each(kinds)('programs of the device %s', (kind) => {
     const refused = await failure(() => device.record('view', (ops) => void ops.copy(x.columns(0, 4))));
     expect(refused.message).toContain('copy: expected x to be contiguous');
   });
+});
+
+it('programs of a CPU still run after one that needed more scratch memory than there is', async () => {
+  using device = new Device('cpu', { threads: 2 });
+  const attend = (queries: number, keys: number) => {
+    const query = device.tensor('float32', [1, queries, 16], new Float32Array(16 * queries).fill(1));
+    const key = device.tensor('float32', [1, keys, 1]);
+    const output = device.tensor('float32', [1, queries, 16]);
+    const options = { heads: 16, keyValueHeads: 1, algorithm: 'multi-head', output } as const;
+    return { key, output, program: device.record('attend', (ops) => void ops.attention(query, key, key, options)) };
+  };
+  const { key, output, program } = attend(2, 4);
+  await key.write(new Float32Array(4).fill(3));
+  await program.run();
+  const large = await failure(() => attend(2 ** 16, 2 ** 24).program.prepare()); // 64 TiB of scores
+  expect(large.code).toBe('OUT_OF_MEMORY');
+  await output.write(new Float32Array(32));
+  await program.run();
+  expect(await output.toFloat32Array()).toEqual(new Float32Array(32).fill(3));
 });

@@ -106,10 +106,12 @@ describe('the addon', () => {
     expect(() => new VoiceModel(weights.subarray(1))).toThrow(
       /243585 weights of the voice detector but received 243584/,
     );
-    expect(() => new VoiceModel(weights, 'klingon')).toThrow('This CPU does not have these kernels');
-    expect(() => new VoiceModel([] as never)).toThrow('Expected weights to be a Float32Array.');
-    expect(() => model.run(null as never)).toThrow('Expected streams to be an array.');
-    expect(() => model.run([null as never])).toThrow('pairs of state and samples');
+    expect(() => new VoiceModel(weights, 'klingon')).toThrow("kernels that this CPU has but received 'klingon'");
+    expect(() => new VoiceModel([] as never)).toThrow(
+      'Expected weights to be a Float32Array but received an empty list.',
+    );
+    expect(() => model.run(null as never)).toThrow('Expected streams to be an array but received null.');
+    expect(() => model.run([null as never])).toThrow('pairs of state and samples but received null.');
     expect(() => model.run([[new Float32Array(3), new Float32Array(512)]])).toThrow('a state of 320 numbers');
     expect(() => model.run([[state(), new Float32Array(500)]])).toThrow('whole frames of 512 samples');
     expect(() => model.run([[state(), new Float32Array(0)]])).toThrow('whole frames of 512 samples');
