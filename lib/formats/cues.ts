@@ -146,7 +146,7 @@ export function cuesOf(
     const found = plain ? ofChannel.flatMap(segmentCue) : limitedCues(ofChannel, options, prefixOf(speaker));
     return found.map((cue) => ({ ...cue, speaker }));
   });
-  return lasting(channels.length > 1 ? cues.sort((a, b) => a.start - b.start) : cues);
+  return lasting(cues.sort((a, b) => a.start - b.start));
 }
 
 /** A cue's text with lines joined by `lineBreak`; `write` formats each word, given its text and index. */

@@ -34,24 +34,29 @@ interface TimedText {
   text: string;
 }
 
-/** The texts of cues. `write` formats each word; the word being spoken is underlined if requested. */
+/**
+ * The texts of cues, in order of time, which WebVTT requires. `write` formats each word; the word being spoken is
+ * underlined if requested.
+ */
 function timedTexts(
   cues: readonly Cue[],
   { highlightWords = false }: CheckedFormatOptions,
   write: (text: string) => string,
 ) {
-  return cues.flatMap((cue) =>
+  const texts = cues.flatMap((cue) =>
     stretches(cue, highlightWords).map(({ start, end, word }): TimedText & Pick<Cue, 'speaker'> => {
       const mark = (text: string, index: number) => (index === word ? `<u>${write(text)}</u>` : write(text));
       return { start, end, text: cueText(cue, '\n', mark), speaker: cue.speaker };
     }),
   );
+  // The words of speakers who interrupt each other alternate.
+  return texts.sort((a, b) => a.start - b.start);
 }
 
 export function srt(transcription: Transcription, options: CheckedFormatOptions = {}): string {
   const times = (seconds: number) => timestamp(seconds, ',', true);
   // SRT cannot escape an arrow, which would look like times.
-  const safe = (text: string) => text.replaceAll('-->', '->');
+  const safe = (text: string) => text.replace(/-{2,}>/g, '->');
   return timedTexts(cuesOf(transcription, options, asPrefix), options, (text) => text)
     .map(
       ({ start, end, text, speaker }, index) =>

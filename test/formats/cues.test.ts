@@ -240,6 +240,33 @@ describe('speakers', () => {
     ]);
   });
 
+  it('who interrupt each other are in order of time, also with highlighted words', () => {
+    const both = transcription(
+      segment(
+        ' one two',
+        0,
+        4,
+        [
+          [' one', 0, 2],
+          [' two', 2, 4],
+        ],
+        0,
+      ),
+      segment(
+        ' three four',
+        1,
+        5,
+        [
+          [' three', 1, 3],
+          [' four', 3, 5],
+        ],
+        1,
+      ),
+    );
+    const shown = cues(formats.vtt.write(both, { highlightWords: true }));
+    expect(shown.map(({ start }) => start)).toEqual([0, 1, 2, 3].map((second) => `00:0${second}.000`));
+  });
+
   it('are in JSON, for segments and words', () => {
     expect(JSON.parse(formats.json.write(call)).segments.map(({ channel }: Segment) => channel)).toEqual([0, 1, 0]);
     expect(JSON.parse(formats.verbose_json.write(call)).segments[1].channel).toBe(1);

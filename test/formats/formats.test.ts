@@ -37,7 +37,9 @@ describe('srt', () => {
   });
 
   it('replaces arrows in the text', () => {
-    expect(formats.srt.write(plain(' a --> b'))).toBe('1\n00:00:00,000 --> 00:00:01,000\na -> b\n\n');
+    for (const arrow of ['-->', '--->', '------>']) {
+      expect(formats.srt.write(plain(` a ${arrow} b`))).toBe('1\n00:00:00,000 --> 00:00:01,000\na -> b\n\n');
+    }
   });
 
   it('is empty without segments', () => {
