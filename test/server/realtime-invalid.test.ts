@@ -1,5 +1,7 @@
 /** Invalid messages and URLs of /v1/realtime. */
+import type { Duplex } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type WebSocket from 'ws';
 import type { RunningServer } from '../../lib/server/index.js';
 import { connect } from './realtime-client.js';
 import { startServer } from './support.js';
@@ -11,6 +13,10 @@ beforeAll(async () => {
 afterAll(() => server?.close());
 
 const realtime = (query = '?intent=transcription') => `${server.url}/v1/realtime${query}`;
+
+/** Writes bytes of a frame that ws itself would not send. */
+const writeFrame = (socket: WebSocket, frame: number[]) =>
+  (socket as unknown as { _socket: Duplex })._socket.write(Buffer.from(frame));
 
 describe('invalid messages', () => {
   it.each([
@@ -87,11 +93,15 @@ describe('invalid messages', () => {
     expect(events.filter(({ type }) => type === 'error')).toHaveLength(100);
   });
 
-  it('may not be larger than 16 MiB', async () => {
+  it.each([
+    ['messages larger than 16 MiB', 1009, (socket: WebSocket) => socket.send('x'.repeat(17 * 2 ** 20))],
+    // A text frame of one byte that is not UTF-8, masked with zeros.
+    ['texts that are not UTF-8', 1007, (socket: WebSocket) => writeFrame(socket, [0x81, 0x81, 0, 0, 0, 0, 0xff])],
+    ['frames of an unknown kind', 1002, (socket: WebSocket) => writeFrame(socket, [0x83, 0x80, 0, 0, 0, 0])],
+  ])('close the socket with the code of the reason: %s', async (_, code, send) => {
     const { socket, closed } = await connect(realtime());
-    socket.on('error', () => {});
-    socket.send('x'.repeat(17 * 2 ** 20));
-    expect([1009, 1006]).toContain(await closed);
+    send(socket);
+    expect(await closed).toBe(code);
     await expect.poll(() => server.service.openRequests).toBe(0);
   });
 

@@ -44,6 +44,9 @@ export async function realtimeRoutes(app: FastifyInstance, service: Service): Pr
       // The response must never select the subprotocol that contains the key.
       handleProtocols: (protocols: Set<string>) => (protocols.has('realtime') ? 'realtime' : false),
     },
+    // The plugin would terminate the connection. After an invalid frame or a too large message, ws closes it, with the
+    // code that says why; serveSocket logs the error.
+    errorHandler: () => {},
     // serveSocket closes sockets itself, after their remaining events.
     preClose: (done: () => void) => done(),
   });
