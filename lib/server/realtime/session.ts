@@ -1,4 +1,5 @@
 /** A realtime session, which handles the client's events one after another. */
+import { setImmediate } from 'node:timers/promises';
 import { described } from '../../checks.js';
 import { ApiError, refuseField } from '../service/api-error.js';
 import type { Service } from '../service/service.js';
@@ -15,6 +16,9 @@ import {
   updateBetaConfig,
 } from './session-config.js';
 import { type Conversation, Speech } from './speech.js';
+
+/** Seconds of a message's audio that are pushed at once: a message may have many minutes. */
+const pieceSeconds = 1;
 
 interface ClientEvent extends Record<string, unknown> {
   type: string;
@@ -54,8 +58,8 @@ export class Session {
   readonly #stop = new AbortController();
   #config: SessionConfig;
   #speech: Speech | null = null;
-  /** Earlier streams that have not sent all their events. */
-  readonly #closing = new Set<Promise<void>>();
+  /** Resolves when the stream of the previous configuration has sent all its events. */
+  #previousEnded: Promise<void> = Promise.resolve();
   /** Milliseconds of audio in earlier streams. */
   #offset = 0;
   /** The first bytes of a sample whose other bytes are in the next message. */
@@ -113,7 +117,7 @@ export class Session {
         await this.#append(event.audio);
         break;
       case 'input_audio_buffer.commit':
-        (await this.#open()).commit();
+        await (await this.#open()).commit();
         break;
       case 'input_audio_buffer.clear':
         (await this.#open()).clear();
@@ -131,14 +135,19 @@ export class Session {
     const all = this.#partialSample.length > 0 ? Buffer.concat([this.#partialSample, bytes]) : bytes;
     const whole = all.length - (all.length % bytesPerSample(format));
     this.#partialSample = Buffer.from(all.subarray(whole));
-    const samples = decodeSamples(all.subarray(0, whole), format);
-    if (samples.length === 0) return;
+    if (whole === 0) return;
     const speech = await this.#open();
-    speech.push(samples);
     const id = this.#service.models.find(this.#config.transcription.model)?.id ?? this.#service.models.defaultId;
+    const bytesPerSecond = bytesPerSample(format) * sampleRateOf(format);
     // Before the wait, during which the client may go.
-    this.onAudio(id, samples.length / sampleRateOf(format));
-    await speech.caughtUp();
+    this.onAudio(id, whole / bytesPerSecond);
+    const pieceBytes = pieceSeconds * bytesPerSecond;
+    for (let at = 0; at < whole; at += pieceBytes) {
+      // Between pieces, other requests are handled.
+      if (at > 0) await setImmediate();
+      speech.push(decodeSamples(all.subarray(at, Math.min(at + pieceBytes, whole)), format));
+      await speech.caughtUp();
+    }
   }
 
   /** Applies a new configuration to the following audio. */
@@ -163,15 +172,16 @@ export class Session {
     this.#speech = null;
     if (!previous) return;
     this.#offset += previous.milliseconds;
-    const ended = previous.finish().catch(() => {});
-    this.#closing.add(ended);
-    void ended.then(() => this.#closing.delete(ended));
+    this.#previousEnded = previous.finish().catch(() => {}); // `onFailure` reports it
   }
 
   /** The stream with the current configuration, opened on demand. */
   async #open(): Promise<Speech> {
     if (this.#speech) return this.#speech;
+    // So that items have the order of their audio.
+    await this.#previousEnded;
     const { signal } = this.#stop;
+    signal.throwIfAborted();
     const config = this.#config;
     const lease = await this.#service.models.acquire(config.transcription.model, signal);
     try {
@@ -201,7 +211,7 @@ export class Session {
 
   /** Stops accepting audio. Resolves once all events have been sent. */
   async finish(): Promise<void> {
-    await Promise.all([this.#speech?.finish(), ...this.#closing]);
+    await Promise.all([this.#speech?.finish(), this.#previousEnded]);
   }
 
   /** Aborts the session. The engine frees its rows after the current decode step. */

@@ -1,4 +1,5 @@
 /** A stream of live transcription within a session: accepts samples, sends events. Each configuration has its own. */
+import { setImmediate } from 'node:timers/promises';
 import type { WhisperTokenizer } from '../../whisper/checkpoint/tokenizer.js';
 import type { LiveTranscription } from '../../whisper/live/live.js';
 import type { LiveEvent, TokenScores } from '../../whisper/live/types.js';
@@ -87,8 +88,8 @@ export class Speech {
     if (live.lag > pauseAt) while (live.lag > resumeAt) await live.drained();
   }
 
-  /** Ends the current turn. Throws ApiError if less than 100 ms of audio are buffered. */
-  commit(): void {
+  /** Ends the current turn. Rejects with ApiError if less than 100 ms of audio are buffered. */
+  async commit(): Promise<void> {
     const { live, conversation, manual } = this.#settings;
     if (this.buffered < minCommitted) {
       throw new ApiError(
@@ -98,14 +99,30 @@ export class Speech {
       );
     }
     this.#buffered = 0;
-    if (manual) {
-      const item = this.#current ?? identifier('item');
-      // If events of the turn were sent, they named its item already.
-      if (this.#current === null) this.#committed.push(item);
-      this.#current = null;
-      this.#commit(item, conversation);
-    }
+    if (!manual) return this.#endDetectedTurn();
+    const item = this.#current ?? identifier('item');
+    // If events of the turn were sent, they named its item already.
+    if (this.#current === null) this.#committed.push(item);
+    this.#current = null;
+    this.#commit(item, conversation);
     live.flush().catch(() => {}); // `ended` reports a failure of the stream
+  }
+
+  /** Ends a turn that the server has detected. If there is none, sends an item without text: a commit is answered. */
+  async #endDetectedTurn(): Promise<void> {
+    const { live, conversation, tokenizer } = this.#settings;
+    const { last } = conversation;
+    try {
+      await live.flush();
+    } catch {
+      return; // `ended` reports a failure of the stream
+    }
+    // The turn's events are sent before.
+    await setImmediate();
+    if (conversation.last !== last) return;
+    const item = identifier('item');
+    this.#commit(item, conversation);
+    conversation.send(completedEvent(item, '', 0, null, tokenizer && []));
   }
 
   /** Discards the uncommitted audio. */
