@@ -171,6 +171,24 @@ describe('a live stream', () => {
     expect(textOf(events)).toContain('shopping list');
   });
 
+  it('drops audio while turns are detected, with an event for all of it', async () => {
+    const live = await whisper.live({ maximumLag: 30 });
+    const reading = read(live);
+    live.push(samples);
+    const flushed = live.flush();
+    await Promise.resolve();
+    await Promise.resolve();
+    // Detection is under way.
+    live.push(new Float32Array(60 * 16_000));
+    live.push(samples);
+    await Promise.all([flushed, live.close()]);
+    const events = await reading;
+    const lost = events.filter(({ type }) => type === 'lost') as { start: number; end: number }[];
+    expect(lost).toHaveLength(1);
+    expect(lost[0].start).toBeLessThan(samples.length / 16_000);
+    expect(textOf(events)).toContain('shopping list');
+  });
+
   it('reports its lag', async () => {
     const live = await whisper.live();
     const reading = read(live);

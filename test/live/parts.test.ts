@@ -99,6 +99,29 @@ describe('a turn', () => {
     one.skip(1);
     expect(one.prefix).toEqual([]);
   });
+
+  it('begins its window after the confirmed words, if there is no pause to begin it at', () => {
+    const one = turn();
+    one.hypothesis = wordsOf(' one two three');
+    one.confirm(2);
+    one.skip(0.7);
+    expect(one.windowBegin).toBe(2 * 16_000);
+    expect(one.hypothesis.map((word) => one.inStream(word).start)).toEqual([2]);
+  });
+
+  it('has no words before its own audio, although its window begins in the previous turn', () => {
+    const first = turn();
+    first.hypothesis = wordsOf(' one two');
+    first.confirm(2);
+    const second = new Turn(1, { start: 50_000, audio: 48_000 }, [], 16_000);
+    second.continueFrom(first, 0);
+    expect(second.undecodedFrom).toBe(48_000);
+    second.setHypothesis(wordsOf(' three four', 1.4));
+    expect(second.hypothesis.map((word) => second.inStream(word))).toMatchObject([
+      { word: ' three', start: 3, end: 3 },
+      { word: ' four', start: 3, end: 3.4 },
+    ]);
+  });
 });
 
 describe('turn detection', () => {

@@ -67,7 +67,7 @@ export class Transcriber {
     const [turn] = this.#turns;
     if (!turn) return detector?.processed ?? this.#nextTurn;
     const isSilent = turn.paused !== null && turn.decodedTo >= turn.paused;
-    return isSilent && detector ? detector.processed : Math.max(turn.decodedTo, turn.windowBegin);
+    return isSilent && detector ? detector.processed : turn.undecodedFrom;
   }
 
   /** Adds samples at the model's rate. */
@@ -109,7 +109,6 @@ export class Transcriber {
   /** Does the next work. Returns false if nothing is due. Rejects if the stream cannot continue. */
   async work(): Promise<boolean> {
     const flushCount = this.#flushes.length;
-    this.#skipDropped();
     await this.#findTurns();
     const [turn] = this.#turns;
     if (!turn) {
@@ -152,7 +151,7 @@ export class Transcriber {
     const [current] = this.#turns;
     const neededFrom = current ? current.windowBegin : (detector?.neededFrom ?? this.#nextTurn);
     if (neededFrom >= begin) return;
-    const lostFrom = current ? Math.max(current.windowBegin, current.decodedTo) : neededFrom;
+    const lostFrom = current?.undecodedFrom ?? neededFrom;
     if (lostFrom < begin) emit({ type: 'lost', start: lostFrom / this.#sampleRate, end: begin / this.#sampleRate });
     detector?.skipTo(begin);
     this.#nextTurn = Math.max(this.#nextTurn, begin);
@@ -176,12 +175,14 @@ export class Transcriber {
   async #findTurns(): Promise<void> {
     const { detector } = this.#parts;
     for (;;) {
+      // `add` may drop audio at any time.
+      this.#skipDropped();
       const [flush] = this.#flushes;
       if (flush === undefined && this.#clearTo !== null) this.#clearNow(this.#clearTo);
       if (detector) {
         this.#apply(await detector.process(this.#audio, this.#detectTo));
         // A flush that was added during `process` is handled next time.
-        if (flush === undefined) return;
+        if (flush === undefined) return this.#skipDropped();
         this.#apply(detector.finish(flush));
       } else {
         const open = this.#turns.at(-1);

@@ -17,6 +17,8 @@ export class Turn {
   readonly id: number;
   /** Position of the first sample with speech. */
   readonly start: number;
+  /** Position of the first sample of its audio. The window may begin earlier, in that of the previous turn. */
+  readonly audio: number;
   /** All confirmed words, in seconds of the stream. */
   readonly words: Word[] = [];
   text = '';
@@ -54,6 +56,7 @@ export class Turn {
   ) {
     this.id = id;
     this.start = start;
+    this.audio = audio;
     this.windowBegin = audio;
     this.#context = prompt;
     this.#prompt = prompt;
@@ -99,10 +102,16 @@ export class Turn {
     return { word, start: rounded(begin + start), end: rounded(begin + end), probability };
   }
 
-  /** Sets the hypothesis. Its words are moved after the end of the confirmed words. */
+  /** The position before which its audio has been decoded, or dropped. */
+  get undecodedFrom(): number {
+    return Math.max(this.decodedTo, this.windowBegin, this.audio);
+  }
+
+  /** Sets the hypothesis. Its words are moved into the turn's audio, and after the end of the confirmed words. */
   setHypothesis(words: TimedWord[]): void {
+    const earliest = Math.max(this.confirmedTo, (this.audio - this.windowBegin) / this.#sampleRate);
     for (const word of words) {
-      word.start = Math.max(word.start, this.confirmedTo);
+      word.start = Math.max(word.start, earliest);
       word.end = Math.max(word.end, word.start);
     }
     this.hypothesis = words;
@@ -146,9 +155,12 @@ export class Turn {
     return true;
   }
 
-  /** Moves the start of the window by `seconds`. Unconfirmed words before it are dropped. */
+  /**
+   * Moves the start of the window by `seconds`, or further, to the end of the confirmed words. Unconfirmed words before
+   * it are dropped.
+   */
   skip(seconds: number): void {
-    this.#shift(seconds, this.#prefix.length);
+    this.#shift(Math.max(seconds, this.confirmedTo), this.#prefix.length);
     this.hypothesis = this.hypothesis.filter(({ start }) => start >= 0);
   }
 
