@@ -32,7 +32,7 @@ const compiler = withCudaToolkit(process.env).CUDACXX ?? 'nvcc';
 /** Accepted spills of kernels for 16-bit types, stores and loads, in bytes per thread (docs/performance.md). */
 const acceptedSpills = [
   { file: 'attention_streaming.cu', architectures: ['120'], bytes: 160 },
-  { file: 'attention_decode.cu', architectures: ['120'], bytes: 148 },
+  { file: 'attention_decode.cu', architectures: ['100', '120'], bytes: 160 },
   { file: 'cluster_product.cu', architectures: ['90a'], bytes: 20 },
 ];
 const allowed = ({ file, architecture }) =>

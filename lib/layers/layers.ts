@@ -58,9 +58,8 @@ function normedProduct(
   ops: Operations,
   x: Tensor,
   parameters: LinearParameters,
-  norm: Norm,
   types: LayerTypes,
-  options: LinearOptions = {},
+  { norm, ...options }: LinearOptions & { norm: Norm },
 ): Tensor {
   if (isQuantized(parameters.weight)) return product(ops, x, parameters, types, { ...options, norm });
   return product(ops, ops.layerNorm(x, norm, { dtype: types.values }), parameters, types, options);
@@ -80,11 +79,9 @@ export function encoderSelfAttention(
   ops: Operations,
   x: Tensor,
   parameters: SelfAttentionParameters,
-  shape: AttentionShape,
-  types: LayerTypes,
-  output?: Tensor,
+  { shape, types, output }: { shape: AttentionShape; types: LayerTypes; output?: Tensor },
 ): Tensor {
-  const all = normedProduct(ops, x, parameters.queryKeyValue, parameters.norm, types);
+  const all = normedProduct(ops, x, parameters.queryKeyValue, types, { norm: parameters.norm });
   const [query, key, value] = splitQueryKeyValue(all, x.shape[2]);
   const mixed = ops.attention(query, key, value, { algorithm: 'memory-efficient', ...shape });
   return product(ops, mixed, parameters.out, types, { residual: x, output });
@@ -98,10 +95,7 @@ export function decoderSelfAttention(
   ops: Operations,
   x: Tensor,
   parameters: SelfAttentionParameters,
-  cache: KeyValueCache,
-  start: Tensor,
-  shape: AttentionShape,
-  types?: LayerTypes,
+  { cache, start, shape, types }: { cache: KeyValueCache; start: Tensor; shape: AttentionShape; types?: LayerTypes },
 ): Tensor {
   const all = product(ops, x, parameters.queryKeyValue, types, { norm: parameters.norm });
   const [query, key, value] = splitQueryKeyValue(all, x.shape[2]);
@@ -121,9 +115,7 @@ export function crossAttention(
   ops: Operations,
   x: Tensor,
   parameters: CrossAttentionParameters,
-  cache: KeyValueCache,
-  shape: AttentionShape,
-  types?: LayerTypes,
+  { cache, shape, types }: { cache: KeyValueCache; shape: AttentionShape; types?: LayerTypes },
 ): Tensor {
   const query = product(ops, x, parameters.query, types, { norm: parameters.norm });
   const entries = shape.keys && !shape.rows ? shape.keys.begin.shape[0] : (shape.keys ? x : cache.key).shape[0];
@@ -149,9 +141,8 @@ export function encoderFeedForward(
   ops: Operations,
   x: Tensor,
   { up, down, norm }: FeedForwardParameters,
-  types: LayerTypes,
-  output?: Tensor,
+  { types, output }: { types: LayerTypes; output?: Tensor },
 ): Tensor {
-  const inner = normedProduct(ops, x, up, norm, types, { activation: 'gelu' });
+  const inner = normedProduct(ops, x, up, types, { norm, activation: 'gelu' });
   return product(ops, inner, down, types, { residual: x, output });
 }

@@ -154,7 +154,9 @@ export class DecoderOnly {
     this.#weights.layers.forEach((layer, index) => {
       ops.scope(`decoder.${index}`, () => {
         const shape = { heads, keyValueHeads, algorithm };
-        x = ops.scope('self', () => decoderSelfAttention(ops, x, layer.self, this.#caches[index], start, shape));
+        x = ops.scope('self', () =>
+          decoderSelfAttention(ops, x, layer.self, { cache: this.#caches[index], start, shape }),
+        );
         x = ops.scope('feed-forward', () => feedForward(ops, x, layer.feedForward));
       });
     });

@@ -89,8 +89,8 @@ async function encoderLayer(device: Device, values: FloatingType, owned: { dispo
   const x = keep(device.tensor('float32', [1, positions, width]));
   const layer = (ops: Operations) => {
     const types = { values, activations: values };
-    const mixed = encoderSelfAttention(ops, x, self, { heads, keyValueHeads: heads }, types);
-    encoderFeedForward(ops, mixed, forward, types);
+    const mixed = encoderSelfAttention(ops, x, self, { shape: { heads, keyValueHeads: heads }, types });
+    encoderFeedForward(ops, mixed, forward, { types });
   };
   return keep(device.record(`encoder layer, ${values}`, layer));
 }

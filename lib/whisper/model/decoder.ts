@@ -67,7 +67,9 @@ export function recordDecoder(
   decoder.layers.forEach((layer, index) => {
     ops.scope(`decoder.${index}`, () => {
       const selfShape = { heads, keyValueHeads, algorithm: algorithms.self, source, rows };
-      x = ops.scope('self', () => decoderSelfAttention(ops, x, layer.self, run.self[index], start, selfShape, types));
+      x = ops.scope('self', () =>
+        decoderSelfAttention(ops, x, layer.self, { cache: run.self[index], start, shape: selfShape, types }),
+      );
       const crossShape = {
         heads,
         keyValueHeads: crossKeyValueHeads,
@@ -76,7 +78,9 @@ export function recordDecoder(
         keys: audio,
         scores: run.scores?.[index],
       };
-      x = ops.scope('cross', () => crossAttention(ops, x, layer.cross, run.cross(ops, index), crossShape, types));
+      x = ops.scope('cross', () =>
+        crossAttention(ops, x, layer.cross, { cache: run.cross(ops, index), shape: crossShape, types }),
+      );
       run.onScores?.(ops, index);
       x = ops.scope('feed-forward', () => feedForward(ops, x, layer.feedForward, types));
     });

@@ -27,6 +27,7 @@ export function recordEncoder(
   { algorithm = 'memory-efficient', inPlace = false, output }: EncoderOptions = {},
 ): Tensor {
   const { heads, keyValueHeads } = config.encoder;
+  const shape = { heads, keyValueHeads, algorithm };
   const dtype = types.values;
   const [first, second] = encoder.convolutions;
   const positions = features.shape[2] / 2;
@@ -40,11 +41,11 @@ export function recordEncoder(
     residual: encoder.positions.part(0, [positions, config.width]),
     dtype: 'float32',
   });
-  const into = inPlace ? x : undefined;
+  const layerOutput = inPlace ? x : undefined;
   encoder.layers.forEach((layer, index) => {
     ops.scope(`encoder.${index}`, () => {
-      x = encoderSelfAttention(ops, x, layer.self, { heads, keyValueHeads, algorithm }, types, into);
-      x = encoderFeedForward(ops, x, layer.feedForward, types, into);
+      x = encoderSelfAttention(ops, x, layer.self, { shape, types, output: layerOutput });
+      x = encoderFeedForward(ops, x, layer.feedForward, { types, output: layerOutput });
     });
   });
   return ops.layerNorm(x, encoder.norm, { output, dtype });

@@ -47,6 +47,143 @@ export interface Parameters {
   all: Tensor[];
 }
 
+/** Loads a checkpoint's tensors by their names there. All methods throw OneheadError MODEL_INVALID or OUT_OF_MEMORY. */
+class ParameterLoader {
+  /** All tensors that were loaded. */
+  readonly all: Tensor[] = [];
+  /** See `Parameters.sensitive`. */
+  readonly sensitive: string[] = [];
+  readonly #device: Device;
+  readonly #tensors: Checkpoint['tensors'];
+  readonly #precision: Precision;
+  readonly #files = new WeightFiles();
+
+  constructor(device: Device, { tensors }: Checkpoint, precision: Precision) {
+    this.#device = device;
+    this.#tensors = tensors;
+    this.#precision = precision;
+  }
+
+  #entry(name: string): TensorEntry {
+    return findTensor(this.#tensors, name)!; // readCheckpoint has checked that all exist
+  }
+
+  #part(name: string): Part {
+    return this.#files.part(name, this.#entry(name));
+  }
+
+  async #load(type: FloatingType, shape: number[], parts: Part[]): Promise<Tensor> {
+    const tensor = await this.#device.load(type, shape, parts);
+    this.all.push(tensor);
+    return tensor;
+  }
+
+  vector(name: string): Promise<Tensor> {
+    return this.#load('float32', this.#entry(name).shape, [this.#part(name)]);
+  }
+
+  async norm(name: string): Promise<Norm> {
+    return { weight: await this.vector(`${name}.weight`), bias: await this.vector(`${name}.bias`) };
+  }
+
+  /** Loads the weight of a product from one or more tensors, whose rows are concatenated. */
+  async matrix({ weights, values }: PartPrecision, names: string[]): Promise<Weight> {
+    const rows = names.map((name) => this.#entry(`${name}.weight`).shape[0]);
+    const shape = [rows.reduce((sum, count) => sum + count, 0), this.#entry(`${names[0]}.weight`).shape[1]];
+    const parts = names.map((name) => this.#part(`${name}.weight`));
+    if (weights !== 'int8') return this.#load(weights, shape, parts);
+    const { weight, error } = await this.#device.quantize(shape, parts);
+    if (error <= maximumLoss) {
+      this.all.push(weight.data, weight.scales);
+      return weight;
+    }
+    weight.data.dispose();
+    weight.scales.dispose();
+    this.sensitive.push(...names);
+    return this.#load(values, shape, parts);
+  }
+
+  /** Loads concatenated biases, with zeros for a product without a bias. */
+  #bias(names: string[]): Promise<Tensor> {
+    const parts = names.map((name) =>
+      findTensor(this.#tensors, `${name}.bias`)
+        ? this.#part(`${name}.bias`)
+        : { elements: this.#entry(`${name}.weight`).shape[0] },
+    );
+    return this.#load('float32', [parts.reduce((sum, { elements }) => sum + elements, 0)], parts);
+  }
+
+  /** Loads several products of the same input as one. */
+  async #linear(precision: PartPrecision, ...names: string[]): Promise<LinearParameters> {
+    return { weight: await this.matrix(precision, names), bias: await this.#bias(names) };
+  }
+
+  async convolution(name: string): Promise<ConvolutionParameters> {
+    const weight = `${name}.weight`;
+    return {
+      weight: await this.#load(this.#precision.encoder.values, this.#entry(weight).shape, [this.#part(weight)]),
+      bias: await this.#bias([name]),
+    };
+  }
+
+  async #self(precision: PartPrecision, name: string): Promise<SelfAttentionParameters> {
+    return {
+      norm: await this.norm(`${name}_layer_norm`),
+      queryKeyValue: await this.#linear(precision, `${name}.q_proj`, `${name}.k_proj`, `${name}.v_proj`),
+      out: await this.#linear(precision, `${name}.out_proj`),
+    };
+  }
+
+  async #cross(name: string): Promise<CrossAttentionParameters> {
+    const { encoder, decoder } = this.#precision;
+    return {
+      norm: await this.norm(`${name}_layer_norm`),
+      query: await this.#linear(decoder, `${name}.q_proj`),
+      // These products have as many rows as the encoder's.
+      key: await this.#linear(encoder, `${name}.k_proj`),
+      value: await this.#linear(encoder, `${name}.v_proj`),
+      out: await this.#linear(decoder, `${name}.out_proj`),
+    };
+  }
+
+  async #feedForward(precision: PartPrecision, name: string): Promise<FeedForwardParameters> {
+    return {
+      norm: await this.norm(`${name}.final_layer_norm`),
+      up: await this.#linear(precision, `${name}.fc1`),
+      down: await this.#linear(precision, `${name}.fc2`),
+    };
+  }
+
+  async encoderLayer(name: string): Promise<EncoderLayer> {
+    const { encoder } = this.#precision;
+    return {
+      self: await this.#self(encoder, `${name}.self_attn`),
+      feedForward: await this.#feedForward(encoder, name),
+    };
+  }
+
+  async decoderLayer(name: string): Promise<DecoderLayer> {
+    const { decoder } = this.#precision;
+    return {
+      self: await this.#self(decoder, `${name}.self_attn`),
+      cross: await this.#cross(`${name}.encoder_attn`),
+      feedForward: await this.#feedForward(decoder, name),
+    };
+  }
+
+  /** Closes the checkpoint's files. */
+  close(): void {
+    this.#files.close();
+  }
+}
+
+/** Loads one after the other the layers `name`.0, `name`.1, ... */
+async function layers<Layer>(count: number, name: string, load: (name: string) => Promise<Layer>): Promise<Layer[]> {
+  const loaded: Layer[] = [];
+  for (let layer = 0; layer < count; ++layer) loaded.push(await load(`${name}.${layer}`));
+  return loaded;
+}
+
 /**
  * Loads a checkpoint's tensors from their files; the device converts them to their types. A type alone stands for
  * `uniformPrecision`. Throws OneheadError MODEL_INVALID or OUT_OF_MEMORY.
@@ -56,114 +193,35 @@ export async function loadParameters(
   checkpoint: Checkpoint,
   types: Precision | FloatingType,
 ): Promise<Parameters> {
-  const { encoder, decoder } = typeof types === 'string' ? uniformPrecision(types) : types;
-  const { config, tensors } = checkpoint;
-  const files = new WeightFiles();
-  const all: Tensor[] = [];
-  const sensitive: string[] = [];
-  const entry = (name: string): TensorEntry => findTensor(tensors, name)!; // readCheckpoint has checked that all exist
-  const part = (name: string): Part => files.part(name, entry(name));
-  const load = async (type: FloatingType, shape: number[], parts: Part[]): Promise<Tensor> => {
-    const tensor = await device.load(type, shape, parts);
-    all.push(tensor);
-    return tensor;
-  };
-  const vector = (name: string) => load('float32', entry(name).shape, [part(name)]);
-  const norm = async (name: string): Promise<Norm> => ({
-    weight: await vector(`${name}.weight`),
-    bias: await vector(`${name}.bias`),
-  });
-  /** Loads the weight of a product from one or more tensors, whose rows are concatenated. */
-  const matrix = async ({ weights, values }: PartPrecision, names: string[]): Promise<Weight> => {
-    const rows = names.map((name) => entry(`${name}.weight`).shape[0]);
-    const shape = [rows.reduce((sum, count) => sum + count, 0), entry(`${names[0]}.weight`).shape[1]];
-    const parts = names.map((name) => part(`${name}.weight`));
-    if (weights !== 'int8') return load(weights, shape, parts);
-    const { weight, error } = await device.quantize(shape, parts);
-    if (error <= maximumLoss) {
-      all.push(weight.data, weight.scales);
-      return weight;
-    }
-    weight.data.dispose();
-    weight.scales.dispose();
-    sensitive.push(...names);
-    return load(values, shape, parts);
-  };
-  /** Loads concatenated biases, with zeros for a product without a bias. */
-  const bias = (names: string[]): Promise<Tensor> => {
-    const parts = names.map((name) =>
-      findTensor(tensors, `${name}.bias`) ? part(`${name}.bias`) : { elements: entry(`${name}.weight`).shape[0] },
-    );
-    return load('float32', [parts.reduce((sum, { elements }) => sum + elements, 0)], parts);
-  };
-  /** Loads several products of the same input as one. */
-  const linear = async (precision: PartPrecision, ...names: string[]): Promise<LinearParameters> => ({
-    weight: await matrix(precision, names),
-    bias: await bias(names),
-  });
-  const convolution = async (name: string): Promise<ConvolutionParameters> => ({
-    weight: await load(encoder.values, entry(`${name}.weight`).shape, [part(`${name}.weight`)]),
-    bias: await bias([name]),
-  });
-  const self = async (precision: PartPrecision, name: string): Promise<SelfAttentionParameters> => ({
-    norm: await norm(`${name}_layer_norm`),
-    queryKeyValue: await linear(precision, `${name}.q_proj`, `${name}.k_proj`, `${name}.v_proj`),
-    out: await linear(precision, `${name}.out_proj`),
-  });
-  const cross = async (name: string): Promise<CrossAttentionParameters> => ({
-    norm: await norm(`${name}_layer_norm`),
-    query: await linear(decoder, `${name}.q_proj`),
-    // These products have as many rows as the encoder's.
-    key: await linear(encoder, `${name}.k_proj`),
-    value: await linear(encoder, `${name}.v_proj`),
-    out: await linear(decoder, `${name}.out_proj`),
-  });
-  const feedForward = async (precision: PartPrecision, name: string): Promise<FeedForwardParameters> => ({
-    norm: await norm(`${name}.final_layer_norm`),
-    up: await linear(precision, `${name}.fc1`),
-    down: await linear(precision, `${name}.fc2`),
-  });
-
+  const precision = typeof types === 'string' ? uniformPrecision(types) : types;
+  const { config } = checkpoint;
+  const loader = new ParameterLoader(device, checkpoint, precision);
   try {
-    const encoderLayers: EncoderLayer[] = [];
-    for (let layer = 0; layer < config.encoder.layers; ++layer) {
-      const name = `encoder.layers.${layer}`;
-      encoderLayers.push({
-        self: await self(encoder, `${name}.self_attn`),
-        feedForward: await feedForward(encoder, name),
-      });
-    }
-    const decoderLayers: DecoderLayer[] = [];
-    for (let layer = 0; layer < config.decoder.layers; ++layer) {
-      const name = `decoder.layers.${layer}`;
-      decoderLayers.push({
-        self: await self(decoder, `${name}.self_attn`),
-        cross: await cross(`${name}.encoder_attn`),
-        feedForward: await feedForward(decoder, name),
-      });
-    }
-    const tokens = await matrix(decoder, ['decoder.embed_tokens']);
+    const encoderLayers = await layers(config.encoder.layers, 'encoder.layers', (name) => loader.encoderLayer(name));
+    const decoderLayers = await layers(config.decoder.layers, 'decoder.layers', (name) => loader.decoderLayer(name));
+    const tokens = await loader.matrix(precision.decoder, ['decoder.embed_tokens']);
+    const output = config.tiedEmbeddings ? tokens : await loader.matrix(precision.decoder, ['proj_out']);
     return {
       encoder: {
-        convolutions: [await convolution('encoder.conv1'), await convolution('encoder.conv2')],
-        positions: await vector('encoder.embed_positions.weight'),
+        convolutions: [await loader.convolution('encoder.conv1'), await loader.convolution('encoder.conv2')],
+        positions: await loader.vector('encoder.embed_positions.weight'),
         layers: encoderLayers,
-        norm: await norm('encoder.layer_norm'),
+        norm: await loader.norm('encoder.layer_norm'),
       },
       decoder: {
         tokens,
-        positions: await vector('decoder.embed_positions.weight'),
+        positions: await loader.vector('decoder.embed_positions.weight'),
         layers: decoderLayers,
-        norm: await norm('decoder.layer_norm'),
-        output: config.tiedEmbeddings ? tokens : await matrix(decoder, ['proj_out']),
+        norm: await loader.norm('decoder.layer_norm'),
+        output,
       },
-      sensitive,
-      all,
+      sensitive: loader.sensitive,
+      all: loader.all,
     };
   } catch (error) {
-    for (const tensor of all) tensor.dispose();
+    for (const tensor of loader.all) tensor.dispose();
     throw error;
   } finally {
-    files.close();
+    loader.close();
   }
 }

@@ -85,6 +85,109 @@ function draftsOf(job: TranscriptionState, window: DecodedWindow, end: number): 
   return drafts;
 }
 
+/** A window that is being decoded. */
+interface Pending {
+  range: Range;
+  peak: number;
+  published?: WindowText;
+  result: Promise<Decoded>;
+}
+
+/** Reads windows and has several of them decoded at once. */
+class WindowQueue {
+  /** Windows that are being decoded, in order. */
+  readonly pending: Pending[] = [];
+  /** The error that ended reading. The audio before it is transcribed first. */
+  failure: { error: unknown } | null = null;
+  readonly #job: TranscriptionState;
+  readonly #samples: SampleWindow;
+  readonly #meter: PeakMeter;
+  readonly #cutter: WindowCutter;
+  readonly #context: TextContext;
+  #reading: Promise<void> | null = null;
+  #ended = false;
+
+  constructor(job: TranscriptionState, samples: SampleWindow, meter: PeakMeter, cutter: WindowCutter) {
+    this.#job = job;
+    this.#samples = samples;
+    this.#meter = meter;
+    this.#cutter = cutter;
+    this.#context = new TextContext(job.options, job.tokenizer, job.model.checkpoint.config.targetPositions);
+  }
+
+  /** The next window, once it has been decoded; undefined at the end of what could be read. */
+  async next(): Promise<Pending | undefined> {
+    const { model, options } = this.#job;
+    for (;;) {
+      options.signal?.throwIfAborted();
+      // One window more than the model holds is pending, so that the device need not wait for reading.
+      if (!this.#ended && this.pending.length <= model.windows) {
+        this.#reading ??= this.#read().finally(() => {
+          this.#reading = null;
+        });
+      }
+      const [next] = this.pending;
+      // Only the first pending window publishes its text, since text is published in order.
+      next?.published?.activate();
+      if (!this.#reading) return this.pending.shift();
+      const read = this.#reading.then(() => false);
+      // A decoded window is returned even if the next one is still being read.
+      const decoded = next?.result.then(
+        () => true,
+        () => true,
+      );
+      if (await Promise.race(decoded ? [read, decoded] : [read])) return this.pending.shift();
+    }
+  }
+
+  /** Reads, measures and submits the next window. */
+  async #read(): Promise<void> {
+    const { times, options } = this.#job;
+    try {
+      const range = await times.during('audio', () => this.#cutter.next());
+      if (!range) {
+        this.#ended = true;
+        return;
+      }
+      await times.during('features', () => this.#meter.measure(options.signal));
+      this.pending.push(this.#submit(range, this.#meter.peak));
+    } catch (error) {
+      this.failure = { error };
+      this.#ended = true;
+    }
+  }
+
+  /** Submits a window that comes before all pending ones. */
+  putBack(range: Range, peak: number): void {
+    this.pending.unshift(this.#submit(range, peak));
+  }
+
+  #submit(range: Range, peak: number): Pending {
+    const { model, settings, request } = this.#job;
+    const { hop, fftSize } = model.checkpoint.preprocessor;
+    const { begin, end } = range;
+    const published = this.#job.running?.window();
+    if (this.pending.length === 0) published?.activate();
+    const windowOptions = {
+      ...this.#context.next(),
+      seed: Math.round(begin / hop),
+      frames: Math.floor((end - begin) / hop / 2),
+      onTokens: this.#job.partial(begin),
+      published,
+    };
+    const result = model.buffers.use(async (window) => {
+      const soundEnd = this.#samples.fill(window, begin - fftSize / 2, end);
+      const voice = this.#job.detectVoice(window.subarray(fftSize / 2, fftSize / 2 + end - begin));
+      const modelWindow = { samples: window, end: soundEnd, peak };
+      const windowSettings = { ...settings, language: range.language ?? settings.language };
+      const decoded = await model.decodeWindow(request, modelWindow, { ...windowOptions, voice }, windowSettings);
+      return { ...decoded, voice: await voice };
+    });
+    result.catch(() => {}); // thrown when the result of this window is awaited
+    return { range, peak, published, result };
+  }
+}
+
 /**
  * Yields the outcome of each window, in order. As many windows as the model holds are decoded at once. No window
  * crosses one of `breaks`, in samples.
@@ -95,102 +198,36 @@ export async function* batched(
   speech: SpeechSource | null,
   breaks: readonly number[],
 ): AsyncGenerator<Outcome> {
-  const { model, options, settings } = job;
-  const { config, preprocessor } = model.checkpoint;
-  const { sampleRate, hop, fftSize } = preprocessor;
-  const { signal } = options;
-  const context = new TextContext(options, job.tokenizer, config.targetPositions);
-  const meter = new PeakMeter(model, samples);
+  const { sampleRate, hop, fftSize } = job.model.checkpoint.preprocessor;
+  const meter = new PeakMeter(job.model, samples);
   const recovery = SpeechRecovery.of(job, samples, meter);
-  const cutter = new WindowCutter(job, samples, speech, breaks);
+  const queue = new WindowQueue(job, samples, meter, new WindowCutter(job, samples, speech, breaks));
 
   await detectFirst(job, samples, meter);
-  /** Windows that are being decoded, in order. */
-  const pending: { range: Range; peak: number; published?: WindowText; result: Promise<Decoded> }[] = [];
-  const submit = (range: Range, peak: number): (typeof pending)[number] => {
-    const { begin, end } = range;
-    const published = job.running?.window();
-    if (pending.length === 0) published?.activate();
-    const windowOptions = {
-      ...context.next(),
-      seed: Math.round(begin / hop),
-      frames: Math.floor((end - begin) / hop / 2),
-      onTokens: job.partial(begin),
-      published,
-    };
-    const result = model.buffers.use(async (window) => {
-      const soundEnd = samples.fill(window, begin - fftSize / 2, end);
-      const voice = job.detectVoice(window.subarray(fftSize / 2, fftSize / 2 + end - begin));
-      const modelWindow = { samples: window, end: soundEnd, peak };
-      const windowSettings = { ...settings, language: range.language ?? settings.language };
-      const decoded = await model.decodeWindow(job.request, modelWindow, { ...windowOptions, voice }, windowSettings);
-      return { ...decoded, voice: await voice };
-    });
-    result.catch(() => {}); // thrown when the result of this window is awaited
-    return { range, peak, published, result };
-  };
-  /** The error that ended reading. The audio before it is transcribed first. */
-  let failure: { error: unknown } | null = null;
-  let ended = false;
-  /** Reads, measures and submits the next window. */
-  const read = async (): Promise<void> => {
-    try {
-      const range = await job.times.during('audio', () => cutter.next());
-      if (!range) {
-        ended = true;
-        return;
-      }
-      await job.times.during('features', () => meter.measure(signal));
-      pending.push(submit(range, meter.peak));
-    } catch (error) {
-      failure = { error };
-      ended = true;
-    }
-  };
-  let reading: Promise<void> | null = null;
-  for (;;) {
-    signal?.throwIfAborted();
-    // One window more than the model holds is pending, so that the device need not wait for reading.
-    if (!ended && pending.length <= model.windows) {
-      reading ??= read().finally(() => {
-        reading = null;
-      });
-    }
-    const [next] = pending;
-    // Only the first pending window publishes its text, since text is published in order.
-    next?.published?.activate();
-    if (!next && !reading) {
-      if (failure) throw (failure as { error: unknown }).error;
-      return;
-    }
-    // A finished window is yielded even if the next one is still being read.
-    const isDone = next?.result.then(
-      () => true,
-      () => true,
-    );
-    if (reading && !(await Promise.race([reading.then(() => false), ...(isDone ? [isDone] : [])]))) continue;
-    pending.shift();
+  for (let next = await queue.next(); next; next = await queue.next()) {
+    const { range, peak, published } = next;
     const { attempt, timings, voice } = await next.result;
     job.times.add(timings);
-    const { begin } = next.range;
-    let { end } = next.range;
+    const { begin } = range;
+    let { end } = range;
     if (attempt.change) {
       // The part in another language becomes the next window.
       const { at: seconds, language } = attempt.change;
       const rest = { begin: begin + Math.max(1, Math.round((seconds * sampleRate) / hop)) * hop, end, language };
-      if (rest.begin < end) pending.unshift(submit(rest, next.peak));
+      if (rest.begin < end) queue.putBack(rest, peak);
       end = Math.min(rest.begin, end);
     }
-    const window = { begin, attempt, voice, published: next.published };
+    const window = { begin, attempt, voice, published };
     const drafts = draftsOf(job, window, end);
     if (recovery && !attempt.silent) {
       const stretches = await recovery.uncovered(drafts, begin, end);
-      if (next.published) for (const stretch of stretches) recovery.warnOfMissing(stretch);
-      else await recovery.fill(drafts, stretches, attempt.language, next.peak);
+      if (published) for (const stretch of stretches) recovery.warnOfMissing(stretch);
+      else await recovery.fill(drafts, stretches, attempt.language, peak);
     }
     const segments = finishWindow(job, window, drafts, { audioEnd: end, next: end });
     // Samples that have not been measured are kept.
     samples.drop(Math.min(end, meter.measured) - fftSize);
     yield { segments, processed: round(job.builder.toRecording(end / sampleRate, true)) };
   }
+  if (queue.failure) throw queue.failure.error;
 }
