@@ -23,7 +23,7 @@ interface Entry {
   reason: string;
   progress: BatchProgress | null;
   done: Done | null;
-  /** Milliseconds since 1970. */
+  /** When it may be claimed, on the clock of `performance.now()`: the time of day may be set while it waits. */
   readyAt: number;
 }
 
@@ -83,7 +83,7 @@ export class MemoryQueue implements Queue {
 
   /** The longest waiting entry that may be claimed now. */
   #dequeue(): Entry | null {
-    const now = Date.now();
+    const now = performance.now();
     for (const entry of this.#delayed) {
       if (entry.state !== 'delayed' || entry.readyAt <= now) this.#delayed.delete(entry);
       if (entry.state === 'delayed' && entry.readyAt <= now) this.#enqueue(entry);
@@ -98,11 +98,11 @@ export class MemoryQueue implements Queue {
   }
 
   async claim(): Promise<Claim | null> {
-    const deadline = Date.now() + this.#wait;
+    const deadline = performance.now() + this.#wait;
     for (;;) {
       const entry = this.#dequeue();
       if (entry) return this.#claimOf(entry);
-      const remaining = deadline - Date.now();
+      const remaining = deadline - performance.now();
       if (remaining <= 0) return null;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
@@ -140,7 +140,11 @@ export class MemoryQueue implements Queue {
           entry.failures += 1;
           if (entry.failures >= this.#attempts) setAside(reason);
           else {
-            Object.assign(entry, { state: 'delayed', reason, readyAt: Date.now() + this.#pause(entry.failures) });
+            Object.assign(entry, {
+              state: 'delayed',
+              reason,
+              readyAt: performance.now() + this.#pause(entry.failures),
+            });
             this.#delayed.add(entry);
           }
         }),

@@ -1,5 +1,5 @@
 /** The behaviour of all kinds of queues. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { RedisQueue } from '../../lib/batch/bullmq.js';
 import { MemoryQueue } from '../../lib/batch/memory.js';
 import type { Claim, Queue, Recording, Summary } from '../../lib/batch/queue.js';
@@ -164,6 +164,27 @@ describe('a queue in memory', () => {
     }
     expect(await queue.claim()).toBeNull();
     expect(await queue.failures()).toMatchObject([{ reason: 'The disk is full.', attempts: 3 }]);
+  });
+
+  it('neither waits longer nor retries sooner when the clock of the machine is set', async () => {
+    const queue = new MemoryQueue({ pause: () => 500, wait: 300 });
+    await queue.add([recording('a')]);
+    const now = Date.now();
+    vi.useFakeTimers({ toFake: ['Date'], now });
+    try {
+      await (await claimed(queue)).fail('The disk is full.');
+      const early = queue.claim();
+      vi.setSystemTime(now + 3_600_000);
+      expect(await early).toBeNull();
+      const retried = queue.claim();
+      vi.setSystemTime(now - 3_600_000);
+      expect((await retried)?.attempt).toBe(2);
+      const none = queue.claim();
+      vi.setSystemTime(now - 7_200_000);
+      expect(await none).toBeNull();
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
 

@@ -1,6 +1,6 @@
 /** Invalid and malicious requests: each gets one response in OpenAI's error format, and the server keeps working. */
 import { readFileSync } from 'node:fs';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { RunningServer } from '../../lib/server/index.js';
 import { boundary, chunk, chunkedHead, end, form, get, open, part, post, until } from './raw.js';
 import { sample, sampleText, startServer, testServer } from './support.js';
@@ -167,6 +167,22 @@ describe('an invalid form', () => {
     // The same with the file before the fields.
     const turned = await post(server, form(...[...parts].reverse()));
     expect(errorOf(turned)).toEqual([status, param, code]);
+  });
+
+  it('that asks for a stream and is refused leaves no timer behind', async () => {
+    const started = vi.spyOn(globalThis, 'setInterval');
+    const ended = vi.spyOn(globalThis, 'clearInterval');
+    try {
+      const answer = await post(server, form(model, part('stream', 'true'), part('file', '', 'a.mp3')));
+      expect(errorOf(answer)).toEqual([400, 'file', 'invalid_audio']);
+      // The timer of a stream's comments, every 15 s.
+      const timers = started.mock.results.filter((_, index) => started.mock.calls[index][1] === 15_000);
+      expect(timers).toHaveLength(1);
+      expect(ended.mock.calls.map(([timer]) => timer)).toContain(timers[0].value);
+    } finally {
+      started.mockRestore();
+      ended.mockRestore();
+    }
   });
 
   it('is refused before it arrives if its declared length is too large', async () => {

@@ -83,6 +83,12 @@ export class EventStream {
     this.#close();
   }
 
+  /** Ends a body that was not begun: the error is sent with its own status. */
+  discard(): void {
+    clearInterval(this.#timer);
+    this.#stream.destroy();
+  }
+
   #close(): void {
     clearInterval(this.#timer);
     this.#stream.end();

@@ -158,7 +158,10 @@ class RequestHandler {
           events.end();
         },
         (error) => {
-          if (!events.open) throw error;
+          if (!events.open) {
+            events.discard();
+            throw error;
+          }
           this.#request.log.info({ err: error }, 'stream failed');
           events.fail(error);
         },
