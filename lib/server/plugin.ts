@@ -10,6 +10,7 @@ import { type Routes, Service } from './service/service.js';
 import { documentation } from './status/documentation.js';
 import { statusRoutes } from './status/routes.js';
 import { audioRoutes } from './transcription/routes.js';
+import { ignoreOtherUpgrades } from './upgrade.js';
 
 /** Groups of routes. They depend on each other only through the service. */
 const routeGroups: readonly Routes[] = [statusRoutes, audioRoutes, realtimeRoutes, pageRoutes];
@@ -66,6 +67,8 @@ export async function onehead(
   });
   app.addHook('onResponse', async (request, reply) => {
     service.metrics.answered(request.routeOptions.url ?? 'none', reply.statusCode);
+    // A request for a WebSocket where there is none: Node.js no longer looks after its connection.
+    if (request.raw.headers.upgrade !== undefined) request.raw.socket.destroySoon();
   });
   app.setErrorHandler((error: FastifyError, request, reply) => {
     const { status, type, code, param, cause, headers, body } = apiErrorOf(error);
@@ -80,6 +83,7 @@ export async function onehead(
   });
   await documentation(app);
   for (const routes of routeGroups) await app.register(async (scope) => routes(scope, service));
+  app.addHook('onReady', async () => ignoreOtherUpgrades(app));
   // Not awaited, since loading may exceed fastify's timeout for hooks. A failure is logged, and /ready reports it.
   app.addHook('onReady', async () => void service.preload().catch(() => {}));
 }

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { OneheadError, reasonOf, shown } from '../errors.js';
 import { check } from '../options/options.js';
 import { type ListenOptions, listenOptions } from './listen-options.js';
@@ -109,6 +109,11 @@ export async function serve(server: ServerOptions = {}, listen: ListenOptions = 
     // An upload may take as long as its request; the form parser detects stalled uploads.
     requestTimeout: Math.ceil(service.options.timeout),
     clientErrorHandler: sendClientError,
+    // URLs that no route is looked up for, such as /%zz.
+    frameworkErrors: ({ statusCode = 400, message }: FastifyError, _: FastifyRequest, reply: FastifyReply) => {
+      const { body } = new ApiError(statusCode, shown(message, 200));
+      reply.code(statusCode).type('application/json; charset=utf-8').send(body);
+    },
     ...serverOptions,
   } as object) as unknown as FastifyInstance;
   let closing: Promise<void> | null = null;

@@ -1,5 +1,6 @@
 /** Invalid and malicious requests: each gets one response in OpenAI's error format, and the server keeps working. */
 import { readFileSync } from 'node:fs';
+import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { RunningServer } from '../../lib/server/index.js';
 import { boundary, chunk, chunkedHead, end, form, get, open, part, post, until } from './raw.js';
@@ -35,11 +36,12 @@ describe('an invalid form', () => {
     ['has another boundary', form(model, file), { 'content-type': 'multipart/form-data; boundary=other' }],
     ['is empty', Buffer.alloc(0), {}],
     ['is rubbish', Buffer.alloc(100_000, 'rubbish'), {}],
+    ['is compressed', gzipSync(form(model, file)), { 'content-encoding': 'gzip' }, 415],
     ['ends in its file', Buffer.concat([model, file]).subarray(0, -1000), {}],
     ['ends in a head', Buffer.concat([model, file.subarray(0, 40)]), {}],
-  ])('that %s gets status 400', async (_, body, headers) => {
+  ])('that %s is refused', async (_, body, headers, status = 400) => {
     const answer = await post(server, body, { headers: headers as Record<string, string> });
-    expect([answer.status, answer.json.error.type]).toEqual([400, 'invalid_request_error']);
+    expect([answer.status, answer.json.error.type]).toEqual([status, 'invalid_request_error']);
     expect(answer.json.error.message.length).toBeLessThan(400);
   });
 
@@ -271,12 +273,43 @@ it.each([
   });
 });
 
+describe('a request for an upgrade', () => {
+  // As Java's HttpClient sends with the first request of every connection.
+  const upgrade = 'connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAEAAEAAAAIAAAAA\r\n';
+  const head = (request: string, headers: string) => `${request} HTTP/1.1\r\nhost: x\r\n${headers}\r\n`;
+
+  it('to HTTP/2 is ignored, and the connection stays in use', async () => {
+    const socket = await open(server);
+    const body = form(model, part('response_format', 'text'), file);
+    const type = `content-type: multipart/form-data; boundary=${boundary}\r\ncontent-length: ${body.length}\r\n`;
+    socket.write(head('POST /v1/audio/transcriptions', upgrade + type));
+    socket.write(body.subarray(0, 10_000));
+    await until(() => server.service.openRequests === 1);
+    socket.write(body.subarray(10_000));
+    socket.write(head('GET /health', `${upgrade}`));
+    socket.write(head('GET /ready', 'connection: close\r\n'));
+    const answer = await socket.answer;
+    expect(answer.match(/HTTP\/1\.1 \d+/g)).toEqual(Array(3).fill('HTTP/1.1 200'));
+    expect(answer).toContain(sampleText);
+    expect(answer).toContain('{"status":"ok"}');
+    expect(answer).toContain('{"status":"ready"}');
+  });
+
+  it('to a WebSocket where there is none is answered, and the connection closed', async () => {
+    const socket = await open(server);
+    const key = 'sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n';
+    socket.write(head('GET /v1/nothing', `connection: upgrade\r\nupgrade: websocket\r\n${key}`));
+    expect(await socket.answer).toMatch(/^HTTP\/1\.1 404 /);
+  });
+});
+
 describe('URLs and methods', () => {
   it('that do not exist are refused', async () => {
     expect(errorOf(await get(server, '/v1/nothing'))).toEqual([404, null, null]);
     const answer = await get(server, '/v1/audio/transcriptions');
     expect([answer.status, answer.headers.get('allow')]).toEqual([405, 'POST']);
     expect((await get(server, `/v1/models/${'x'.repeat(5000)}`)).json.error.message.length).toBeLessThan(300);
+    expect(errorOf(await get(server, '/v1/models/%zz'))).toEqual([400, null, null]);
   });
 });
 

@@ -60,8 +60,15 @@ function formError(error: unknown): unknown {
   );
 }
 
-/** Starts to read a request's form. Throws ApiError 400 if it has none. */
+/** Starts to read a request's form. Throws ApiError 400 if it has none, 415 if it is compressed. */
 export function readForm(request: FastifyRequest, { options }: Service): Form {
+  const coding = request.headers['content-encoding'];
+  if (coding !== undefined && !/^(identity)?$/i.test(coding)) {
+    throw new ApiError(
+      415,
+      `The request is compressed (${shown(coding, 60)}); send the form without Content-Encoding, since audio is compressed already.`,
+    );
+  }
   if (!request.isMultipart()) {
     throw new ApiError(
       400,
