@@ -645,6 +645,11 @@ export const documentation = {
       about: 'Sample rate of the pushed samples in hertz.',
       defaultText: "the model's own, 16000",
     },
+    followLanguage: {
+      about:
+        'If the language is detected: a turn that is clearly in another language than the one before it is decoded in that language.',
+      defaultText: 'true',
+    },
     prompt: {
       about: 'Text (or token ids) before each turn, which guides names and style.',
       defaultText: '',
@@ -665,6 +670,11 @@ export const documentation = {
     maximumLag: {
       about: 'Maximum seconds of undecoded audio; older audio is dropped, with an event.',
       defaultText: '120',
+    },
+    priority: {
+      about:
+        "'live' streams are served before 'interactive' calls, and those before 'batch', except for a share. Another class is for streams that nobody waits for.",
+      defaultText: "'live'",
     },
     signal: {
       about: "Ends the stream; its iteration then throws the signal's reason.",

@@ -1,6 +1,8 @@
 /** Live streams of the bundled model. */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { Resampler } from '../../lib/audio/resample.js';
+import { type EngineEvent, engineChannel } from '../../lib/engine/figures.js';
 import { OneheadError } from '../../lib/errors.js';
 import type { LiveTranscription } from '../../lib/whisper/live/live.js';
 import type { LiveOptions } from '../../lib/whisper/live/options.js';
@@ -265,6 +267,30 @@ describe('the end of a live stream', () => {
     await expect(live.flush()).rejects.toThrow(/is closed/);
     await expect(live.drained()).rejects.toThrow(/is closed/);
   });
+});
+
+it('is served in its class, which is live by default', async () => {
+  const classes = new Set<string>();
+  const listen = (message: unknown) => {
+    const event = message as EngineEvent;
+    if (event.event === 'window') classes.add(event.priority);
+  };
+  subscribe(engineChannel, listen);
+  try {
+    for (const [priority, expected] of [
+      [undefined, 'live'],
+      ['batch', 'batch'],
+    ] as const) {
+      classes.clear();
+      const live = await whisper.live({ priority });
+      const reading = read(live);
+      await speak(live, samples.subarray(0, 32_000));
+      await reading;
+      expect([...classes]).toEqual([expected]);
+    }
+  } finally {
+    unsubscribe(engineChannel, listen);
+  }
 });
 
 it('shares the rows with all other requests', async () => {

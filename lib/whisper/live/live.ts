@@ -61,10 +61,8 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
     const stop = new AbortController();
     const sources = options.signal ? [options.signal, model.disposal] : [model.disposal];
     const forward = ({ target }: Event) => stop.abort((target as AbortSignal).reason);
-    for (const source of sources) {
-      source.throwIfAborted();
-      source.addEventListener('abort', forward);
-    }
+    for (const source of sources) source.throwIfAborted();
+    for (const source of sources) source.addEventListener('abort', forward);
     const removeListeners = () => {
       for (const source of sources) source.removeEventListener('abort', forward);
     };

@@ -13,7 +13,7 @@ import { TurnDetector } from './turn-detector.js';
 import type { LiveEvent } from './types.js';
 
 /**
- * Opens a transcriber with a request of priority 'live'; `end` closes both. `callerOptions` are the options without
+ * Opens a transcriber with its request; `end` closes both. `callerOptions` are the options without
  * defaults, since the defaults of `vad` differ here. Throws OneheadError INVALID_ARGUMENT, NOT_SUPPORTED or BUSY.
  */
 export async function openTranscriber(
@@ -48,7 +48,7 @@ export async function openTranscriber(
   const callerVad = typeof callerOptions.vad === 'object' && callerOptions.vad !== null ? callerOptions.vad : {};
   const detector = vad === false ? null : await TurnDetector.open(callerVad);
   try {
-    const request = model.request({ priority: 'live', signal });
+    const request = model.request({ priority: options.priority, signal });
     const transcriber = new Transcriber({
       model,
       request,

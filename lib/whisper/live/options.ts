@@ -1,4 +1,5 @@
 /** The options of live transcription. */
+import { priorities } from '../../engine/request.js';
 import { flag, integer, number, oneOf, signal, textOrTokens } from '../../options/kinds.js';
 import { type Checked, type Given, nested, option, options } from '../../options/options.js';
 import { type VadOptions, vadOptions } from '../../vad/options.js';
@@ -35,6 +36,12 @@ export const liveOptions = options('live', {
   sampleRate: option(integer(1000, 768_000)),
   ...livePolicyOptions.entries,
   ...languageOptions.entries,
+  /**
+   * If the language is detected: a turn that is clearly in another language than the one before it is decoded in that
+   * language.
+   * @default true
+   */
+  followLanguage: option(flag(), { default: true }),
   /** Text (or token ids) before each turn, which guides names and style. */
   prompt: option(textOrTokens()),
   /**
@@ -52,6 +59,12 @@ export const liveOptions = options('live', {
   tokenLogProbabilities: option(flag(), { default: false }),
   /** Maximum seconds of undecoded audio; older audio is dropped, with an event. @default 120 */
   maximumLag: option(number(30, 3600, { placeholder: 'SECONDS' }), { default: 120 }),
+  /**
+   * 'live' streams are served before 'interactive' calls, and those before 'batch', except for a share. Another class
+   * is for streams that nobody waits for.
+   * @default 'live'
+   */
+  priority: option(oneOf(priorities, 'CLASS'), { default: 'live' }),
   /** Ends the stream; its iteration then throws the signal's reason. */
   signal: option(signal()),
 });

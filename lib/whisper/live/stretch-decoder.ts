@@ -4,6 +4,7 @@ import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
 import { shortWindow } from '../decoding/audio-context.js';
 import type { WhisperModel } from '../decoding/whisper-model.js';
 import type { WindowResult, WindowSettings } from '../decoding/windows.js';
+import type { ModelWindow } from '../model/search.js';
 import {
   defaultPunctuations,
   joinTokens,
@@ -57,16 +58,29 @@ export class StretchDecoder {
   async decode(stretch: Stretch, settings: WindowSettings): Promise<DecodedStretch> {
     const { begin, end, previous, prefix, draft, maximumTokens } = stretch;
     const { checkpoint } = this.#model;
-    const { hop, fftSize } = checkpoint.preprocessor;
-    const frames = Math.max(1, Math.floor((end - begin) / (2 * hop)));
-    const { attempt } = await this.#model.buffers.use((samples) => {
-      this.#audio.fill(samples, begin - fftSize / 2, end);
-      const fullWindow = { samples, peak: Number.NEGATIVE_INFINITY };
+    const { attempt } = await this.#withWindow(begin, end, (fullWindow, frames) => {
       const { window } = shortWindow(checkpoint, fullWindow, frames, marginSeconds) ?? { window: fullWindow };
       const options = { previous, prefix, draft, frames };
       return this.#model.decodeWindow(this.#request, window, options, { ...settings, maxNewTokens: maximumTokens });
     });
     return this.#words(stretch, attempt);
+  }
+
+  /** Returns the probability of each language, by its code, between two samples of the stream. */
+  languages(begin: number, end: number): Promise<Map<string, number>> {
+    return this.#withWindow(begin, end, (window, frames) =>
+      this.#model.windowLanguages(this.#request, window, { frames, margin: marginSeconds }),
+    );
+  }
+
+  /** Calls `use` with the window of the samples from `begin` to `end`, and the number of its positions with sound. */
+  #withWindow<T>(begin: number, end: number, use: (window: ModelWindow, frames: number) => Promise<T>): Promise<T> {
+    const { hop, fftSize } = this.#model.checkpoint.preprocessor;
+    const frames = Math.max(1, Math.floor((end - begin) / (2 * hop)));
+    return this.#model.buffers.use((samples) => {
+      this.#audio.fill(samples, begin - fftSize / 2, end);
+      return use({ samples, peak: Number.NEGATIVE_INFINITY }, frames);
+    });
   }
 
   /** Joins the new tokens to words, up to the first repetition of a loop. */

@@ -5,6 +5,7 @@ import { defaultTemperatures } from '../decoding/options.js';
 import type { WhisperModel } from '../decoding/whisper-model.js';
 import type { WindowSettings } from '../decoding/windows.js';
 import type { HeldAudio } from './held-audio.js';
+import { canKeep, mustChoose } from './language.js';
 import type { CheckedLiveOptions, LivePolicy } from './options.js';
 import { confirmableWords } from './policy.js';
 import { fastTextBegin } from './repetition.js';
@@ -19,10 +20,6 @@ const earliestCut = 0.2;
 export const keptAfterCut = 0.35;
 /** Maximum number of new tokens: a constant, and tokens for each second that is not confirmed. More would be a loop. */
 const [baseTokens, tokensPerSecond] = [16, 20];
-/** Seconds of audio after which text is confirmed even if the language is uncertain. */
-const languageSeconds = 3;
-/** The minimum probability at which a detected language is kept for the rest of the stream. */
-const languageThreshold = 0.5;
 /** Replaces the option `threshold`, in seconds, for a window that does not include all audio so far. */
 const cutThreshold = 1;
 /** Seconds of unconfirmed audio after which a decoding that fails is repeated without the text before it. */
@@ -50,6 +47,8 @@ export class TurnDecoder {
   /** Settings without fallback. */
   readonly #hypothesisSettings: WindowSettings;
   readonly #sampleRate: number;
+  /** True if the language is detected, and may change between turns. */
+  readonly #followsLanguage: boolean;
   readonly #isOpen: (turn: Turn) => boolean;
   #lastPartial = '';
 
@@ -63,6 +62,8 @@ export class TurnDecoder {
     this.#sampleRate = sampleRate;
     this.#isOpen = isOpen;
     this.#stretches = new StretchDecoder(model, request, audio, tokenizer);
+    const { multilingual, languages } = model.checkpoint.generation;
+    this.#followsLanguage = options.followLanguage && settings.language === null && multilingual && languages.size > 1;
     this.#hypothesisSettings = { ...settings, decoding: { ...settings.decoding, temperatures: [0] } };
   }
 
@@ -88,6 +89,7 @@ export class TurnDecoder {
     // `restart` moves the start of the window, so these are computed again after it.
     const duration = () => (end - turn.windowBegin) / this.#sampleRate;
     const fastWordsIn = ({ words }: DecodedStretch) => fastTextBegin(words, duration() - threshold);
+    const hasLanguage = await this.#checkLanguage(turn, end, isLast);
     const previous = turn.hypothesis;
     let decoded = await this.#decode(turn, end, isLast);
     // After a complete sentence, or because of the text before, Whisper may stop at once or invent text.
@@ -105,7 +107,9 @@ export class TurnDecoder {
     const fastFrom = fastWordsIn(decoded);
     if (fastFrom !== null) turn.plausible = false;
     const isFirstSecond = turn.words.length === 0 && end - turn.start < firstSeconds * this.#sampleRate;
-    const canConfirm = !isFirstSecond && !decoded.repeats && this.#hasLanguage(turn, seconds);
+    // The end of the turn is decoded again.
+    if (!hasLanguage) turn.plausible = false;
+    const canConfirm = !isFirstSecond && !decoded.repeats && hasLanguage && this.#hasLanguage(turn, seconds);
     const limit = canConfirm ? (fastFrom ?? decoded.words.length) : 0;
     const count = Math.min(confirmableWords(policy, decoded.words, previous, seconds - threshold), limit);
     this.#confirm(turn, count, end);
@@ -135,7 +139,7 @@ export class TurnDecoder {
       first.attempt;
     if (languageProbability !== undefined) {
       turn.language = language;
-      if (languageProbability >= languageThreshold && seconds >= 1) this.#keepLanguage(language);
+      if (canKeep(languageProbability, seconds)) this.#setLanguage(language);
     }
     const { decoding } = settings;
     const repetitive =
@@ -153,16 +157,31 @@ export class TurnDecoder {
     return this.#stretches.decode({ ...stretch, draft: [] }, { ...settings, decoding: fallback });
   }
 
-  /** Sets the language of the stream, so that it need not be detected again. */
-  #keepLanguage(language: string | null): void {
-    const { settings } = this.#parts;
-    settings.language ??= language;
-    this.#hypothesisSettings.language ??= language;
+  /** Sets the language of the stream, in which all further windows are decoded. */
+  #setLanguage(language: string | null): void {
+    this.#parts.settings.language = language;
+    this.#hypothesisSettings.language = language;
+  }
+
+  /**
+   * Compares the language at the start of a turn with that of the stream, which it replaces if another one is certain.
+   * Returns false while that is uncertain.
+   */
+  async #checkLanguage(turn: Turn, end: number, isLast: boolean): Promise<boolean> {
+    const { language } = this.#parts.settings;
+    const seconds = (end - turn.audio) / this.#sampleRate;
+    if (!this.#followsLanguage || language === null || !turn.languageCheck.isDue(seconds)) return true;
+    const probabilities = await this.#stretches.languages(Math.max(turn.audio, turn.windowBegin), end);
+    const found = turn.languageCheck.check(probabilities, language, seconds, isLast);
+    if (found === null || found === language) return found !== null;
+    this.#setLanguage(found);
+    turn.beginAlone();
+    return true;
   }
 
   /** True if the language is certain enough, or need not be detected. */
   #hasLanguage(turn: Turn, seconds: number): boolean {
-    return this.#parts.settings.language !== null || turn.language === null || seconds >= languageSeconds;
+    return this.#parts.settings.language !== null || turn.language === null || mustChoose(seconds);
   }
 
   /** Moves the start of the window. If it is full, text before the new start is confirmed first. */

@@ -4,6 +4,7 @@
 import { lastOf } from '../decoding/prompt.js';
 import type { Word } from '../transcription/types.js';
 import { defaultPunctuations, type TimedWord } from '../transcription/words.js';
+import { TurnLanguage } from './language.js';
 import type { CheckedLiveOptions } from './options.js';
 import type { TokenScores } from './types.js';
 
@@ -41,6 +42,7 @@ export class Turn {
   plausible = true;
   /** The last detected language; null if none was detected. */
   language: string | null = null;
+  readonly languageCheck = new TurnLanguage();
   /** Confirmed words in the window. Times are seconds from the start of the window. */
   #prefix: TimedWord[] = [];
   #context: readonly number[];
@@ -172,6 +174,20 @@ export class Turn {
     this.#shift(this.confirmedTo, this.#prefix.length);
     this.#context = this.#prompt;
     return true;
+  }
+
+  /**
+   * Moves the start of the window to its own audio, or after its confirmed words, and drops the context: what was
+   * before is in another language.
+   */
+  beginAlone(): void {
+    if (this.words.length > 0) this.restart();
+    else {
+      this.#prefix = [];
+      this.#context = this.#prompt;
+      this.windowBegin = Math.max(this.windowBegin, this.audio);
+    }
+    this.hypothesis = [];
   }
 
   /** Moves the start of the window. The first `confirmed` words of the prefix become context. */
