@@ -18,7 +18,8 @@ static inline F exp2(F x) {
 #if defined(__AVX512F__)
   const F integer = (F)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 #else
-  const F shift = splat(0x1.8p23f);  // adding it leaves the nearest integer in the low bits
+  // Adding it leaves the nearest integer in the low bits, with the bias of an exponent.
+  const F shift = splat(0x1.8p23f + 127);
   const F shifted = x + shift;
   const F integer = shifted - shift;
 #endif
@@ -40,7 +41,7 @@ static inline F exp2(F x) {
 #if defined(__AVX512F__)
   return (F)_mm512_scalef_ps((__m512)p, (__m512)integer);
 #else
-  return (F)((I)p + ((I)shifted << 23));
+  return p * (F)((U)shifted << 23);  // not a sum of bits, which would make numbers of some NaN
 #endif
 }
 
