@@ -17,8 +17,8 @@ struct SharedDevice::Pending {
 
 SharedDevice::SharedDevice(Napi::Env env, std::shared_ptr<Backend> backend)
     : env_(env),
-      settler_(Settler::New(env, "onehead device", 0, 1, static_cast<std::nullptr_t*>(nullptr))),
-      device_(std::move(backend)) {
+      device_(std::move(backend)),
+      settler_(Settler::New(env, "onehead device", 0, 1, static_cast<std::nullptr_t*>(nullptr))) {
   settler_.Unref(env);  // an idle device does not keep the process alive
   napi_add_env_cleanup_hook(env_, closeWithEnvironment, this);
 }

@@ -31,10 +31,10 @@ class SharedDevice : public std::enable_shared_from_this<SharedDevice> {
   static void closeWithEnvironment(void* self);
 
   napi_env env_;
-  Settler settler_;
+  Device device_;
+  Settler settler_;     // after the device: if that cannot start its thread, nothing may keep the process alive
   size_t pending_ = 0;  // only accessed on the event loop
   bool closed_ = false;
-  Device device_;
 };
 
 class DeviceBinding final : public Napi::ObjectWrap<DeviceBinding> {

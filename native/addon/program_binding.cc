@@ -95,9 +95,9 @@ void ProgramBinding::ensurePrepared(State& state, SharedDevice& device) {
 
 Napi::Value ProgramBinding::prepare(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
+    const std::shared_ptr<State> state = use();
     return device_->submit(
-        info.Env(),
-        [state = use(), device = device_.get()](const std::atomic<bool>&) { ensurePrepared(*state, *device); },
+        info.Env(), [state, device = device_.get()](const std::atomic<bool>&) { ensurePrepared(*state, *device); },
         [](Napi::Env env) { return env.Undefined(); });
   });
 }
@@ -118,6 +118,7 @@ Until untilOf(const Napi::Value& value) {
 
 Napi::Value ProgramBinding::run(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
+    const std::shared_ptr<State> state = use();
     Napi::Object given = objectOf(info[0], "options");
     RunOptions options;
     options.times = sizeOf(given.Get("times"), "times");
@@ -144,7 +145,7 @@ Napi::Value ProgramBinding::run(const Napi::CallbackInfo& info) {
     std::shared_ptr<RowReads> rows = RowReads::of(given.Get("rows"), options.until, device_, "run");
     Napi::Value promise = device_->submit(
         info.Env(),
-        [state = use(), device = device_.get(), options, result, around, rows](const std::atomic<bool>& stop) {
+        [state, device = device_.get(), options, result, around, rows](const std::atomic<bool>& stop) {
           // Later jobs rely on what was written, even if this program cannot be prepared.
           around->write(device->backend());
           ensurePrepared(*state, *device);

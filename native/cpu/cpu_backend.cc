@@ -62,6 +62,10 @@ class CpuBackend final : public Backend {
     }
   }
   MemoryFigures memory() const override { return counter_->figures(); }
+  void close() noexcept override {
+    team_.reset();  // its threads would live until the last tensor and program are collected
+    scratch_->buffer.reset();
+  }
 
  private:
   static std::byte* plain(Storage& storage) { return static_cast<CpuStorage&>(storage).plain(); }

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
@@ -286,6 +286,41 @@ describe('environments', () => {
     );
     expect(lengths).toEqual([9, 9]);
     await Promise.all(workers.map((worker) => worker.terminate()));
+  });
+
+  it('a process whose device could not start its thread ends by itself', () => {
+    const limited = `
+      import { execFileSync } from 'node:child_process';
+      import { readFileSync } from 'node:fs';
+      import { Device } from ${JSON.stringify(new URL('../../dist/index.js', import.meta.url).href)};
+      Device.cpu();
+      const kilobytes = Number(/VmSize:\\s+(\\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]);
+      execFileSync('prlimit', ['--pid', String(process.pid), '--as=' + (kilobytes + 7000) * 1024]); // a stack takes 8 MiB
+      try {
+        new Device('cpu');
+      } catch ({ code }) {
+        console.log(code);
+      }
+    `;
+    const result = spawnSync(process.execPath, ['--input-type=module', '-e', limited], {
+      encoding: 'utf8',
+      timeout: 30_000,
+    });
+    expect(result.stdout).toBe('DEVICE_FAILED\n');
+    expect(result.status).toBe(0);
+  });
+
+  it('a closed device of a CPU has no threads', async () => {
+    const threads = () =>
+      readdirSync('/proc/self/task')
+        .map((thread) => readFileSync(`/proc/self/task/${thread}/comm`, 'utf8'))
+        .filter((name) => name.startsWith('onehead-cpu')).length;
+    const before = threads();
+    const device = new Device('cpu', { threads: 9 });
+    await device.tensor('float32', [1]).toFloat32Array();
+    expect(threads()).toBe(before + 8);
+    device.close();
+    expect(threads()).toBe(before);
   });
 
   it.each([
