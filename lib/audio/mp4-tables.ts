@@ -42,6 +42,8 @@ function* named(box: Buffer, name: string): Generator<Buffer> {
 /** Thrown if an MP4 file cannot be read, or not further. */
 export class Damage extends Error {}
 
+const cutShort = 'its last fragment was cut short';
+
 /** Limits the counts in a box to what it holds, in place. */
 function boundCounts(box: Buffer): void {
   for (const [table, count, entries, bytes] of tables) {
@@ -95,7 +97,10 @@ const betweenFragments = new Set(
   'moof mdat mfra sidx ssix styp ftyp free skip wide emsg prft uuid pdin meta moov'.split(' '),
 );
 
-/** The bytes of an MP4 file, box by box, with valid counts in its tables. Throws Damage if there are no boxes. */
+/**
+ * The bytes of an MP4 file, box by box, with valid counts in its tables. Throws Damage if there are no boxes, and after
+ * a fragment that was cut short.
+ */
 export async function* boundTables(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const reader = new ByteReader(bytes);
   let indexed = false;
@@ -134,14 +139,18 @@ export async function* boundTables(bytes: AsyncIterable<Uint8Array>): AsyncGener
         }
         reader.drop(box.length);
         yield box;
+        if (fragmented && box.length < size) throw new Damage(cutShort);
         continue;
       }
-      for (let left = size; left > 0 && (await reader.need(1)); ) {
+      let left = size;
+      while (left > 0 && (await reader.need(1))) {
         const part = Buffer.from(reader.held.subarray(0, Math.min(left, reader.held.length)));
         left -= part.length;
         reader.drop(part.length);
         yield part;
       }
+      // An index tells how many frames there are, but each fragment tells only of its own.
+      if (fragmented && sound && left > 0 && Number.isFinite(left)) throw new Damage(cutShort);
     }
     if (reader.held.length > 0) yield Buffer.from(reader.held);
   } finally {

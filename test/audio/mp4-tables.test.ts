@@ -79,6 +79,20 @@ describe('a forged count', () => {
   });
 });
 
+it('reports a fragmented file that was cut short', async () => {
+  const all = fixture('two-fragmented.mp4');
+  const { samples, incomplete } = await readAll(all, { ffmpeg: false });
+  expect(incomplete).toBe(false);
+  for (const end of [6000, 8000, 10_000]) {
+    const cut = await readAll(all.subarray(0, end), { ffmpeg: false });
+    expect(cut.samples.length).toBeLessThan(samples.length);
+    expect(cut.incomplete).toBe(true);
+    expect(cut.warnings).toEqual([expect.stringContaining('its last fragment was cut short')]);
+  }
+  // What follows the last fragment is not audio.
+  expect((await readAll(all.subarray(0, 10_200), { ffmpeg: false })).incomplete).toBe(false);
+});
+
 it('reports the time from which a fragmented file cannot be read', async () => {
   const first = fixture('two-fragmented.mp4');
   const last = first.length + 4;
