@@ -74,7 +74,7 @@ export async function onehead(
     const { status, type, code, param, cause, headers, body } = apiErrorOf(error);
     if (status >= 500 && cause !== undefined) request.log.error({ err: cause }, 'request failed');
     else request.log.info({ status, code, param }, 'request refused');
-    service.metrics.refused(code ?? type);
+    if (code !== 'client_gone') service.metrics.refused(code ?? type); // it is counted as disconnected
     return reply.code(status).headers(headers).type('application/json; charset=utf-8').send(body);
   });
   app.setNotFoundHandler((request, reply) => {

@@ -6,6 +6,7 @@ import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { OneheadError, reasonOf, shown } from '../errors.js';
 import { check } from '../options/options.js';
+import { Connections } from './connections.js';
 import { type ListenOptions, listenOptions } from './listen-options.js';
 import { onehead } from './plugin.js';
 import { ApiError } from './service/api-error.js';
@@ -84,7 +85,10 @@ function sendClientError(error: NodeJS.ErrnoException, socket: Socket): void {
 /** Milliseconds within which a request's headers have to arrive, and between checks of this limit. */
 const headersTimeout = 20_000;
 const connectionsCheckingInterval = 5000;
-/** Milliseconds after `shutdownTimeout` until open connections are closed, for clients that read slowly. */
+/**
+ * Milliseconds after `shutdownTimeout` until open connections are closed, for clients that read slowly; and after the
+ * last request has ended until those are closed on which nothing is sent.
+ */
 const connectionGrace = 1000;
 
 /** Starts a server. Throws OneheadError for invalid options, a missing library or an unusable address. */
@@ -116,11 +120,14 @@ export async function serve(server: ServerOptions = {}, listen: ListenOptions = 
     },
     ...serverOptions,
   } as object) as unknown as FastifyInstance;
+  const connections = new Connections(app.server);
   let closing: Promise<void> | null = null;
   const close = async () => {
     const delay = service.options.shutdownTimeout + connectionGrace;
-    const forced = setTimeout(() => app.server.closeAllConnections(), delay);
-    await app.close().finally(() => clearTimeout(forced));
+    const timers = [setTimeout(() => app.server.closeAllConnections(), delay)];
+    const closeUnused = () => timers.push(setTimeout(() => connections.closeUnused(), connectionGrace));
+    service.ended.addEventListener('abort', closeUnused, { once: true });
+    await app.close().finally(() => timers.forEach(clearTimeout));
   };
   try {
     await app.register(onehead, { service });

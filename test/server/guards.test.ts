@@ -348,11 +348,19 @@ describe('metrics', () => {
     await post(server, body);
     await post(server, form(part('model', `${Math.random()}`), part('file', speech, 'a')));
     await get(server, `/${Math.random()}`);
+    const gone = await open(server);
+    gone.write(Buffer.concat([Buffer.from(chunkedHead()), chunk(body), Buffer.from('0\r\n\r\n')]));
+    await until(() => server.service.openRequests === 1);
+    gone.destroy();
+    await until(() => server.service.openRequests === 0);
     const { text, headers } = await get(server, '/metrics');
     expect(headers.get('content-type')).toContain('text/plain');
     expect(text).toContain('onehead_requests_total{endpoint="/v1/audio/transcriptions",status="200"} 1');
     expect(text).toContain('onehead_requests_total{endpoint="/v1/audio/transcriptions",status="404"} 1');
     expect(text).toContain('onehead_refused_total{reason="model_not_found"} 1');
+    // A client that disconnects is not refused.
+    expect(text).toContain('onehead_clients_gone_total{endpoint="transcriptions"} 1');
+    expect(text).not.toContain('client_gone');
     expect(text).toContain('onehead_model_loaded{model="micro"} 1');
     expect(text).toMatch(/onehead_audio_seconds_total\{model="micro"\} 7\.4/);
     expect(text).toMatch(/onehead_first_text_seconds_count\{model="micro"\} 1/);
@@ -399,6 +407,22 @@ describe('shutdown', () => {
     expect(await socket.answer).toMatch(/^HTTP\/1\.1 200 .*We will return/s);
     await closed;
     await expect(get(server, '/health')).rejects.toThrow();
+  });
+
+  it('does not wait for connections without a request, and of refused uploads', async () => {
+    const server = await testServer({ shutdownTimeout: 60_000, uploadTimeout: 1000 });
+    const [silent, refused] = [await open(server), await open(server)];
+    refused.write(chunkedHead().replace('connection: close\r\n', ''));
+    await new Promise((resolve) => refused.once('data', resolve)); // status 408; the upload may go on for ten seconds
+    const running = await half(server);
+    const closed = server.close().then(() => true);
+    await until(() => server.service.ending.aborted);
+    running.write(Buffer.concat([chunk(body.subarray(5000)), Buffer.from('0\r\n\r\n')]));
+    const late = new Promise((resolve) => setTimeout(resolve, 8000, false).unref());
+    expect(await Promise.race([closed, late])).toBe(true);
+    expect(await running.answer).toMatch(/^HTTP\/1\.1 200 .*We will return/s);
+    expect(await refused.answer).toMatch(/^HTTP\/1\.1 408 /);
+    expect(await silent.answer).toBe('');
   });
 
   it('aborts requests after the timeout', async () => {

@@ -1,0 +1,38 @@
+/** Closes connections that would delay a shutdown: Node.js closes only those that wait for a further request. */
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { Server as TlsServer } from 'node:https';
+import type { Socket } from 'node:net';
+
+export class Connections {
+  /** The number of responses that are being sent on each connection. */
+  readonly #responses = new Map<Socket, number>();
+  #closing = false;
+
+  constructor(server: Server | TlsServer) {
+    server.on(server instanceof TlsServer ? 'secureConnection' : 'connection', (socket: Socket) => {
+      if (this.#responses.has(socket)) return;
+      this.#responses.set(socket, 0);
+      socket.once('close', () => this.#responses.delete(socket));
+    });
+    server.on('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
+      this.#add(socket, 1);
+      response.once('close', () => this.#add(socket, -1));
+    });
+  }
+
+  #add(socket: Socket, responses: number): void {
+    const before = this.#responses.get(socket);
+    if (before === undefined) return; // it is closed
+    this.#responses.set(socket, before + responses);
+    if (this.#closing && before + responses === 0) socket.destroy();
+  }
+
+  /**
+   * Closes connections on which no response is being sent, now or as soon as it is: those whose clients have sent
+   * nothing yet, and those of refused uploads that still arrive.
+   */
+  closeUnused(): void {
+    this.#closing = true;
+    for (const [socket, responses] of this.#responses) if (responses === 0) socket.destroy();
+  }
+}
