@@ -131,6 +131,38 @@ describe('a live stream', () => {
     expect(events.some(({ type }) => type === 'speech-started')).toBe(false);
   });
 
+  it.each([false, true])('discards what is cleared between two flushes, with turn detection: %s', async (vad) => {
+    const live = await whisper.live({ vad, sampleRate: 24_000, partials: false });
+    const reading = read(live);
+    const resampler = new Resampler(16_000, 24_000);
+    const spoken = Float32Array.from([...resampler.push(samples), ...resampler.finish()]);
+    const second = (begin: number, end: number) => spoken.subarray(begin * 24_000, end * 24_000);
+    live.push(second(0, 2.2));
+    const first = live.flush();
+    live.push(second(2.2, 5));
+    live.clear();
+    live.push(second(5, 8));
+    live.flush().catch(() => {});
+    live.push(second(2.2, 5));
+    // Detection is under way.
+    await Promise.resolve();
+    await Promise.resolve();
+    live.clear();
+    live.push(second(0, 2.2));
+    const last = live.flush();
+    await Promise.all([first, last]);
+    await live.close();
+    const events = await reading;
+    checkOrder(events);
+    const texts = finals(events).map(({ text }) => text.trim());
+    expect(texts).toEqual([
+      'We will return on Thursday.',
+      expect.stringMatching(/^Move left forty five/),
+      'We will return on Thursday.',
+    ]);
+    expect(finals(events)[2].start).toBeGreaterThan(10);
+  });
+
   it('gives no text for silence, and ends at once', async () => {
     const live = await whisper.live();
     const reading = read(live);

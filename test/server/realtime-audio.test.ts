@@ -56,3 +56,43 @@ it('reports items in the order of their audio when the configuration changes', a
   expect(ids('input_audio_buffer.committed')).toEqual(ids('transcription.completed'));
   expect(events.findLast(({ type }) => type === completed)!.transcript).toBe('We will return on Thursday.');
 });
+
+it('transcribes only what was not cleared, however fast the messages follow one another', async () => {
+  const { ask, append, send, next, events } = await open();
+  await ask({ type: 'session.update', session: manual }, 'session.updated');
+  const [first, second] = [bytes(pcm.subarray(0, 2.2 * 24_000)), bytes(pcm.subarray(2.2 * 24_000, 5 * 24_000))];
+  for (const [heard, cleared] of [
+    [first, second],
+    [second, first],
+  ]) {
+    append(heard);
+    send({ type: 'input_audio_buffer.commit' });
+    append(cleared);
+    send({ type: 'input_audio_buffer.clear' });
+  }
+  // Ends the stream, which has no more turns.
+  send({ type: 'session.update', session: { type: 'transcription', audio: { input: { turn_detection: {} } } } });
+  append(first);
+  send({ type: 'input_audio_buffer.commit' });
+  while (events.filter(({ type }) => type === completed).length < 3) await next(completed);
+  checkItems(events);
+  const texts = events.filter(({ type }) => type === completed).map(({ transcript }) => transcript);
+  expect(texts).toEqual([
+    'We will return on Thursday.',
+    expect.stringMatching(/^Add honey and chicken to the shopping list\.$/),
+    'We will return on Thursday.',
+  ]);
+});
+
+it('announces the item of audio that was not committed when the session ends', async () => {
+  const own = await startServer();
+  const { ask, append, events, closed } = await connect(`${own.url}/v1/realtime?intent=transcription`);
+  await ask({ type: 'session.update', session: manual }, 'session.updated');
+  append(bytes(pcm.subarray(0, 2.2 * 24_000)));
+  // The audio has arrived before the shutdown begins.
+  await ask({ type: 'session.update', session: manual }, 'session.updated');
+  await own.close();
+  expect(await closed).toBe(1001);
+  checkItems(events);
+  expect(transcriptOf(events)).toBe('We will return on Thursday.');
+});

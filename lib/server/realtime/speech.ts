@@ -90,7 +90,7 @@ export class Speech {
 
   /** Ends the current turn. Rejects with ApiError if less than 100 ms of audio are buffered. */
   async commit(): Promise<void> {
-    const { live, conversation, manual } = this.#settings;
+    const { live, manual } = this.#settings;
     if (this.buffered < minCommitted) {
       throw new ApiError(
         400,
@@ -100,12 +100,17 @@ export class Speech {
     }
     this.#buffered = 0;
     if (!manual) return this.#endDetectedTurn();
+    this.#commitBuffer();
+    live.flush().catch(() => {}); // `ended` reports a failure of the stream
+  }
+
+  /** Announces the item of the audio that the client, or the end of the session, commits. */
+  #commitBuffer(): void {
     const item = this.#current ?? identifier('item');
     // If events of the turn were sent, they named its item already.
     if (this.#current === null) this.#committed.push(item);
     this.#current = null;
-    this.#commit(item, conversation);
-    live.flush().catch(() => {}); // `ended` reports a failure of the stream
+    this.#commit(item, this.#settings.conversation);
   }
 
   /** Ends a turn that the server has detected. If there is none, sends an item without text: a commit is answered. */
@@ -135,7 +140,9 @@ export class Speech {
 
   /** Stops accepting audio. Resolves once all events have been sent. */
   async finish(): Promise<void> {
-    await this.#settings.live.close();
+    const { live, manual } = this.#settings;
+    if (manual && this.#buffered > 0) this.#commitBuffer();
+    await live.close();
     await this.ended;
   }
 

@@ -32,6 +32,8 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
   readonly #end: () => Promise<void>;
   #waiters: Waiter[] = [];
   #closed = false;
+  /** True if samples were pushed after the last `flush` and `clear`. */
+  #unflushed = false;
   /** True if no work is left for the samples so far. */
   #idle = false;
   #ended: { error: unknown } | null = null;
@@ -111,6 +113,7 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
       checkSamples(samples);
       floats = samples;
     }
+    this.#unflushed ||= floats.length > 0;
     this.#transcriber.add(this.#resampler ? this.#resampler.push(floats) : floats);
     this.#wake?.();
   }
@@ -118,6 +121,7 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
   /** Ends the current turn. Resolves when all events up to its end have been emitted. */
   async flush(): Promise<void> {
     this.#checkOpen();
+    this.#unflushed = false;
     this.#transcriber.flush();
     await this.#until(() => this.#transcriber.flushed);
   }
@@ -132,14 +136,17 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
   /** Discards the audio pushed after the last `flush`, and the current turn. Its confirmed text remains valid. */
   clear(): void {
     this.#checkOpen();
+    this.#unflushed = false;
     this.#transcriber.clear();
+    this.#wake?.();
   }
 
   /** Ends the stream after the samples so far. Resolves when all events have been emitted; the iteration then ends. */
   async close(): Promise<void> {
     if (!this.#closed) {
       this.#closed = true;
-      if (this.#resampler) this.#transcriber.add(this.#resampler.finish());
+      // What the resampler holds of flushed audio would be a turn of its own.
+      if (this.#resampler && this.#unflushed) this.#transcriber.add(this.#resampler.finish());
       this.#transcriber.flush();
       this.#wake?.();
     }

@@ -18,6 +18,12 @@ export interface TranscriberParts extends TurnDecoderParts {
   detector: TurnDetector | null;
 }
 
+/** A position at which `flush` ends a turn, or up to which `clear` discards the audio. */
+interface Mark {
+  kind: 'flush' | 'clear';
+  position: number;
+}
+
 export class Transcriber {
   readonly #parts: TranscriberParts;
   readonly #audio = new HeldAudio();
@@ -29,14 +35,14 @@ export class Transcriber {
   #turns: Turn[] = [];
   /** The number of turns so far. */
   #count = 0;
-  /** Positions at which `flush` ends a turn. */
-  #flushes: number[] = [];
-  /** The position up to which `clear` discards the audio after the last flush; null if nothing is to be discarded. */
-  #clearTo: number | null = null;
+  /** What the caller has asked for and is still to be done, in order. */
+  #marks: Mark[] = [];
   /** Without a detector: the position at which the next turn begins. */
   #nextTurn = 0;
   /** The last finished turn, if the next one may continue in its window. */
   #last: Turn | null = null;
+  /** True if audio was discarded after the last turn. */
+  #cleared = false;
 
   constructor(parts: TranscriberParts) {
     const { sampleRate, fftSize } = parts.model.checkpoint.preprocessor;
@@ -80,24 +86,28 @@ export class Transcriber {
 
   /** Ends the current turn with the audio added so far. */
   flush(): void {
-    this.#flushes.push(this.#audio.end);
+    this.#marks.push({ kind: 'flush', position: this.#audio.end });
   }
 
   /** True if all events for the audio before the last `flush` have been emitted. */
   get flushed(): boolean {
-    return this.#flushes.length === 0 && this.#turns.every(({ end }) => end === null);
+    return this.#marks.every(({ kind }) => kind === 'clear') && this.#turns.every(({ end }) => end === null);
   }
 
   /** Discards the audio added after the last `flush`, and the current turn. */
   clear(): void {
-    this.#clearTo = this.#audio.end;
-    if (this.#flushes.length === 0) this.#clearNow(this.#clearTo);
+    if (this.#marks.length === 0) this.#dropOpenTurn();
+    this.#marks.push({ kind: 'clear', position: this.#audio.end });
   }
 
-  #clearNow(position: number): void {
-    this.#clearTo = null;
+  #dropOpenTurn(): void {
     this.#turns = this.#turns.filter(({ end }) => end !== null);
     this.#last = null;
+  }
+
+  #clearTo(position: number): void {
+    this.#dropOpenTurn();
+    this.#cleared = true;
     this.#nextTurn = position;
     this.#parts.detector?.reset(position);
   }
@@ -108,14 +118,14 @@ export class Transcriber {
 
   /** Does the next work. Returns false if nothing is due. Rejects if the stream cannot continue. */
   async work(): Promise<boolean> {
-    const flushCount = this.#flushes.length;
+    const markCount = this.#marks.length;
     await this.#findTurns();
     const [turn] = this.#turns;
     if (!turn) {
       const neededFrom = this.#parts.detector?.neededFrom ?? this.#nextTurn;
       const windowBegin = this.#recentTurn(neededFrom)?.windowBegin ?? neededFrom;
       this.#audio.drop(Math.min(neededFrom, windowBegin) - this.#border);
-      return this.#flushes.length < flushCount;
+      return this.#marks.length < markCount;
     }
     if (turn.decodedTo < 0 && this.#last) this.#continueWindow(turn);
     this.#audio.drop(turn.windowBegin - this.#border);
@@ -139,7 +149,8 @@ export class Transcriber {
   #continueWindow(turn: Turn): void {
     const last = this.#recentTurn(turn.windowBegin);
     this.#last = null;
-    if (!last) return;
+    // The window would contain the discarded audio.
+    if (!last || turn.followsCleared) return;
     const seconds = (turn.windowBegin - last.windowBegin) / this.#sampleRate;
     turn.continueFrom(last, seconds - (keptAfterCut * this.#decoder.windowSamples) / this.#sampleRate);
   }
@@ -155,16 +166,16 @@ export class Transcriber {
     if (lostFrom < begin) emit({ type: 'lost', start: lostFrom / this.#sampleRate, end: begin / this.#sampleRate });
     detector?.skipTo(begin);
     this.#nextTurn = Math.max(this.#nextTurn, begin);
-    this.#flushes = this.#flushes.map((flush) => Math.max(flush, begin));
+    for (const mark of this.#marks) mark.position = Math.max(mark.position, begin);
     for (const turn of this.#turns) {
       if (turn.windowBegin < begin) turn.skip((begin - turn.windowBegin) / this.#sampleRate);
       if (turn.end !== null) turn.end = Math.max(turn.end, begin);
     }
   }
 
-  /** The position up to which turns may be detected now: the next flush, otherwise the end of the audio. */
+  /** The position up to which turns may be detected now: the next mark, otherwise the end of the audio. */
   get #detectTo(): number {
-    return this.#flushes[0] ?? this.#audio.end;
+    return this.#marks[0]?.position ?? this.#audio.end;
   }
 
   /** The end of the audio that is known to belong to the open turn. */
@@ -177,23 +188,25 @@ export class Transcriber {
     for (;;) {
       // `add` may drop audio at any time.
       this.#skipDropped();
-      const [flush] = this.#flushes;
-      if (flush === undefined && this.#clearTo !== null) this.#clearNow(this.#clearTo);
-      if (detector) {
-        this.#apply(await detector.process(this.#audio, this.#detectTo));
-        // A flush that was added during `process` is handled next time.
-        if (flush === undefined) return this.#skipDropped();
-        this.#apply(detector.finish(flush));
+      const [mark] = this.#marks;
+      if (mark?.kind === 'clear') this.#clearTo(mark.position);
+      else if (detector) {
+        const changes = await detector.process(this.#audio, this.#detectTo);
+        // Audio that was cleared during `process` has no turns. A flush of that time is handled next time.
+        if (!mark && this.#marks[0]?.kind === 'clear') continue;
+        this.#apply(changes);
+        if (!mark) return this.#skipDropped();
+        this.#apply(detector.finish(mark.position));
       } else {
         const open = this.#turns.at(-1);
         if (this.#detectTo > this.#nextTurn && (!open || open.end !== null)) {
           this.#apply([{ change: 'started', position: this.#nextTurn, audio: this.#nextTurn }]);
         }
-        if (flush === undefined) return;
-        this.#nextTurn = flush;
-        this.#apply([{ change: 'stopped', position: flush, audio: flush }]);
+        if (!mark) return;
+        this.#nextTurn = mark.position;
+        this.#apply([{ change: 'stopped', position: mark.position, audio: mark.position }]);
       }
-      this.#flushes.shift();
+      this.#marks.shift();
     }
   }
 
@@ -203,6 +216,8 @@ export class Transcriber {
       const { position } = change;
       if (change.change === 'started') {
         const turn = new Turn(this.#count++, { start: position, audio: change.audio }, prompt, this.#sampleRate);
+        turn.followsCleared = this.#cleared;
+        this.#cleared = false;
         this.#turns.push(turn);
         if (detector) emit({ type: 'speech-started', turn: turn.id, start: position / this.#sampleRate });
         continue;

@@ -20,6 +20,8 @@ export class Turn {
   readonly start: number;
   /** Position of the first sample of its audio. The window may begin earlier, in that of the previous turn. */
   readonly audio: number;
+  /** True if audio between the previous turn and this one was discarded. */
+  followsCleared = false;
   /** All confirmed words, in seconds of the stream. */
   readonly words: Word[] = [];
   text = '';
