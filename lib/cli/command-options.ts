@@ -85,15 +85,15 @@ export const evaluateOptions = options('evaluate', {
 
 export const profileCommandOptions = options('onehead profile', {
   /** Writes results into this file, after each group of cases. */
-  json: option(text('FILE')),
+  json: option(text('FILE', 'a file', { notBlank: true })),
   /** Continues with the results in the `json` file. @default false */
   resume: option(flag(), { default: false }),
   /** Writes the rows as a table. */
-  csv: option(text('FILE')),
+  csv: option(text('FILE', 'a file', { notBlank: true })),
   /** Writes report.html, report.md and SVG plots. */
-  report: option(text('DIR')),
+  report: option(text('DIR', 'a folder', { notBlank: true })),
   /** Writes the operations of each program, for ui.perfetto.dev. */
-  trace: option(text('FILE')),
+  trace: option(text('FILE', 'a file', { notBlank: true })),
   /** Disables the progress bar. @default false */
   quiet: option(flag(), { default: false }),
 });

@@ -1,11 +1,14 @@
 /** Messages of the library on the command line, where options have the names of flags. */
 import { queueOptions, workerOptions } from '../batch/options.js';
 import { formatOptions } from '../formats/options.js';
+import { profileOptions } from '../profiler/experiments/options.js';
 import { listenOptions } from '../server/listen-options.js';
 import { serverOptions } from '../server/service/options.js';
 import { loadOptions } from '../whisper/model/types.js';
 import { transcribeOptions } from '../whisper/transcription/options.js';
 import { type Flag, flagsOf } from './flags.js';
+
+const isDistinctive = (name: string) => /[A-Z.]/.test(name);
 
 const groups = [
   transcribeOptions,
@@ -15,13 +18,17 @@ const groups = [
   listenOptions,
   workerOptions,
   queueOptions,
+  profileOptions,
 ];
-/** Flags by the name of their option, those of an object by 'object.name' too. */
+/**
+ * Flags by the name of their option. Those of an object by 'object.name', and by their name alone if it is no usual
+ * word: the option model is not --vad-model.
+ */
 const flags = new Map<string, Flag>();
 for (const flag of groups.flatMap((group) => flagsOf(group))) {
   const { option, within } = flag;
   if (within !== undefined) flags.set(`${within}.${option}`, flag);
-  if (!flags.has(option)) flags.set(option, flag);
+  if (!flags.has(option) && (within === undefined || isDistinctive(option))) flags.set(option, flag);
 }
 
 /** What to do instead of what a message says of an option that has no flag. */
@@ -35,7 +42,6 @@ const substitutes: [RegExp, string][] = [
 
 /** A name that is no part of a path or of another name. */
 const nameIn = (name: string) => `(?<![\\w/.-])${name.replace('.', '\\.')}(?![\\w/-]|\\.\\w)`;
-const isDistinctive = (name: string) => /[A-Z.]/.test(name);
 
 /** The advice to set a flag that takes no value to true or false. */
 const adviceFor = ({ name, negative }: Flag, value: string) =>

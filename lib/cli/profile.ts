@@ -1,6 +1,6 @@
 /** `onehead profile`: runs experiments on this machine, writes reports, and compares results. */
 import { existsSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { OneheadError, reasonOf } from '../errors.js';
 import { type Checked, check } from '../options/options.js';
@@ -12,13 +12,15 @@ import { TraceFile } from '../profiler/measuring/trace.js';
 import { describeRun, duration, toText } from '../profiler/report/figures.js';
 import { warningsOf } from '../profiler/report/findings.js';
 import { ensureRenderer } from '../profiler/report/render.js';
-import { profile, resolveSettings } from '../profiler/run.js';
+import { checkProfile, profile } from '../profiler/run.js';
 import { tablesOf, writeReport } from '../profiler/write-report.js';
-import { readArguments } from './arguments.js';
+import { writeWhole } from '../whole-file.js';
+import { prepareArguments, readArguments } from './arguments.js';
 import { profileCommandOptions } from './command-options.js';
 import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
 import { progressBar } from './progress.js';
 import { UsageError } from './usage.js';
+import { checkWritable, checkWritableFolder } from './writable.js';
 
 const settingFlags = flagsOf(profileOptions);
 const commandFlags = flagsOf(profileCommandOptions);
@@ -27,7 +29,8 @@ export const profileHelp =
   () => `onehead profile NAME                  measures this machine with one of these experiments:
 ${experimentNames.map((name) => `    ${name.padEnd(19)}${experiments[name].title}`).join('\n')}
     all                all experiments
-onehead profile compare A B           shows which rows of two --json files differ by more than the noise
+onehead profile compare A B           shows which rows of two --json files differ by more than the noise; with --all shows
+                                      all rows, with --json prints JSON
 onehead profile report FILE DIR       writes the report of a --json file
 
 ${flagsHelp([...settingFlags, ...commandFlags])}
@@ -57,8 +60,14 @@ function parse(args: string[]): ProfileCommand {
 
 /** Settings that an experiment does not have are ignored if all experiments run, and refused if a single one runs. */
 function optionsOf(name: ExperimentName, { names, options }: ProfileCommand): CheckedProfileOptions {
-  if (names.length === 1) return options;
   const available = settingsOf(name);
+  if (names.length === 1) {
+    const flagOf = (option: string) => `--${settingFlags.find((flag) => flag.option === option)?.name ?? option}`;
+    const given = Object.entries(options).flatMap(([key, value]) => (value === undefined ? [] : [key]));
+    const wrong = given.find((key) => isSetting(key) && !available.includes(key));
+    if (wrong === undefined) return options;
+    throw new UsageError(`The experiment ${name} has no ${flagOf(wrong)}; it has ${available.map(flagOf).join(', ')}.`);
+  }
   const used = Object.entries(options).filter(([key]) => !isSetting(key) || available.includes(key));
   return Object.fromEntries(used) as CheckedProfileOptions;
 }
@@ -70,12 +79,29 @@ function print(result: ExperimentResult): void {
   process.stdout.write(`${head}\n\n${tablesOf(result).map(toText).join('\n')}\n`);
 }
 
+/** Throws UsageError or OneheadError if a result could not be written. */
+async function checkOutputs({ json, csv, trace, report }: ProfileCommand): Promise<void> {
+  const files = Object.entries({ json, csv, trace }).flatMap(([flag, file]) =>
+    file === undefined ? [] : [{ flag: `--${flag}`, file }],
+  );
+  for (const [i, { flag, file }] of files.entries()) {
+    const other = files.slice(0, i).find((earlier) => resolve(earlier.file) === resolve(file));
+    if (other) throw new UsageError(`${other.flag} and ${flag} name the same file; name two.`);
+    await checkWritable(file);
+  }
+  if (report === undefined) return;
+  await ensureRenderer();
+  await checkWritableFolder(report, 'report.html');
+}
+
 async function run(command: ProfileCommand, signal: AbortSignal): Promise<number> {
-  // All settings are checked first, so that no error comes after hours of work.
-  for (const name of command.names) resolveSettings(name, optionsOf(name, command));
-  if (command.report !== undefined) await ensureRenderer();
   const previous = command.resume && existsSync(command.json!) ? await readResults(command.json!) : [];
   const results = new Map(previous.map((result) => [result.experiment, result]));
+  // Everything is checked first, so that no error comes after hours of work.
+  await checkOutputs(command);
+  for (const name of command.names) {
+    await checkProfile(name, { ...optionsOf(name, command), signal, previous: results.get(name) });
+  }
   const trace = command.trace === undefined ? null : new TraceFile();
   const save = async () => {
     if (command.json !== undefined) await writeResults(command.json, [...results.values()]);
@@ -126,7 +152,7 @@ async function run(command: ProfileCommand, signal: AbortSignal): Promise<number
 /** Writes a file. Throws OneheadError INVALID_ARGUMENT. */
 async function writeText(file: string, text: string): Promise<void> {
   try {
-    await writeFile(file, text);
+    await writeWhole(file, text);
   } catch (cause) {
     throw new OneheadError('INVALID_ARGUMENT', `Cannot write ${file}: ${reasonOf(cause)}; name another file.`, {
       cause,
@@ -136,7 +162,11 @@ async function writeText(file: string, text: string): Promise<void> {
 
 async function compareCommand(args: string[]): Promise<number> {
   const options = { all: { type: 'boolean' }, json: { type: 'boolean' } } as const;
-  const { values, positionals } = parseArgs({ args, allowPositionals: true, options });
+  const { values, positionals } = parseArgs({
+    args: prepareArguments('profile compare', args, options),
+    allowPositionals: true,
+    options,
+  });
   if (positionals.length !== 2) throw new UsageError('Give two files of results to compare.');
   const [a, b] = [await readResults(positionals[0]), await readResults(positionals[1])];
   const result = compare(a, b);
@@ -156,7 +186,11 @@ async function compareCommand(args: string[]): Promise<number> {
 }
 
 async function reportCommand(args: string[]): Promise<number> {
-  const { positionals } = parseArgs({ args, allowPositionals: true, options: {} });
+  const { positionals } = parseArgs({
+    args: prepareArguments('profile report', args, {}),
+    allowPositionals: true,
+    options: {},
+  });
   if (positionals.length !== 2) throw new UsageError('Give a file of results and a folder for the report.');
   const files = await writeReport(positionals[1], await readResults(positionals[0]));
   process.stdout.write(`${files.join('\n')}\n`);

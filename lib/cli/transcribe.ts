@@ -11,6 +11,7 @@ import { check } from '../options/options.js';
 import { TranscriptionError } from '../whisper/transcription/failure.js';
 import type { TranscribeProgress, Transcription } from '../whisper/transcription/types.js';
 import { Whisper } from '../whisper/whisper.js';
+import { writeWhole } from '../whole-file.js';
 import { readArguments } from './arguments.js';
 import { commandOptions } from './command-options.js';
 import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
@@ -18,7 +19,6 @@ import { printMessage, warningPrinter } from './messages.js';
 import { type ModelChoice, modelChoice, modelFlags } from './model-choice.js';
 import { type Progress, progressBar } from './progress.js';
 import { UsageError } from './usage.js';
-import { writeWhole } from './whole-file.js';
 
 const flags = [...flagsOf(commandOptions), ...flagsOf(formatOptions), ...modelFlags];
 

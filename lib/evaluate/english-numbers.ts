@@ -1,4 +1,5 @@
 /** Converts English number words to digits, by the rules of openai/whisper's EnglishNumberNormalizer. */
+import { boundary } from './word-boundary.js';
 
 const unitWords =
   'one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen';
@@ -77,7 +78,7 @@ const isNumeric = (word: string | undefined): boolean => word !== undefined && /
 
 /** `value` times `multiplier`; null if that is not an integer, or `value` is not a number. */
 function times(value: string | bigint, multiplier: bigint): bigint | null {
-  const [, whole, fraction = ''] = /^(\d+)(?:\.(\d+))?$/.exec(String(value)) ?? [];
+  const [, whole, fraction = ''] = /^(?=\.?\d)(\d*)(?:\.(\d*))?$/.exec(String(value)) ?? [];
   if (whole === undefined) return null;
   const scale = 10n ** BigInt(fraction.length);
   const product = BigInt(whole + fraction) * multiplier;
@@ -213,9 +214,15 @@ class Converter {
   }
 }
 
+const half = new RegExp(`${boundary}and\\s+a\\s+half${boundary}`, 'u');
+const spacedSuffix = new RegExp(`([0-9])\\s+(st|nd|rd|th|s)${boundary}`, 'gu');
+const wholeAndCents = new RegExp(`([€£$])([0-9]+) (?:and )?¢([0-9]{1,2})${boundary}`, 'gu');
+const centsOnly = new RegExp(`[€£$]0.([0-9]{1,2})${boundary}`, 'gu');
+const one = new RegExp(`${boundary}1(s?)${boundary}`, 'gu');
+
 /** Replaces 'and a half' by 'point five' after a number, and separates letters from digits by spaces. */
 function prepare(text: string): string {
-  const parts = text.split(/\band\s+a\s+half\b/);
+  const parts = text.split(half);
   const joined: string[] = [];
   parts.forEach((part, i) => {
     if (part.trim() === '') return;
@@ -228,7 +235,7 @@ function prepare(text: string): string {
     .join(' ')
     .replace(/([a-z])([0-9])/g, '$1 $2')
     .replace(/([0-9])([a-z])/g, '$1 $2')
-    .replace(/([0-9])\s+(st|nd|rd|th|s)\b/g, '$1$2');
+    .replace(spacedSuffix, '$1$2');
 }
 
 /** Replaces number words by digits in lower-case text. */
@@ -239,9 +246,9 @@ export function englishNumbers(text: string): string {
   return new Converter()
     .convert(words)
     .join(' ')
-    .replace(/([€£$])([0-9]+) (?:and )?¢([0-9]{1,2})\b/g, (_, currency, whole, cents) => {
+    .replace(wholeAndCents, (_, currency, whole, cents) => {
       return `${currency}${whole}.${String(Number(cents)).padStart(2, '0')}`;
     })
-    .replace(/[€£$]0.([0-9]{1,2})\b/g, (_, cents) => `¢${Number(cents)}`)
-    .replace(/\b1(s?)\b/g, 'one$1');
+    .replace(centsOnly, (_, cents) => `¢${Number(cents)}`)
+    .replace(one, 'one$1');
 }

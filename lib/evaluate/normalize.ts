@@ -1,6 +1,7 @@
 /** Normalizes text by the rules of openai/whisper, which published word error rates use. */
 import { englishNumbers } from './english-numbers.js';
 import spelling from './english-spelling.json' with { type: 'json' };
+import { boundary } from './word-boundary.js';
 
 export const normalizers = { english: normalizeEnglish, basic: normalizeBasic, none: (text: string) => text };
 export type NormalizerName = keyof typeof normalizers;
@@ -95,16 +96,19 @@ const contractedEndings: [string, string][] = [
   ["'m", ' am'],
 ];
 const replacements: [RegExp, string][] = [
-  ...contractions.map(([from, to]): [RegExp, string] => [new RegExp(`\\b${from}\\b`, 'g'), to]),
-  ...Object.entries(titles).map(([from, to]): [RegExp, string] => [new RegExp(`\\b${from}\\b`, 'g'), `${to} `]),
-  ...contractedEndings.map(([from, to]): [RegExp, string] => [new RegExp(`${from}\\b`, 'g'), to]),
+  ...contractions.map(([from, to]): [RegExp, string] => [new RegExp(boundary + from + boundary, 'gu'), to]),
+  ...Object.entries(titles).map(([from, to]): [RegExp, string] => [
+    new RegExp(boundary + from + boundary, 'gu'),
+    `${to} `,
+  ]),
+  ...contractedEndings.map(([from, to]): [RegExp, string] => [new RegExp(from + boundary, 'gu'), to]),
 ];
+
+const hesitations = new RegExp(`${boundary}(hmm|mm|mhm|mmm|uh|um)${boundary}`, 'gu');
 
 /** Normalizes English text: also expands contractions and titles, and unifies numbers and spellings. */
 export function normalizeEnglish(text: string): string {
-  let result = removeBrackets(text.toLowerCase())
-    .replace(/\b(hmm|mm|mhm|mmm|uh|um)\b/g, '')
-    .replace(/\s+'/g, "'");
+  let result = removeBrackets(text.toLowerCase()).replace(hesitations, '').replace(/\s+'/g, "'");
   for (const [from, to] of replacements) result = result.replace(from, to);
   result = result.replace(/(\d),(\d)/g, '$1$2').replace(/\.([^0-9]|$)/g, ' $1');
   result = englishNumbers(removeDiacritics(result, '.%$¢€£'));

@@ -1,13 +1,13 @@
 /** Runs an experiment: resolves its settings and measures its groups in turn, except those of an earlier result. */
 import { basename } from 'node:path';
-import { refuse } from '../checks.js';
+import { integerIn, refuse } from '../checks.js';
 import { Device } from '../device/device.js';
 import { OneheadError } from '../errors.js';
 import { check } from '../options/options.js';
 import { type Checkpoint, readCheckpoint } from '../whisper/checkpoint/checkpoint.js';
 import type { WhisperConfig } from '../whisper/checkpoint/config.js';
 import { resolveModel } from '../whisper/checkpoint/hub.js';
-import type { Context } from './experiments/experiment.js';
+import type { Context, Group } from './experiments/experiment.js';
 import { type ExperimentName, experimentNames, experiments, settingsOf } from './experiments/index.js';
 import {
   type CheckedProfileOptions,
@@ -18,16 +18,16 @@ import {
 } from './experiments/options.js';
 import { describeMachine, type Machine } from './measuring/machine.js';
 import { interleave } from './measuring/measure.js';
-import { MeasuredWhisper } from './measuring/measured-whisper.js';
-import { randomModel } from './measuring/random-weights.js';
+import { defaultPrompt, MeasuredWhisper } from './measuring/measured-whisper.js';
+import { generationConfig, randomModel } from './measuring/random-weights.js';
 import type { ExperimentResult } from './measuring/result.js';
-import { whisperConfig } from './measuring/shapes.js';
+import { whisperConfig, whisperSizes } from './measuring/shapes.js';
 
 /**
  * The settings of an experiment: its defaults, overridden by the given ones. Throws OneheadError INVALID_ARGUMENT for
- * a setting that the experiment does not have.
+ * a setting that the experiment does not have, DEVICE_UNAVAILABLE for a missing device.
  */
-export function resolveSettings(name: ExperimentName, options: CheckedProfileOptions): Settings {
+function resolveSettings(name: ExperimentName, options: CheckedProfileOptions): Settings {
   const { full, quick } = experiments[name];
   const available = settingsOf(name);
   const given = Object.entries(options).filter(([key, value]) => value !== undefined && isSetting(key));
@@ -37,11 +37,9 @@ export function resolveSettings(name: ExperimentName, options: CheckedProfileOpt
     throw new OneheadError('INVALID_ARGUMENT', message, { argument: wrong });
   }
   const settings = { device: 'auto', ...(options.quick ? quick : full), ...Object.fromEntries(given) };
-  if (settings.dtype === undefined || settings.device === 'auto') {
-    using device = new Device(settings.device, { threads: options.threads });
-    settings.device = device.kind;
-    settings.dtype ??= device.defaultDtype;
-  }
+  using device = new Device(settings.device, { threads: options.threads });
+  settings.device = device.kind;
+  settings.dtype ??= device.defaultDtype;
   // The result records the number of threads, including the default.
   if (settings.device === 'cpu') settings.threads ??= Device.information().threads;
   return settings as Settings;
@@ -110,16 +108,24 @@ function contextOf(
   };
 }
 
+/** A run whose settings are checked, and of which nothing is measured yet. */
+interface Prepared extends Run {
+  groups: Group<Settings>[];
+  /** The settings as a result has them. */
+  recorded: ExperimentResult['settings'];
+  machine: Machine;
+}
+
 /**
- * Runs one experiment. Throws OneheadError INVALID_ARGUMENT for invalid settings or another run's `previous`,
- * DEVICE_UNAVAILABLE for a missing device. Rejects with the signal's reason; `onResult` has received the groups that
- * were finished before.
+ * Prepares a run. Throws OneheadError for everything that can be refused before measuring: invalid settings, another
+ * run's `previous`, a missing device, checkpoint or recording.
  */
-export async function profile(name: ExperimentName, given: ProfileOptions = {}): Promise<ExperimentResult> {
+async function prepare(name: ExperimentName, given: ProfileOptions): Promise<Prepared> {
   if (!Object.hasOwn(experiments, name)) refuse('experiment', experimentNames.join(', '), name);
   const options = check(profileOptions, given);
   const settings = resolveSettings(name, options);
   const { signal, previous } = options;
+  const experiment = experiments[name];
   const checkpoint =
     settings.model === undefined ? null : await readCheckpoint(await resolveModel(settings.model, { signal }));
   const shapes: Record<string, WhisperConfig> = { ...options.shapes };
@@ -128,12 +134,38 @@ export async function profile(name: ExperimentName, given: ProfileOptions = {}):
     settings.models = [title];
     shapes[title] = checkpoint.config;
   }
-  const shape = (model: string): WhisperConfig => (Object.hasOwn(shapes, model) ? shapes[model] : whisperConfig(model));
-  settings.models?.forEach(shape); // reports an unknown name before anything is measured
-  const groups = experiments[name].groups(settings, shape);
+  const shape = (model: string): WhisperConfig => {
+    if (Object.hasOwn(shapes, model)) return shapes[model];
+    if (!whisperSizes.includes(model)) refuse('models', `sizes of Whisper (${whisperSizes.join(', ')})`, model);
+    return whisperConfig(model);
+  };
+  for (const model of settings.models ?? []) {
+    const config = shape(model);
+    const prompt = defaultPrompt(checkpoint?.generation ?? generationConfig(config));
+    if (settings.tokens !== undefined) integerIn('tokens', settings.tokens, 1, config.targetPositions - prompt.length);
+  }
+  await experiment.check?.(settings as Parameters<NonNullable<typeof experiment.check>>[0]);
+  const groups = experiment.groups(settings, shape);
   const recorded = JSON.parse(JSON.stringify({ ...settings, ...(options.shapes && { shapes }) }));
   const machine = describeMachine();
   if (previous) checkPrevious(previous, recorded, machine);
+  return { name, settings, options, checkpoint, shape, groups, recorded, machine };
+}
+
+/** Throws what `profile` throws for these options before it measures anything. */
+export async function checkProfile(name: ExperimentName, options: ProfileOptions): Promise<void> {
+  await prepare(name, options);
+}
+
+/**
+ * Runs one experiment. Throws OneheadError INVALID_ARGUMENT for invalid settings or another run's `previous`,
+ * DEVICE_UNAVAILABLE for a missing device. Rejects with the signal's reason; `onResult` has received the groups that
+ * were finished before.
+ */
+export async function profile(name: ExperimentName, given: ProfileOptions = {}): Promise<ExperimentResult> {
+  const prepared = await prepare(name, given);
+  const { options, groups, recorded, machine } = prepared;
+  const { signal, previous } = options;
   const result: ExperimentResult = {
     experiment: name,
     date: new Date().toISOString(),
@@ -150,7 +182,7 @@ export async function profile(name: ExperimentName, given: ProfileOptions = {}):
     const onProgress = (share: number) =>
       options.onProgress?.({ experiment: name, group: group.name, done: index + share, total: groups.length });
     onProgress(0);
-    const context = contextOf({ name, settings, options, checkpoint, shape }, result.facts, onProgress);
+    const context = contextOf(prepared, result.facts, onProgress);
     result.rows.push(...(await group.run(context)));
     result.groups.push(group.name);
     result.date = new Date().toISOString();

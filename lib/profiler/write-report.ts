@@ -1,8 +1,8 @@
 /** Writes a report: one HTML page that needs no network, Markdown, and each chart as an SVG. */
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OneheadError, reasonOf } from '../errors.js';
 import { makeFolder } from '../make-folder.js';
+import { writeWhole } from '../whole-file.js';
 import { type ExperimentName, experiments } from './experiments/index.js';
 import type { ExperimentResult } from './measuring/result.js';
 import { type Chart, describeRun, type Table, toMarkdown } from './report/figures.js';
@@ -138,7 +138,7 @@ export async function writeReport(directory: string, results: readonly Experimen
   ]);
   try {
     makeFolder(directory);
-    for (const [name, text] of files) await writeFile(join(directory, name), text);
+    for (const [name, text] of files) await writeWhole(join(directory, name), text);
   } catch (cause) {
     throw new OneheadError(
       'INVALID_ARGUMENT',

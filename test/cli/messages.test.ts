@@ -19,6 +19,11 @@ it.each(flagsOf(transcribeOptions).concat(flagsOf(loadOptions)))('$option is --$
     expect(withFlagNames(message, known)).toBe(`Expected --${name} to be a number but received 'x'.`);
 });
 
+it('the model is not the one of voice detection', () => {
+  const message = 'Expected model to be a folder but received 5.';
+  for (const argument of ['model', undefined]) expect(withFlagNames(message, argument)).not.toContain('vad');
+});
+
 describe('any text as the value of a flag', () => {
   const groups = [commandOptions, evaluateOptions, transcribeOptions, loadOptions, formatOptions, serverOptions];
   const all = groups.flatMap((group) =>

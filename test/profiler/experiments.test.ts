@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { experimentNames, experiments } from '../../lib/profiler/experiments/index.js';
+import { experimentNames, experiments, settingsOf } from '../../lib/profiler/experiments/index.js';
 import type { ProfileOptions } from '../../lib/profiler/experiments/options.js';
 import { type ExperimentResult, readResults, toCsv, writeResults } from '../../lib/profiler/measuring/result.js';
 import { toMarkdown, toText } from '../../lib/profiler/report/figures.js';
@@ -73,6 +73,11 @@ describe.each(experimentNames)('%s', (name) => {
   });
 });
 
+it('short sequences are not measured more often than `repeats`', async () => {
+  const { rows } = await run('attention-types', { batches: [1], lengths: [1, 2], seconds: 1 });
+  expect([...new Set(rows.map(({ time }) => time?.count))]).toEqual([2]);
+});
+
 describe('audio-context', () => {
   it('counts errors, positions and second encodings by margin', async () => {
     const { rows } = await run('audio-context', { margins: [0, 2] });
@@ -96,6 +101,9 @@ describe('audio-context', () => {
 
   it('refuses what it cannot measure', async () => {
     const refused = { code: 'INVALID_ARGUMENT' };
+    // Random weights produce no text, so `all` leaves out its `models` too.
+    expect(settingsOf('audio-context')).not.toContain('models');
+    expect(settingsOf('audio-context')).toContain('model');
     await expect(run('audio-context', { models: ['tiny'] })).rejects.toMatchObject(refused);
     await expect(run('audio-context', { margins: [-1] })).rejects.toMatchObject(refused);
     await expect(run('audio-context', { margins: [] })).rejects.toMatchObject(refused);
@@ -271,7 +279,7 @@ describe('a run', () => {
   it('refuses unknown experiments and models', async () => {
     await expect(profile('speed' as 'io')).rejects.toThrow('Expected experiment to be attention-types');
     await expect(run('io', { models: ['enormous'] })).rejects.toThrow(
-      "Expected model to be a size of Whisper (micro, tiny, base, small, medium, large-v3, turbo) but received 'enormous'.",
+      "Expected models to be sizes of Whisper (micro, tiny, base, small, medium, large-v3, turbo) but received 'enormous'.",
     );
   });
 

@@ -74,6 +74,12 @@ describe('one attention call', () => {
       'requires keyValueHeads to be 1, not 2',
     ],
     [{ repeats: 0 }, 'Expected repeats'],
+    [{ heads: 0 }, 'Expected heads to be a whole number of at least 1 but received 0.'],
+    [{ headSize: 1.5 }, 'Expected headSize to be a whole number'],
+    [{ query: [1, 2] as never }, 'Expected query to be a Float32Array'],
+    [{ scale: 0 }, 'Expected scale to be a number above 0 but received 0.'],
+    [{ scale: -0.5 }, 'Expected scale to be a number above 0'],
+    [{ dtype: 'int8' as never }, "Expected dtype to be 'float32', 'float16' or 'bfloat16'"],
     [{ device: 'tpu' }, "'tpu'"],
   ])('refuses %o', async (change, message) => {
     await expect(attention({ ...shared, ...change })).rejects.toThrow(message);

@@ -38,6 +38,8 @@ five per hour, per diem, percent, cent per cent, per cent, 5 per cent
 [unfinished bracket (and paren <tag> end
 two hundred fifty three thousand four hundred and ninety two point six eight
 a hundred, one hundred and, hundred and five, thousand five, million and a half
+Stéphane met Drápal, Colón, Mrázek, Señor Sénat and Revée, the émm and hmmé, l'été n'a qu'où d'où it'sé, 5 thé, 5ºs, 1é
+point thirty thousand, five point thousand, point five hundred and ten
 """.strip("\n").split("\n")
 
 

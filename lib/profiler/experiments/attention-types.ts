@@ -87,7 +87,8 @@ async function measure(context: Context<Settings>, batch: number, length: number
       return { name, program, sample: () => sample(program) } satisfies Sampler & { program: Program };
     });
     // As in the source, longer sequences have fewer repeats.
-    const measured = await context.measure(samplers, { repeats: Math.ceil(repeats * (64 / length) ** (1 / 3)) });
+    const share = Math.min(1, (64 / length) ** (1 / 3));
+    const measured = await context.measure(samplers, { repeats: Math.ceil(repeats * share) });
     for (const { name, program } of samplers) {
       await context.trace(`${name}, batch ${batch}, length ${length}`, () => program.trace());
     }

@@ -1,7 +1,6 @@
 /** Measures the time that short audio contexts save and the errors that they cost, by margin of silence. */
 import { join } from 'node:path';
 import { readSamples } from '../../audio/join.js';
-import { refuse } from '../../checks.js';
 import { addCounts, errorRate, noCounts, textErrors } from '../../evaluate/errors.js';
 import { findRecordings } from '../../evaluate/evaluate.js';
 import { normalizeEnglish } from '../../evaluate/normalize.js';
@@ -44,10 +43,6 @@ async function clipsOf(audio: string, sampleRate: number): Promise<Clip[]> {
 
 async function measure(context: Context<CommonSettings & Own>): Promise<ProfileRow[]> {
   const { device, dtype, threads, margins, audio, models } = context.settings;
-  if (context.model === undefined && models.join() !== experiment.full.models?.join()) {
-    const advice = 'these sizes have random weights, which produce no meaningful text; name a checkpoint as the model';
-    refuse('models', 'absent', models, { advice });
-  }
   using whisper = await Whisper.load(context.model, { device, dtype, threads });
   const { sampleRate } = whisper.model.checkpoint.preprocessor;
   const clips = await clipsOf(audio, sampleRate);
@@ -99,6 +94,10 @@ export const experiment = defineExperiment<Own>({
   full: { models: ['micro'], margins: [0, 1, 2, 4, 8], audio: '', repeats: 5, seconds: 600 },
   quick: { models: ['micro'], margins: [0, 1, 2, 4], audio: '', repeats: 3, seconds: 10 },
   groups: () => [{ name: 'margins', run: measure }],
+  checkpointOnly: true,
+  check: async ({ audio }) => {
+    if (audio !== '') await findRecordings(audio);
+  },
   compared: { base: 'full', field: 'stage', values: ['total'] },
   tables: audioContextTables,
   charts: audioContextCharts,

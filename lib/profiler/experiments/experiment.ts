@@ -56,6 +56,10 @@ export interface Experiment<Own extends Partial<OwnSettings> = Partial<OwnSettin
   /** Default settings: those of the source, and quick ones (two minutes for all experiments on two cores). */
   full: Own & Partial<CommonSettings>;
   quick: Own & Partial<CommonSettings>;
+  /** True if random weights are of no use, so that it has the setting `model` but not `models`. */
+  checkpointOnly?: boolean;
+  /** Throws OneheadError INVALID_ARGUMENT or AUDIO_NOT_FOUND for settings that cannot be measured. */
+  check?(settings: CommonSettings & Own): Promise<void>;
   groups(settings: CommonSettings & Own, shape: (model: string) => WhisperConfig): Group<CommonSettings & Own>[];
   /** The base variant of comparisons, and the rows that are compared. */
   compared: Compared;

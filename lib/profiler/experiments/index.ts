@@ -36,7 +36,9 @@ export const experiments: Record<ExperimentName, Experiment> = {
 
 /** The names of the settings that an experiment has. Those with `models` have `model` too. */
 export function settingsOf(name: ExperimentName): string[] {
-  const { full } = experiments[name];
-  const own = Object.keys(ownSettings.entries).filter((key) => Object.hasOwn(full, key === 'model' ? 'models' : key));
+  const { full, checkpointOnly } = experiments[name];
+  const own = Object.keys(ownSettings.entries).filter((key) =>
+    key === 'models' && checkpointOnly ? false : Object.hasOwn(full, key === 'model' ? 'models' : key),
+  );
   return [...own, ...Object.keys(commonSettings.entries)];
 }

@@ -31,12 +31,12 @@ export const commonSettings = options('every experiment', {
 /** Settings that only some experiments have; the defaults of an experiment determine which. */
 export const ownSettings = options('an experiment', {
   /** Models with random weights: tiny, base, small, medium, large-v3, turbo or micro, or names of `shapes`. */
-  models: option(list(text('NAME'), 'a list of names', 1)),
+  models: option(list(text('NAME', 'a name', { notBlank: true }), 'a list of names', 1)),
   /**
    * A checkpoint's folder or hub name, measured instead of `models`. Variants with its key/value heads use its weights,
    * all others random ones.
    */
-  model: option(text('DIR|NAME')),
+  model: option(text('DIR|NAME', 'a folder or a hub name', { notBlank: true })),
   /** Batch sizes. */
   batches: option(counts, { flag: 'batch', ...countsText }),
   /** New tokens of each sequence. */

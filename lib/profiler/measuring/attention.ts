@@ -3,7 +3,8 @@ import { countOf, refuse } from '../../checks.js';
 import { Device } from '../../device/device.js';
 import type { AttentionAlgorithm } from '../../device/operations.js';
 import type { OperationTime } from '../../device/program.js';
-import type { FloatingType } from '../../element-types.js';
+import { type FloatingType, floatingTypes } from '../../element-types.js';
+import { quoted } from '../../options/kinds.js';
 import { type Statistics, statistics } from './statistics.js';
 
 export interface AttentionCall {
@@ -17,8 +18,9 @@ export interface AttentionCall {
   heads: number;
   keyValueHeads?: number;
   headSize: number;
+  /** Query i sees keys 0 to i only; there must be at least as many keys as queries. */
   causal?: boolean;
-  /** Factor of the scores; 1 / sqrt(headSize) by default. */
+  /** Factor of the scores, above 0; 1 / sqrt(headSize) by default. */
   scale?: number;
   algorithm?: AttentionAlgorithm;
   /** 'auto' (the default: a usable GPU, otherwise the CPU), 'cpu', 'cuda' or 'cuda:N'. */
@@ -38,6 +40,20 @@ export interface AttentionMeasurement {
   stages: NonNullable<OperationTime['parts']>;
 }
 
+/** Throws OneheadError INVALID_ARGUMENT for values that the device would not refuse, or not clearly. */
+function checkCall({ query, key, value, scale, causal, dtype, ...numbers }: AttentionCall): void {
+  for (const [name, array] of Object.entries({ query, key, value })) {
+    if (!(array instanceof Float32Array)) refuse(name, 'a Float32Array', array);
+  }
+  for (const name of ['batch', 'heads', 'keyValueHeads', 'headSize', 'repeats'] as const) {
+    if (numbers[name] !== undefined || name === 'heads' || name === 'headSize') countOf(name, numbers[name]);
+  }
+  // A score that is masked would become NaN.
+  if (scale !== undefined && !(Number.isFinite(scale) && scale > 0)) refuse('scale', 'a number above 0', scale);
+  if (causal !== undefined && typeof causal !== 'boolean') refuse('causal', 'a boolean', causal);
+  if (dtype !== undefined && !floatingTypes.includes(dtype)) refuse('dtype', quoted(floatingTypes), dtype);
+}
+
 /** The number of positions in an array of `length` numbers. */
 function positions(name: string, length: number, row: number): number {
   const count = length / row;
@@ -49,23 +65,11 @@ function positions(name: string, length: number, row: number): number {
  * Computes attention and measures its time. Throws OneheadError INVALID_SHAPE, INVALID_ARGUMENT, NOT_SUPPORTED with
  * reasons, DEVICE_UNAVAILABLE.
  */
-export async function attention({
-  query,
-  key,
-  value,
-  batch = 1,
-  heads,
-  keyValueHeads = heads,
-  headSize,
-  causal = false,
-  scale,
-  algorithm = 'auto',
-  device: kind = 'auto',
-  dtype = 'float32',
-  threads,
-  repeats = 5,
-}: AttentionCall): Promise<AttentionMeasurement> {
-  countOf('repeats', repeats);
+export async function attention(call: AttentionCall): Promise<AttentionMeasurement> {
+  checkCall(call);
+  const { query, key, value, heads, headSize, scale, threads } = call;
+  const { batch = 1, keyValueHeads = heads, causal = false, algorithm = 'auto', repeats = 5 } = call;
+  const { device: kind = 'auto', dtype = 'float32' } = call;
   const [width, shared] = [heads * headSize, keyValueHeads * headSize];
   const queries = positions('query', query.length, batch * width);
   const keys = positions('key', key.length, batch * shared);

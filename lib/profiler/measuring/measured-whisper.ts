@@ -66,7 +66,7 @@ interface Parts {
 }
 
 /** The prompt for English without timestamps; without a language if the model has none. */
-function defaultPrompt(generation: GenerationConfig): number[] {
+export function defaultPrompt(generation: GenerationConfig): number[] {
   const language = generation.languages.has('en') ? 'en' : null;
   return promptTokens(generation, { language, task: 'transcribe', timestamps: 'none' });
 }

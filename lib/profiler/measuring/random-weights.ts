@@ -87,7 +87,7 @@ export class RandomWeights {
 }
 
 /** Special tokens at consecutive ids after the start token; decoding a fixed number of tokens needs no more. */
-function generationConfig(config: WhisperConfig): GenerationConfig {
+export function generationConfig(config: WhisperConfig): GenerationConfig {
   const { startToken, endToken, vocabulary, targetPositions, decoder } = config;
   return {
     startToken,

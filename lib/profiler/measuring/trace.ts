@@ -1,9 +1,9 @@
 /**
  * Trace files for chrome://tracing and ui.perfetto.dev: a track for each program, with its operations in sequence.
  */
-import { writeFile } from 'node:fs/promises';
 import type { OperationTime } from '../../device/program.js';
 import { OneheadError, reasonOf } from '../../errors.js';
+import { writeWhole } from '../../whole-file.js';
 
 /** One event of the Trace Event Format. */
 export interface TraceEvent {
@@ -48,7 +48,7 @@ export class TraceFile {
   /** Writes the file. Throws OneheadError INVALID_ARGUMENT if that fails. */
   async write(file: string): Promise<void> {
     try {
-      await writeFile(file, JSON.stringify(this));
+      await writeWhole(file, JSON.stringify(this));
     } catch (cause) {
       throw new OneheadError('INVALID_ARGUMENT', `Cannot write ${file}: ${reasonOf(cause)}; name another file.`, {
         cause,

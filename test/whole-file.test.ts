@@ -1,11 +1,11 @@
 /** Files that the command writes. */
 import { execFileSync, spawn } from 'node:child_process';
-import { text } from 'node:stream/consumers';
 import { chmod, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { expect, it } from 'vitest';
-import { writeWhole } from '../../lib/cli/whole-file.js';
-import { temporaryFolder } from './command.js';
+import { writeWhole } from '../lib/whole-file.js';
+import { temporaryFolder } from './cli/command.js';
 
 it('replaces a file behind a link, and keeps its permissions', async () => {
   const folder = await temporaryFolder();
