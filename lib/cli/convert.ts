@@ -41,7 +41,8 @@ export async function convertCommand(args: string[], signal: AbortSignal): Promi
     allowPositionals: true,
     options: config,
   });
-  if (positionals.length !== 2) throw new UsageError('Name a checkpoint to read and a new folder to write.');
+  if (positionals.length !== 2 || positionals.includes(''))
+    throw new UsageError('Name a checkpoint to read and a new folder to write.');
   const keyValueHeads = positiveInteger('--kv-heads', values['kv-heads']);
   if (keyValueHeads === undefined && args.some((flag) => /^--(parts|method)\b/.test(flag))) {
     throw new UsageError('Give the new number of key/value heads, for example --kv-heads 1.');

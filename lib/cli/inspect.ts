@@ -171,6 +171,8 @@ export async function inspectCommand(args: string[], signal: AbortSignal): Promi
   if (positionals.length > 1) throw new UsageError('Give one model or one recording.');
   const [name] = positionals;
   if (name !== undefined && (await stat(name).catch(() => null))?.isFile() && !(await isModelFile(name))) {
+    const plan = planFlags.find(({ name }) => name in values);
+    if (plan) throw new UsageError(`--${plan.name} is for models; name a checkpoint, or leave it out.`);
     const { track } = optionsFrom(audioOptions, trackFlag, values);
     const audio = await describeAudio(name, signal, track ?? null);
     process.stdout.write(

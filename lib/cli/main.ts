@@ -66,7 +66,9 @@ async function main([name, ...args]: string[]): Promise<number> {
     throw new UsageError(`There is no command '${name}'; the commands are ${names} (see onehead --help).`);
   }
   const command = commands[name as keyof typeof commands];
-  if (args.includes('--help') || args.includes('-h')) {
+  // After -- there are only files.
+  const flags = args.includes('--') ? args.slice(0, args.indexOf('--')) : args;
+  if (flags.includes('--help') || flags.includes('-h')) {
     process.stdout.write(helpOf(command));
     return 0;
   }

@@ -1,7 +1,7 @@
 /** Messages of the library on the command line, where options have the names of flags. */
 import { queueOptions, workerOptions } from '../batch/options.js';
 import { formatOptions } from '../formats/options.js';
-import { profileOptions } from '../profiler/experiments/options.js';
+import type { OptionGroup } from '../options/options.js';
 import { listenOptions } from '../server/listen-options.js';
 import { serverOptions } from '../server/service/options.js';
 import { loadOptions } from '../whisper/model/types.js';
@@ -18,17 +18,21 @@ const groups = [
   listenOptions,
   workerOptions,
   queueOptions,
-  profileOptions,
 ];
 /**
  * Flags by the name of their option. Those of an object by 'object.name', and by their name alone if it is no usual
  * word: the option model is not --vad-model.
  */
 const flags = new Map<string, Flag>();
-for (const flag of groups.flatMap((group) => flagsOf(group))) {
-  const { option, within } = flag;
-  if (within !== undefined) flags.set(`${within}.${option}`, flag);
-  if (!flags.has(option) && (within === undefined || isDistinctive(option))) flags.set(option, flag);
+for (const group of groups) nameFlagsOf(group);
+
+/** Adds the flags of a command's own options, which in messages of other commands would be arguments without a flag. */
+export function nameFlagsOf(group: OptionGroup): void {
+  for (const flag of flagsOf(group)) {
+    const { option, within } = flag;
+    if (within !== undefined) flags.set(`${within}.${option}`, flag);
+    if (!flags.has(option) && (within === undefined || isDistinctive(option))) flags.set(option, flag);
+  }
 }
 
 /** What to do instead of what a message says of an option that has no flag. */

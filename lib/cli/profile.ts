@@ -18,6 +18,7 @@ import { writeWhole } from '../whole-file.js';
 import { prepareArguments, readArguments } from './arguments.js';
 import { profileCommandOptions } from './command-options.js';
 import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
+import { nameFlagsOf } from './messages.js';
 import { progressBar } from './progress.js';
 import { UsageError } from './usage.js';
 import { checkWritable, checkWritableFolder } from './writable.js';
@@ -198,6 +199,7 @@ async function reportCommand(args: string[]): Promise<number> {
 }
 
 export async function profileCommand(args: string[], signal: AbortSignal): Promise<number> {
+  nameFlagsOf(profileOptions);
   if (args[0] === 'compare') return compareCommand(args.slice(1));
   if (args[0] === 'report') return reportCommand(args.slice(1));
   return run(parse(args), signal);

@@ -34,6 +34,14 @@ export interface Evaluation extends Rates {
   files: RecordingResult[];
 }
 
+/** Files beside recordings that are no recordings: texts, lists, word times and subtitles. */
+const textExtensions = new Set([
+  ...['.txt', '.json', '.jsonl', '.tsv', '.csv', '.md'],
+  ...['.ctm', '.textgrid', '.lab', '.srt', '.vtt', '.lrc', '.ass'],
+]);
+
+export const isTextFile = (name: string): boolean => textExtensions.has(extname(name).toLowerCase());
+
 const invalid = (message: string) => new OneheadError('INVALID_ARGUMENT', message);
 
 /** The recordings of a folder that have a text: in a file NAME.txt, or in LibriSpeech's lists NAME.trans.txt. */
@@ -41,12 +49,12 @@ async function folderRecordings(folder: string): Promise<Recording[]> {
   const names = (await readdir(folder)).sort();
   const stems = new Map<string, string>();
   for (const name of names) {
-    if (!['.txt', '.json', '.jsonl', '.tsv', '.csv', '.md'].includes(extname(name))) {
+    if (!isTextFile(name)) {
       stems.set(name.slice(0, name.length - extname(name).length), name);
     }
   }
   const recordings: Recording[] = [];
-  for (const name of names.filter((file) => file.endsWith('.txt'))) {
+  for (const name of names.filter((file) => extname(file).toLowerCase() === '.txt')) {
     const text = withoutByteOrderMark(await readFile(join(folder, name), 'utf8'));
     if (name.endsWith('.trans.txt')) {
       for (const line of text.split('\n')) {
@@ -108,22 +116,41 @@ function rates(words: ErrorCounts, characters: ErrorCounts): Rates {
   return { words, characters, wordErrorRate: errorRate(words), characterErrorRate: errorRate(characters) };
 }
 
+/** Transcribes a recording; null if that fails and `onFailure` is given, which then gets the error. */
+export async function transcribeOr<T>(
+  transcribe: (file: string) => Promise<T>,
+  file: string,
+  onFailure?: (error: OneheadError) => void,
+): Promise<T | null> {
+  try {
+    return await transcribe(file);
+  } catch (error) {
+    if (!onFailure || !(error instanceof OneheadError)) throw error;
+    onFailure(error);
+    return null;
+  }
+}
+
 /**
- * Transcribes each recording and counts the errors. `onResult` is called with the result of each recording. Throws
- * OneheadError INVALID_ARGUMENT for an unknown normalizer.
+ * Transcribes each recording and counts the errors. `onResult` is called with the result of each recording. A recording
+ * that cannot be transcribed is left out and `onFailure` called; without that, its error is thrown. Throws OneheadError
+ * INVALID_ARGUMENT for an unknown normalizer.
  */
 export async function evaluate(
   recordings: readonly Recording[],
   transcribe: (file: string) => Promise<Transcription>,
   normalizer: NormalizerName = 'english',
   onResult: (result: RecordingResult) => void = () => {},
+  onFailure?: (error: OneheadError) => void,
 ): Promise<Evaluation> {
   const names = Object.keys(normalizers);
   if (!names.includes(normalizer)) refuse('normalizer', quoted(names), normalizer);
   const normalize = normalizers[normalizer];
   const files: RecordingResult[] = [];
   for (const { file, reference } of recordings) {
-    const { text, duration } = await transcribe(file);
+    const transcription = await transcribeOr(transcribe, file, onFailure);
+    if (!transcription) continue;
+    const { text, duration } = transcription;
     const { words, characters } = textErrors(normalize(reference), normalize(text));
     files.push({ file, reference: reference.trim(), hypothesis: text.trim(), duration, ...rates(words, characters) });
     onResult(files.at(-1)!);

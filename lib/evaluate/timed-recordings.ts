@@ -5,6 +5,7 @@ import { OneheadError, shown } from '../errors.js';
 import type { Transcription } from '../whisper/transcription/types.js';
 import { invalidAlignment } from './alignments/timed-word.js';
 import { alignmentExtensions, readAlignment, type TimedWord } from './alignments.js';
+import { isTextFile, transcribeOr } from './evaluate.js';
 import type { NormalizerName } from './normalize.js';
 import { summarizeWordTimes, type WordTimeError, type WordTimes, wordTimeErrors } from './word-times.js';
 
@@ -21,9 +22,6 @@ export interface WordEvaluation extends WordTimes {
   normalizer: NormalizerName;
   files: TimedRecordingResult[];
 }
-
-/** Files in a folder of recordings that are no recordings. */
-const textExtensions = new Set(['.txt', '.json', '.jsonl', '.tsv', '.csv', '.md', '.ctm', '.textgrid', '.lab']);
 
 const stem = (file: string): string => basename(file, extname(file));
 
@@ -49,7 +47,7 @@ async function kindOf(path: string): Promise<'file' | 'folder'> {
 export async function findTimedRecordings(path: string, reference: string, tier?: string): Promise<TimedRecording[]> {
   const folder = (await kindOf(path)) === 'folder';
   const names = folder ? (await readdir(path)).sort().map((name) => join(path, name)) : [path];
-  const files = names.filter((name) => !folder || !textExtensions.has(extname(name).toLowerCase()));
+  const files = names.filter((name) => !folder || !isTextFile(name));
   const status = await stat(reference).catch(() => null);
   if (!status)
     throw invalidAlignment(
@@ -79,18 +77,20 @@ export async function findTimedRecordings(path: string, reference: string, tier?
   return timed;
 }
 
-/** Transcribes each recording and compares its word times; `onResult` is called with the result of each. */
+/** Transcribes each recording and compares its word times; `onResult` and `onFailure` are those of `evaluate`. */
 export async function evaluateWords(
   recordings: readonly TimedRecording[],
   transcribe: (file: string) => Promise<Transcription>,
   normalizer: NormalizerName = 'english',
   onResult: (result: TimedRecordingResult) => void = () => {},
+  onFailure?: (error: OneheadError) => void,
 ): Promise<WordEvaluation> {
   const files: TimedRecordingResult[] = [];
   const all: WordTimeError[] = [];
   for (const { file, words } of recordings) {
-    const { segments } = await transcribe(file);
-    const hypothesis = segments.flatMap((segment) => segment.words ?? []);
+    const transcription = await transcribeOr(transcribe, file, onFailure);
+    if (!transcription) continue;
+    const hypothesis = transcription.segments.flatMap((segment) => segment.words ?? []);
     const errors = wordTimeErrors(words, hypothesis, normalizer);
     all.push(...errors);
     files.push({ file, ...summarizeWordTimes(errors, words.length) });

@@ -113,11 +113,43 @@ describe('evaluate', () => {
     [['evaluate', sample, '--words', heldout], 1, 'no words for any recording'],
     [['evaluate', '/no/such/folder'], 1, 'There is no file or folder /no/such/folder'],
     [['evaluate', heldout, '--normalizer', 'klingon'], 2, '--normalizer'],
+    [
+      ['evaluate', heldout, '--live', '--beam-size', '5'],
+      2,
+      '--live uses no decoding option but --language; leave out --beam',
+    ],
+    [['evaluate', heldout, '--live', '--vad-threshold', '0.5'], 2, 'leave out --vad-threshold'],
   ])('%o is refused', async (args, status, message) => {
     const result = await onehead(args);
     expect(result.status).toBe(status);
     expect(result.stderr).toMatch(sentence);
     expect(result.stderr).toContain(message);
+  });
+
+  it('takes no text beside a recording for a recording', async () => {
+    const folder = await folderWith({ a: sampleText });
+    for (const name of ['a.srt', 'a.vtt', 'a.TextGrid', 'a.ctm']) await writeFile(join(folder, name), 'text');
+    await copyFile(sample, join(folder, 'B.FLAC'));
+    await writeFile(join(folder, 'B.TXT'), sampleText);
+    const { status, stdout, stderr } = await onehead(['evaluate', folder]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(stdout).toMatch(/ B\.FLAC\n.* a\.flac\n.* total of 2\n$/);
+  });
+
+  it('reports a recording that cannot be read, and evaluates the others', async () => {
+    const folder = await folderWith({ a: sampleText, c: sampleText });
+    await writeFile(join(folder, 'b.flac'), 'no audio');
+    await writeFile(join(folder, 'b.txt'), 'no audio');
+    const { status, stdout, stderr } = await onehead(['evaluate', folder]);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/^onehead: .*b\.flac is text .*\n$/);
+    expect(stdout).toMatch(/ a\.flac\n.* c\.flac\n.* total of 2, without 1 that failed\n$/);
+    for (const name of ['a', 'b', 'c']) {
+      await writeFile(join(folder, `${name}.json`), JSON.stringify([{ word: 'we', start: 0, end: 0.2 }]));
+    }
+    const timed = await onehead(['evaluate', folder, '--words', folder, '--format', 'json']);
+    expect(timed).toMatchObject({ status: 1, stderr });
+    expect(JSON.parse(timed.stdout).files).toHaveLength(2);
   });
 
   it('explains missing texts and invalid lines', async () => {

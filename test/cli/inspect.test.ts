@@ -118,6 +118,12 @@ describe('onehead inspect FILE', () => {
     expect(JSON.parse(other.stdout)).toMatchObject({ format: 'm4a', tracks: [{ chosen: true }, { chosen: false }] });
   });
 
+  it('refuses the options of models', async () => {
+    const { status, stdout, stderr } = await onehead(['inspect', file, '--windows', '4']);
+    expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
+    expect(stderr).toMatch(/^onehead: --windows is for models; .*\.\n$/);
+  });
+
   it('explains errors in a sentence', async () => {
     for (const args of [[file, '--track', '7'], [join(root, 'README.md')]]) {
       const { status, stderr } = await onehead(['inspect', ...args]);

@@ -210,6 +210,7 @@ describe('onehead convert', () => {
   it.each<[string[], number, RegExp]>([
     [['--parts', 'cross', 'in', 'out'], 2, /--kv-heads 1/],
     [['in'], 2, /Name a checkpoint to read and a new folder/],
+    [[micro, ''], 2, /Name a checkpoint to read and a new folder/],
     [['--kv-heads', '1', 'in'], 2, /Name a checkpoint to read and a new folder/],
     [['--kv-heads', '0', 'in', 'out'], 2, /--kv-heads to be a whole number/],
     [['--kv-heads', '1', '--parts', 'decoder', 'in', 'out'], 2, /--parts to be cross, self, encoder/],
