@@ -1,6 +1,6 @@
 /** Compares two results and finds the rows that differ by more than their noise. */
 import { caseKey, type ExperimentResult } from './measuring/result.js';
-import type { Statistics } from './measuring/statistics.js';
+import { type Change, changeOf, type Statistics } from './measuring/statistics.js';
 import { digits, duration, type Table } from './report/figures.js';
 
 export interface Comparison {
@@ -10,8 +10,8 @@ export interface Comparison {
   b: Statistics;
   /** The median of b divided by that of a: below 1, b is faster. */
   ratio: number;
-  /** 'none' if the 95% confidence intervals of the two medians overlap. */
-  change: 'faster' | 'slower' | 'none';
+  /** 'none' if the 95% confidence intervals of the two medians overlap, or there are fewer than three samples. */
+  change: Change;
 }
 
 export interface CompareResult {
@@ -38,8 +38,8 @@ export function compare(a: readonly ExperimentResult[], b: readonly ExperimentRe
   for (const [key, { experiment, case: values, time }] of before) {
     const other = after.get(key)?.time;
     if (!other) continue;
-    const change = other.high < time.low ? 'faster' : other.low > time.high ? 'slower' : 'none';
-    rows.push({ experiment, case: values, a: time, b: other, ratio: other.median / time.median, change });
+    const ratio = other.median / time.median;
+    rows.push({ experiment, case: values, a: time, b: other, ratio, change: changeOf(time, other) });
   }
   return { rows, onlyA: before.size - rows.length, onlyB: after.size - rows.length };
 }
@@ -79,6 +79,6 @@ export function comparisonTable({ rows, onlyA, onlyB }: CompareResult, all = fal
       digits(ratio),
       change,
     ]),
-    note: `A row has changed if the 95% confidence intervals of its two medians do not overlap.${unmatched}`,
+    note: `A row has changed if the 95% confidence intervals of its two medians do not overlap and both have three samples.${unmatched}`,
   };
 }

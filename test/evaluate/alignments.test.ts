@@ -156,6 +156,17 @@ describe('words of JSON', () => {
     ['an object', { words: list }],
     ['a transcription', { segments: [{ words: [words[0]] }, { words: [words[1]] }] }],
     [
+      'WhisperX, which cannot align all words',
+      {
+        segments: [
+          { words: [words[0], { word: '5.' }] },
+          { text: 'hm', words: [] },
+          { text: 'x' },
+          { words: [words[1]] },
+        ],
+      },
+    ],
+    [
       'gentle',
       {
         words: [

@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { compare } from '../../lib/profiler/compare.js';
 import { experiments } from '../../lib/profiler/experiments/index.js';
 import type { ExperimentResult } from '../../lib/profiler/measuring/result.js';
 import { describeRun, marked, spread } from '../../lib/profiler/report/figures.js';
@@ -74,6 +75,17 @@ it('a difference is reported only if the intervals do not overlap', () => {
   const table = comparisonWithBase(result().rows, experiments['whisper-mqa'].compared)!;
   expect(table.rows).toEqual([['decode', 'multi-query everywhere', '1', '0', '1', '2.00']]);
   expect(comparisonWithBase([], experiments['whisper-mqa'].compared)).toBeNull();
+  // Two samples have no interval: this run says nothing.
+  const few = result().rows.map((row) => ({ ...row, time: { ...row.time!, count: 2 } }));
+  expect(comparisonWithBase(few, experiments['whisper-mqa'].compared)!.rows).toEqual([
+    ['decode', 'multi-query everywhere', '0', '0', '2', '2.00'],
+  ]);
+  const [before, after] = [result(), result()];
+  before.rows[0].time = time(100, 99, 101, 3);
+  after.rows[0].time = time(50, 49, 51, 3);
+  expect(compare([before], [after]).rows[0].change).toBe('faster');
+  after.rows[0].time = time(50, 50, 50, 1);
+  expect(compare([before], [after]).rows[0].change).toBe('none');
 });
 
 it('a run shows its threads, and an older result that they are unknown', () => {

@@ -12,6 +12,14 @@ const isObject = (value: unknown): value is Fields =>
 /** True for a word that gentle did not find in the audio, and which therefore has no times. */
 const isNotFound = (entry: Fields): boolean => typeof entry.case === 'string' && entry.case !== 'success';
 
+function textOf(entry: unknown): string {
+  try {
+    return JSON.stringify(entry);
+  } catch {
+    return 'lists in lists'; // too many for the stack
+  }
+}
+
 function timedWord(entry: unknown, index: number, name: string): TimedWord {
   if (isObject(entry)) {
     // pocketsphinx: text, beginning, duration.
@@ -30,8 +38,14 @@ function timedWord(entry: unknown, index: number, name: string): TimedWord {
       return { word: label, start, end };
     }
   }
-  const found = shown(JSON.stringify(entry), 80);
+  const found = shown(textOf(entry), 80);
   throw invalidAlignment(`${name}, word ${index + 1}: expected {"word", "start", "end"} but found ${found}.`);
+}
+
+/** The words of segments. WhisperX gives no times to words, and no words to segments, that it could not align. */
+function wordsOfSegments(segments: readonly unknown[]): unknown[] {
+  const words = segments.flatMap((segment) => (isObject(segment) && Array.isArray(segment.words) ? segment.words : []));
+  return words.filter((word) => !isObject(word) || 'start' in word || 'end' in word);
 }
 
 /** The list of words in a file's value; null if there is none. */
@@ -45,8 +59,7 @@ function wordsOf(value: unknown): readonly unknown[] | null {
   const { words, w, segments, tiers } = value;
   if (Array.isArray(words)) return words;
   if (Array.isArray(w)) return w;
-  if (Array.isArray(segments))
-    return segments.some((segment) => isObject(segment) && 'words' in segment) ? wordsOf(segments) : null;
+  if (Array.isArray(segments)) return wordsOfSegments(segments);
   if (isObject(tiers)) {
     const wordTiers = Object.entries(tiers).filter(([key]) => /(^|[-_ ])words?$/i.test(key));
     return wordTiers.flatMap(([, tier]) => (isObject(tier) && Array.isArray(tier.entries) ? tier.entries : []));

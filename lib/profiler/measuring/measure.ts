@@ -1,5 +1,5 @@
 /** Measures several variants in turns, so that changes of the machine's speed affect all of them alike. */
-import { type Statistics, statistics } from './statistics.js';
+import { fewestSamples, type Statistics, statistics } from './statistics.js';
 
 /** One variant. A sample holds the microseconds of each stage; all samples have the same stages. */
 export interface Sampler {
@@ -19,7 +19,6 @@ export interface Effort {
   bounded?: boolean;
 }
 
-const minimumSamples = 3;
 /** The limit of a bounded measurement, as a multiple of the time allowed. */
 const boundedFactor = 3;
 
@@ -50,7 +49,7 @@ export async function interleave(
     }
     const elapsed = performance.now() - started;
     onProgress?.(Math.min(1, Math.max((round + 1) / repeats, elapsed / allowed)));
-    if (elapsed > allowed && round + 1 >= minimumSamples) break;
+    if (elapsed > allowed && round + 1 >= fewestSamples) break;
     if (bounded && elapsed > boundedFactor * allowed) break;
   }
   return new Map(

@@ -58,14 +58,25 @@ function isTime(value: unknown): boolean {
   return isRecord(value) && ['median', 'low', 'high', 'count'].every((name) => Number.isFinite(value[name]));
 }
 
+const isText = (value: unknown): boolean => typeof value === 'string';
+/** JSON has null for numbers that are not finite. */
+const isNumber = (value: unknown): boolean => typeof value === 'number' || value === null;
+
 function isRow(row: unknown): boolean {
-  return isRecord(row) && isRecord(row.case) && isRecord(row.figures) && isTime(row.time);
+  return (
+    isRecord(row) &&
+    isRecord(row.case) &&
+    Object.values(row.case).every((value) => isText(value) || Number.isFinite(value)) &&
+    isRecord(row.figures) &&
+    Object.values(row.figures).every(isNumber) &&
+    isTime(row.time)
+  );
 }
 
 function isExperiment(value: unknown): boolean {
   return (
     isRecord(value) &&
-    typeof value.experiment === 'string' &&
+    [value.experiment, value.date].every(isText) &&
     [value.machine, value.settings, value.facts].every(isRecord) &&
     Array.isArray(value.groups) &&
     Array.isArray(value.rows) &&

@@ -24,6 +24,21 @@ export function relativeSpread({ median, low, high, count }: Statistics): number
 
 export const isNoisy = (time: Statistics): boolean => relativeSpread(time) > noisyShare;
 
+/** With fewer samples the spread is unknown: even the ranges of two times two equal samples are often apart. */
+export const fewestSamples = 3;
+
+export type Change = 'faster' | 'slower' | 'none';
+
+/**
+ * Whether the second time is faster or slower than the first: the 95% confidence intervals of the medians do not
+ * overlap. 'none' also with too few samples.
+ */
+export function changeOf(before: Statistics, after: Statistics): Change {
+  if (Math.min(before.count, after.count) < fewestSamples) return 'none';
+  if (after.high < before.low) return 'faster';
+  return after.low > before.high ? 'slower' : 'none';
+}
+
 /** The largest k such that fewer than k of n samples lie below the median with a probability of at most 2.5%. */
 function rank(n: number): number {
   let probability = 0.5 ** n;

@@ -55,8 +55,9 @@ export function duration(microseconds: number): string {
   return `${digits(value)} ${unit}`;
 }
 
-/** Three significant digits, without an exponent. */
+/** Three significant digits, without an exponent; - for a figure that is infinite or that an older result lacks. */
 export function digits(value: number): string {
+  if (!Number.isFinite(value)) return '-';
   const size = Math.abs(value);
   return size === 0 ? '0' : value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2);
 }

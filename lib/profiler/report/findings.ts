@@ -1,6 +1,13 @@
 /** Findings of a result: which variants differ, and warnings about conditions that make its figures unreliable. */
 import type { ExperimentResult, ProfileRow } from '../measuring/result.js';
-import { isNoisy, noisyShare, relativeSpread, type Statistics } from '../measuring/statistics.js';
+import {
+  changeOf,
+  fewestSamples,
+  isNoisy,
+  noisyShare,
+  relativeSpread,
+  type Statistics,
+} from '../measuring/statistics.js';
 import { digits, duration, findRow, spaced, type Table, valuesOf } from './figures.js';
 
 /** The base variant of comparisons, and the rows that are compared: those with these values of one field. */
@@ -26,7 +33,7 @@ export function warningsOf({ machine, rows }: ExperimentResult): string[] {
   const noisy = timed
     .filter(({ time }) => isNoisy(time))
     .sort((a, b) => relativeSpread(b.time) - relativeSpread(a.time));
-  const few = timed.filter(({ time }) => time.count < 3).length;
+  const few = timed.filter(({ time }) => time.count < fewestSamples).length;
   const { load, cores } = machine;
   return [
     ...(load !== undefined && load > busyShare * cores
@@ -47,8 +54,8 @@ export function warningsOf({ machine, rows }: ExperimentResult): string[] {
 }
 
 /**
- * Counts the cases in which each variant was faster or slower than the base variant or did not differ from it (the
- * intervals of the two medians overlap), with the range of speedups. Null if no variant can be compared.
+ * Counts the cases in which each variant was faster or slower than the base variant or did not differ from it (see
+ * changeOf), with the range of speedups. Null if no variant can be compared.
  */
 export function comparisonWithBase(rows: readonly ProfileRow[], { base, field, values }: Compared): Table | null {
   const lines = values.flatMap((value) => {
@@ -60,8 +67,8 @@ export function comparisonWithBase(rows: readonly ProfileRow[], { base, field, v
         return other ? [{ time: row.time!, other }] : [];
       });
       if (pairs.length === 0) return [];
-      const faster = pairs.filter(({ time, other }) => time.high < other.low).length;
-      const slower = pairs.filter(({ time, other }) => time.low > other.high).length;
+      const changes = pairs.map(({ time, other }) => changeOf(other, time));
+      const [faster, slower] = ['faster', 'slower'].map((one) => changes.filter((change) => change === one).length);
       const ratios = pairs.map(({ time, other }) => other.median / time.median);
       const [lowest, highest] = [digits(Math.min(...ratios)), digits(Math.max(...ratios))];
       const counts = [faster, slower, pairs.length - faster - slower].map(String);
@@ -73,6 +80,6 @@ export function comparisonWithBase(rows: readonly ProfileRow[], { base, field, v
     title: `Number of cases in which a variant was faster or slower than ${base}`,
     columns: [field, 'variant', 'faster', 'slower', 'no difference', 'speedup'],
     rows: lines,
-    note: 'No difference: the 95% intervals of the two medians overlap.',
+    note: 'No difference: the 95% intervals of the two medians overlap, or a time has fewer than three samples.',
   };
 }
