@@ -1,12 +1,14 @@
 /** Computes figures from the transcriptions of a system. */
-import { addCounts, type ErrorCounts, errorRate, noCounts, textErrors } from '../../lib/evaluate/errors.js';
-import { normalizeBasic, normalizeEnglish } from '../../lib/evaluate/normalize.js';
 import {
-  summarizeWordTimes,
-  type WordTimeError,
-  type WordTimes,
-  wordTimeErrors,
-} from '../../lib/evaluate/word-times.js';
+  addCounts,
+  type ErrorCounts,
+  errorRate,
+  noCounts,
+  type TextErrors,
+  textErrors,
+} from '../../lib/evaluate/errors.js';
+import { normalizeBasic, normalizeEnglish } from '../../lib/evaluate/normalize.js';
+import { summarizeWordTimes, type WordTimes, wordTimeErrors } from '../../lib/evaluate/word-times.js';
 import type { RealRecording } from './recordings.js';
 import type { RecordingRun, SystemRun } from './systems.js';
 
@@ -89,102 +91,98 @@ function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<string, 
  */
 const isText = (text: string): boolean => /[\p{L}\p{N}]/u.test(text);
 
+interface Measured {
+  run: RecordingRun;
+  recording: RealRecording;
+}
+
+type Spoken = Measured & TextErrors;
+
+const languageOf = ({ recording }: Measured): string => recording.language ?? 'unknown';
+
+function errorsOf(spoken: readonly Spoken[]): Pick<Figures, 'languages' | 'kinds'> {
+  const sums = (key: (item: Spoken) => string): Record<string, Errors> =>
+    Object.fromEntries([...groupBy(spoken, key)].map(([name, group]) => [name, sum(group)]));
+  const others = sum(spoken.filter((item) => languageOf(item) !== 'en'));
+  return {
+    languages: { ...sums(languageOf), others, all: sum(spoken) },
+    kinds: sums(({ recording }) => recording.kind),
+  };
+}
+
+/** Seconds of audio per second; null if nothing was measured. */
+function speedOf(measured: readonly Measured[], clock: 'seconds' | 'cpuSeconds' = 'seconds'): number | null {
+  const took = measured.reduce((total, { run }) => total + run[clock], 0);
+  return took === 0 ? null : measured.reduce((total, { recording }) => total + recording.seconds, 0) / took;
+}
+
+function noSpeechOf(silent: readonly Measured[]): Figures['noSpeech'] {
+  return {
+    recordings: silent.length,
+    texts: silent.filter(({ run }) => isText(run.text)).map(({ run }) => ({ name: run.name, text: run.text.trim() })),
+    realTimeFactor: 1 / (speedOf(silent) ?? Number.NaN),
+  };
+}
+
+function wordTimesOf(timed: readonly Measured[]): WordTimes | null {
+  const errors = timed.flatMap(({ run, recording }) =>
+    wordTimeErrors(
+      recording.words,
+      run.segments.flatMap((segment) => segment.words ?? []),
+    ),
+  );
+  const words = timed.reduce((total, { recording }) => total + recording.words.length, 0);
+  return errors.length === 0 ? null : summarizeWordTimes(errors, words);
+}
+
+const scoreOf = ({ run, recording }: Measured, words: ErrorCounts | undefined): RecordingScore => ({
+  name: recording.name,
+  kind: recording.kind,
+  language: recording.language,
+  found: run.language,
+  seconds: recording.seconds,
+  took: run.seconds,
+  computed: run.cpuSeconds,
+  text: run.text.trim(),
+  words,
+});
+
 export function score(
   recordings: readonly RealRecording[],
   { runs, memory, load }: SystemRun,
 ): { figures: Figures; recordings: RecordingScore[] } {
   const byName = new Map(recordings.map((recording) => [recording.name, recording]));
-  const plain = runs.filter((run) => !run.words).map((run) => ({ run, recording: byName.get(run.name)! }));
+  const measured = runs.map((run): Measured => ({ run, recording: byName.get(run.name)! }));
+  const plain = measured.filter(({ run }) => !run.words);
+  const silent = plain.filter(({ recording }) => recording.text === null);
   const spoken = plain
     .filter(({ recording }) => recording.text !== null)
-    .map(({ run, recording }) => {
+    .map(({ run, recording }): Spoken => {
       const reference = normalized(recording.text!, recording.language);
       return { run, recording, ...textErrors(reference, normalized(run.text, recording.language)) };
     });
-  const silent = plain.filter(({ recording }) => recording.text === null);
-
-  const languages: Record<string, Errors> = {};
-  const language = ({ recording }: { recording: RealRecording }) => recording.language ?? 'unknown';
-  for (const [name, group] of groupBy(spoken, language)) languages[name] = sum(group);
-  languages.others = sum(spoken.filter((item) => language(item) !== 'en'));
-  languages.all = sum(spoken);
-  const kinds: Record<string, Errors> = {};
-  for (const [kind, group] of groupBy(spoken, ({ recording }) => recording.kind)) kinds[kind] = sum(group);
-
-  const speed = (
-    chosen: readonly { run: RecordingRun; recording: RealRecording }[],
-    clock: 'seconds' | 'cpuSeconds' = 'seconds',
-  ): number | null => {
-    const took = chosen.reduce((total, { run }) => total + run[clock], 0);
-    return took === 0 ? null : chosen.reduce((total, { recording }) => total + recording.seconds, 0) / took;
-  };
   const short = spoken.filter(({ recording }) => recording.seconds < 20);
   const long = spoken.filter(({ recording }) => recording.seconds > 45);
   const known = spoken.filter(({ recording }) => recording.language !== null);
-  const timed: { errors: WordTimeError[]; of: number }[] = runs
-    .filter((run) => run.words)
-    .map((run) => {
-      const reference = byName.get(run.name)!.words;
-      return {
-        errors: wordTimeErrors(
-          reference,
-          run.segments.flatMap((segment) => segment.words ?? []),
-        ),
-        of: reference.length,
-      };
-    });
-  const errors = timed.flatMap((item) => item.errors);
-
+  const wordsByRun = new Map(spoken.map(({ run, words }) => [run, words]));
   return {
     figures: {
-      languages,
-      kinds,
+      ...errorsOf(spoken),
       languageFound: {
         right: known.filter(({ run, recording }) => run.language === recording.language).length,
         of: known.length,
       },
-      noSpeech: {
-        recordings: silent.length,
-        texts: silent
-          .filter(({ run }) => isText(run.text))
-          .map(({ run }) => ({ name: run.name, text: run.text.trim() })),
-        realTimeFactor: 1 / (speed(silent) ?? Number.NaN),
-      },
+      noSpeech: noSpeechOf(silent),
       lost: spoken.filter(({ run }) => !isText(run.text)).map(({ run }) => run.name),
-      speed: {
-        under20s: speed(short),
-        over45s: speed(long),
-        all: speed(spoken) ?? Number.NaN,
-      },
-      cpuSpeed: { under20s: speed(short, 'cpuSeconds'), over45s: speed(long, 'cpuSeconds') },
+      speed: { under20s: speedOf(short), over45s: speedOf(long), all: speedOf(spoken) ?? Number.NaN },
+      cpuSpeed: { under20s: speedOf(short, 'cpuSeconds'), over45s: speedOf(long, 'cpuSeconds') },
       faintMinute: plain.find(({ run }) => run.name === 'made: faint noise, 60 s')?.run.seconds ?? null,
       fallback: fallback(plain.map(({ run }) => run)),
-      wordTimes:
-        errors.length === 0
-          ? null
-          : summarizeWordTimes(
-              errors,
-              timed.reduce((total, { of }) => total + of, 0),
-            ),
+      wordTimes: wordTimesOf(measured.filter(({ run }) => run.words)),
       memory,
       load,
     },
-    recordings: plain.map(({ run, recording }) => {
-      const words = spoken.find((item) => item.run === run)?.words;
-      const { name, kind, seconds } = recording;
-      const text = run.text.trim();
-      return {
-        name,
-        kind,
-        language: recording.language,
-        found: run.language,
-        seconds,
-        took: run.seconds,
-        computed: run.cpuSeconds,
-        text,
-        words,
-      };
-    }),
+    recordings: plain.map((item) => scoreOf(item, wordsByRun.get(item.run))),
   };
 }
 
