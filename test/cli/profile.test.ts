@@ -1,4 +1,5 @@
 /** `onehead profile` and `onehead convert`. */
+import { spawnSync } from 'node:child_process';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -190,6 +191,17 @@ describe('onehead convert', () => {
     const { decoder } = JSON.parse((await onehead(['inspect', to, '--json'])).stdout);
     expect(decoder).toMatchObject({ keyValueHeads: 4, crossKeyValueHeads: 2 });
     expect((await onehead(['transcribe', '--model', to, join(micro, 'sample.flac')])).status).toBe(0);
+  });
+
+  it('leaves nothing of a checkpoint that does not fit on the disk', async () => {
+    const to = join(await temporaryFolder(), 'whole');
+    // 51 or 102 kB for each file, as of a full disk.
+    const limited = ['-c', 'ulimit -f 100; exec "$0" "$@"', process.execPath, join(root, 'dist/cli/main.js')];
+    const { status, stdout, stderr } = spawnSync('sh', [...limited, 'convert', micro, to], { encoding: 'utf8' });
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
+    expect(stderr).toMatch(sentence);
+    expect(stderr).toContain(`Cannot write to ${to}: EFBIG: file too large; make space, or give another folder.`);
+    expect(await readdir(to)).toEqual([]);
   });
 
   it('writes a checkpoint of another format as a Hugging Face folder', async () => {

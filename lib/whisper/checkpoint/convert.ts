@@ -202,6 +202,9 @@ function withFields(text: string, changes: readonly [string, number | null][]): 
   return `${changed}\n`;
 }
 
+/** Errors of writing only: a full disk, a used-up quota, a limit of the size of files. */
+const noSpace = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
+
 /** Creates a folder, or accepts an empty one. Throws OneheadError INVALID_ARGUMENT if it has files. */
 async function createFolder(directory: string): Promise<void> {
   let names: string[];
@@ -336,6 +339,8 @@ export async function convertCheckpoint(
     };
   } catch (error) {
     for (const name of await readdir(to).catch(() => [])) await rm(join(to, name), { recursive: true, force: true });
-    throw error;
+    if (!noSpace.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    const message = `Cannot write to ${to}: ${reasonOf(error)}; make space, or give another folder.`;
+    throw new OneheadError('INVALID_ARGUMENT', message, { cause: error });
   }
 }
