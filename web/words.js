@@ -19,18 +19,26 @@ function wordsBySegment(segments, words) {
   return groups;
 }
 
-/**
- * Shows a transcript in `container`, for playback with `audio`. Returns a function that removes its event listeners.
- */
-export function showWords(container, audio, { text, segments = [], words = [] }) {
-  container.textContent = '';
+/** The words, each with the blank before it in the text: languages such as Japanese have none. */
+export function withBlanks(words, text) {
+  let end = 0;
+  return words.map((word) => {
+    const begin = text.indexOf(word.word, end);
+    const follows = begin >= 0 && text.slice(end, begin).trim() === '';
+    const blank = follows && begin === end ? '' : ' ';
+    if (follows) end = begin + word.word.length;
+    return { ...word, blank };
+  });
+}
+
+/** Adds a paragraph for each segment, and an element for each word. Returns the words with their elements. */
+function appendWords(container, { text, segments, words }) {
   const shown = [];
-  if (words.length === 0) container.textContent = segments.map((segment) => segment.text.trim()).join('\n') || text;
-  for (const group of words.length > 0 ? wordsBySegment(segments, words) : []) {
+  for (const group of wordsBySegment(segments, withBlanks(words, text))) {
     if (group.length === 0) continue;
     const paragraph = document.createElement('p');
     for (const [index, word] of group.entries()) {
-      if (index > 0) paragraph.append(' ');
+      if (index > 0) paragraph.append(word.blank);
       const span = document.createElement('span');
       span.className = 'word';
       span.textContent = word.word;
@@ -42,12 +50,11 @@ export function showWords(container, audio, { text, segments = [], words = [] })
     }
     container.append(paragraph);
   }
-  if (shown.length > 0) {
-    container.setAttribute('role', 'group');
-    container.setAttribute('aria-label', 'Transcript: arrow keys move between words, Enter plays from a word');
-  }
-  /** The word that the tab key focuses. */
-  let tabStop = shown[0]?.span;
+  return shown;
+}
+
+/** Highlights each word while it is played. Returns a function that stops that. */
+function highlightPlayed(shown, audio) {
   /** The highlighted word. */
   let playing = null;
   let frame = 0;
@@ -69,6 +76,18 @@ export function showWords(container, audio, { text, segments = [], words = [] })
     cancelAnimationFrame(frame);
     highlight();
   };
+  const events = ['play', 'seeked', 'pause'];
+  for (const event of events) audio.addEventListener(event, restart);
+  return () => {
+    cancelAnimationFrame(frame);
+    for (const event of events) audio.removeEventListener(event, restart);
+  };
+}
+
+/** Plays from words that are clicked or chosen by keyboard. Returns a function that stops that. */
+function playChosen(shown, container, audio) {
+  /** The word that the tab key focuses. */
+  let tabStop = shown[0]?.span;
   const setTabStop = (span) => {
     tabStop.tabIndex = -1;
     span.tabIndex = 0;
@@ -95,13 +114,28 @@ export function showWords(container, audio, { text, segments = [], words = [] })
     } else return;
     event.preventDefault();
   };
-  for (const event of ['play', 'seeked', 'pause']) audio.addEventListener(event, restart);
   container.addEventListener('click', playFrom);
   container.addEventListener('keydown', onKey);
   return () => {
-    cancelAnimationFrame(frame);
-    for (const event of ['play', 'seeked', 'pause']) audio.removeEventListener(event, restart);
     container.removeEventListener('click', playFrom);
     container.removeEventListener('keydown', onKey);
+  };
+}
+
+/**
+ * Shows a transcript in `container`, for playback with `audio`. Returns a function that removes its event listeners.
+ */
+export function showWords(container, audio, { text, segments = [], words = [] }) {
+  container.textContent = '';
+  const shown = appendWords(container, { text, segments, words });
+  if (shown.length === 0) {
+    container.textContent = segments.map((segment) => segment.text.trim()).join('\n') || text;
+    return () => {};
+  }
+  container.setAttribute('role', 'group');
+  container.setAttribute('aria-label', 'Transcript: arrow keys move between words, Enter plays from a word');
+  const stops = [highlightPlayed(shown, audio), playChosen(shown, container, audio)];
+  return () => {
+    for (const stop of stops) stop();
   };
 }

@@ -1,4 +1,4 @@
-/** The page's modules as the server provides them, without a browser. */
+/** The page's modules as the server provides them, without a browser: subtitles and words. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -18,7 +18,7 @@ const segments = [
   { id: 2, start: 3725.5, end: 3725.5, text: ' ' },
 ];
 
-describe('subtitles of the page', () => {
+describe('modules of the page', () => {
   const folder = mkdtempSync(join(tmpdir(), 'onehead-modules-'));
   let server: RunningServer;
   let writers: Writers;
@@ -46,6 +46,23 @@ describe('subtitles of the page', () => {
   afterAll(async () => {
     await server?.close();
     rmSync(folder, { recursive: true, force: true });
+  });
+
+  it('shows words with the blanks of the text', async () => {
+    const { withBlanks } = (await import(pathToFileURL(await download('words.js')).href)) as {
+      withBlanks(words: { word: string }[], text: string): { word: string; blank: string }[];
+    };
+    const shown = (text: string, ...words: string[]) =>
+      withBlanks(
+        words.map((word) => ({ word })),
+        text,
+      )
+        .map(({ word, blank }) => blank + word)
+        .join('');
+    expect(shown('東京に 行く。', '東京', 'に', '行く。')).toBe('東京に 行く。');
+    expect(shown('to be,\nor not to be', 'to', 'be,', 'or', 'not', 'to', 'be')).toBe('to be, or not to be');
+    // Words that are not in the text are separated.
+    expect(shown('一', '二', '三')).toBe(' 二 三');
   });
 
   it.each(['srt', 'vtt'] as const)('%s equals that of the library', (format) => {
