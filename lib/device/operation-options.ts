@@ -13,7 +13,10 @@ export type AttentionAlgorithm = 'auto' | AttentionVariantName;
 
 /** Options of every operation that returns a tensor. */
 export interface OutputOptions {
-  /** Destination of the result. Default: a temporary of the program. */
+  /**
+   * Destination of the result. Default: a temporary of the program. It must not share memory with other arguments,
+   * except that it may be the residual of `linear`, the query of `attention`, or x of `layerNorm` and `copy`.
+   */
   output?: Tensor;
   /** Type of the result. */
   dtype?: FloatingType;

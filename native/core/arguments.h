@@ -99,10 +99,15 @@ class Arguments {
                          std::string(nameOf(otherwise)));
   }
 
-  /** The tensor `output` if given, otherwise a new temporary. */
-  Tensor output(DType dtype, const Shape& shape) const {
+  /** The tensor `output` if given, otherwise a new temporary. The output may be the argument `inPlace`, but otherwise
+   * shares no memory with others: kernels write it while they read them. */
+  Tensor output(DType dtype, const Shape& shape, const std::string& inPlace = "") const {
     if (!has("output")) return recorder_.temporary(dtype, shape);
-    return typed(shaped("output", shape), "output", dtype);
+    const Tensor& found = typed(shaped("output", shape), "output", dtype);
+    for (const auto& [name, tensor] : request_.tensors)
+      if (name != "output" && found.overlaps(tensor) && !(name == inPlace && found.isSame(tensor)))
+        refuse("INVALID_ARGUMENT", "output", "in memory that no other argument uses", "memory that " + name + " uses");
+    return found;
   }
 
   Recorder& recorder() const { return recorder_; }

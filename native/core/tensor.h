@@ -65,6 +65,16 @@ struct Tensor {
   int64_t rows() const { return columns() == 0 ? 0 : elements() / columns(); }
   size_t bytes() const { return size_t(elements()) * bytesOf(dtype); }
   bool contiguous() const { return rowStride == columns(); }
+  /** The element after the last one. */
+  int64_t end() const { return offset + (rows() - 1) * rowStride + columns(); }
+  /** Whether elements of both lie in the same range of memory. */
+  bool overlaps(const Tensor& other) const {
+    const bool sameMemory = storage == other.storage && temporary == other.temporary && recorder == other.recorder;
+    return sameMemory && elements() > 0 && other.elements() > 0 && offset < other.end() && other.offset < end();
+  }
+  bool isSame(const Tensor& other) const {
+    return overlaps(other) && offset == other.offset && rowStride == other.rowStride && shape == other.shape;
+  }
   std::string description() const { return std::string(nameOf(dtype)) + " " + toString(shape); }
 
   static Tensor of(DType dtype, Shape shape) {

@@ -169,7 +169,7 @@ describe.runIf(hasCuda && !gpu)('a GPU that others in the process use too', () =
       const device = new Device('cuda-emulated');
       const x = device.tensor('float32', [1, 4]), one = device.tensor('float32', [1, 4], new Float32Array(4).fill(1));
       const identity = device.tensor('float32', [4, 4], Float32Array.from({ length: 16 }, (_, i) => Number(i % 5 === 0)));
-      const program = device.record('count', (ops) => ops.linear(x, identity, { residual: one, output: x }));
+      const program = device.record('count', (ops) => ops.linear(one, identity, { residual: x, output: x }));
       const times = [await program.run({ times: 3 }), await program.run({ times: 4 })];
       const traced = await program.trace().catch(({ code, message }) => ({ code, message }));
       console.log(JSON.stringify({ times, x: [...(await x.toFloat32Array())], traced }));

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Device } from '../../lib/device/device.js';
+import type { Operations } from '../../lib/device/operations.js';
 import type { Tensor } from '../../lib/device/tensor.js';
 import { kinds } from './devices.js';
 import { failure } from './failure.js';
@@ -198,6 +199,40 @@ describe.each(kinds)('programs of the device %s', (kind) => {
     expect((await refused(flags.columns(0, 1))).received).toBe('a view of some columns');
     expect((await refused(device.tensor('int32', [0]))).code).toBe('INVALID_SHAPE');
     expect(await program.run({ until: flags.slice(1) })).toBe(1);
+  });
+
+  it('refuse outputs in memory that is read, except where that works', async () => {
+    const memory = device.tensor('float32', [4 * 64 * 64]);
+    const x = memory.part(0, [64, 64]);
+    const weight = device.tensor('float32', [64, 64]);
+    const ones = device.tensor('float32', [64]);
+    const query = memory.part(0, [1, 64, 64]);
+    const key = memory.part(2 * 64 * 64, [1, 64, 64]);
+    const refused = (body: (ops: Operations) => void) => failure(() => device.record('overlapping', body));
+    expect(await refused((ops) => void ops.linear(x, weight, { output: x }))).toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: 'linear: expected output to be in memory that no other argument uses but received memory that x uses.',
+    });
+    // Rows of other arguments, partly.
+    const shifted = memory.part(64, [64, 64]);
+    for (const body of [
+      (ops: Operations) => ops.linear(x, weight, { residual: memory.part(2 * 64 * 64, [64, 64]), output: shifted }),
+      (ops: Operations) => ops.transposeCast(query, { output: query }),
+      (ops: Operations) => ops.copy(x, { output: shifted }),
+      (ops: Operations) => ops.attention(query, key, key, { heads: 1, output: key }),
+      (ops: Operations) => {
+        const temporary = ops.linear(x, weight);
+        ops.linear(temporary, weight, { output: temporary });
+      },
+    ]) {
+      expect((await refused(body)).received).toMatch(/^memory that (x|key|value) uses$/);
+    }
+    using program = device.record('in place', (ops) => {
+      ops.layerNorm(x, { weight: ones, bias: ones }, { output: x });
+      ops.linear(shifted, weight, { residual: key.reshape([64, 64]), output: key.reshape([64, 64]) });
+      ops.attention(query, key, key, { heads: 1, output: query });
+    });
+    expect(await program.run()).toBe(1);
   });
 
   it('refuse results of more elements than can be counted', async () => {

@@ -122,7 +122,7 @@ Attention attention(const Arguments& arguments) {
           .causal = given.causal,
           .scale = float(arguments.number("scale", 1 / std::sqrt(double(size)))),
           .algorithm = algorithm,
-          .y = arguments.output(query.dtype, query.shape),
+          .y = arguments.output(query.dtype, query.shape, "query"),
           .source = source,
           .scores = scores,
           .scoreHeads = scoreHeads,

@@ -49,7 +49,7 @@ Linear linear(const Arguments& arguments) {
           .residual = residual,
           .epsilon = float(arguments.number("epsilon", 1e-5)),
           .activation = arguments.activation(),
-          .y = arguments.output(arguments.dtype(residual || bytes ? DType::float32 : weight.dtype), shape),
+          .y = arguments.output(arguments.dtype(residual || bytes ? DType::float32 : weight.dtype), shape, "residual"),
           .weightScales = arguments.maybe("weightScales", {outputs}, DType::float32),
           .quantized = quantized};
 }

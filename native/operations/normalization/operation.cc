@@ -20,7 +20,7 @@ LayerNorm layerNorm(const Arguments& arguments) {
           .weight = arguments.shaped("weight", {x.columns()}, DType::float32),
           .bias = arguments.shaped("bias", {x.columns()}, DType::float32),
           .epsilon = float(arguments.number("epsilon", 1e-5)),
-          .y = arguments.output(arguments.dtype(DType::float32), x.shape)};
+          .y = arguments.output(arguments.dtype(DType::float32), x.shape, "x")};
 }
 
 LayerNormArguments argumentsOf(const Addresses& p, const LayerNorm& o) {

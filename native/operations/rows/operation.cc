@@ -34,7 +34,7 @@ Copy copy(const Arguments& arguments) {
   if (x.shape.empty() || x.elements() <= 0)
     arguments.refuse("INVALID_SHAPE", "x", "one element or more", toString(x.shape));
   if (!x.contiguous()) arguments.refuse("INVALID_ARGUMENT", "x", "contiguous", "a view of some columns");
-  return {.x = x, .y = arguments.output(x.dtype, x.shape)};
+  return {.x = x, .y = arguments.output(x.dtype, x.shape, "x")};
 }
 
 TransposeCast transposeCast(const Arguments& arguments) {
