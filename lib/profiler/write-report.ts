@@ -30,11 +30,21 @@ function settingsLine(settings: Record<string, unknown>): string {
     .join('; ');
 }
 
+/** Replaces long reasons of refused cases in a table by (1), (2), ..., which the note then explains. */
+function withFootnotes(table: Table, reasons: ReadonlySet<string>): Table {
+  const found = [...new Set(table.rows.flat().filter((cell) => reasons.has(cell)))];
+  if (found.length === 0) return table;
+  const rows = table.rows.map((row) => row.map((cell) => (reasons.has(cell) ? `(${found.indexOf(cell) + 1})` : cell)));
+  const notes = found.map((reason, i) => `(${i + 1}) ${reason}`);
+  return { ...table, rows, note: [...(table.note ? [table.note] : []), ...notes].join(' ') };
+}
+
 /** All tables of a result: the comparison with the base variant, then the experiment's own. */
 export function tablesOf(result: ExperimentResult): Table[] {
   const { compared, tables } = experiments[result.experiment as ExperimentName];
   const comparison = comparisonWithBase(result.rows, compared);
-  return [...(comparison ? [comparison] : []), ...tables(result)];
+  const reasons = new Set(result.rows.flatMap(({ note }) => (note ? [note] : [])));
+  return [...(comparison ? [comparison] : []), ...tables(result)].map((table) => withFootnotes(table, reasons));
 }
 
 async function section(result: ExperimentResult): Promise<Section> {
@@ -60,7 +70,7 @@ async function section(result: ExperimentResult): Promise<Section> {
 }
 
 function htmlTable({ title, columns, rows, note }: Table): string {
-  const numeric = columns.map((_, i) => rows.every((row) => /^([\d<>±~-]|$)/.test(row[i])));
+  const numeric = columns.map((_, i) => rows.every((row) => /^([\d<>±~(-]|$)/.test(row[i])));
   const cell = (tag: string) => (text: string, i: number) =>
     `<${tag}${numeric[i] ? ' class="number"' : ''}>${escaped(text)}</${tag}>`;
   const line = (tag: string, cells: string[]) => `<tr>${cells.map(cell(tag)).join('')}</tr>`;

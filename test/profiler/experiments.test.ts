@@ -78,6 +78,23 @@ it('short sequences are not measured more often than `repeats`', async () => {
   expect([...new Set(rows.map(({ time }) => time?.count))]).toEqual([2]);
 });
 
+it.each(['io', 'precision', 'cross-cache'] as const)('%s goes on if a batch does not fit into memory', async (name) => {
+  const batches = [10_000_000, 1];
+  const result = await run(name, { batches });
+  expect(result.complete).toBe(true);
+  const refused = result.rows.filter(({ time }) => time === null);
+  expect(refused.length).toBe(cases(result, 'variant').length);
+  for (const { case: what, note } of refused) {
+    expect(what.batch).toBe(batches[0]);
+    expect(note).toMatch(/could not allocate/);
+  }
+  expect(result.rows.some(({ time, case: what }) => time && what.batch === 1)).toBe(true);
+  // The tables refer to the reason, which is explained below them.
+  const texts = tablesOf(result).map(toText);
+  expect(texts.join('\n')).toMatch(/ \(1\)[\s\S]*\(1\) .*could not allocate/);
+  for (const chart of experiments[name].charts(result)) expect(await toSvg(chart)).not.toMatch(/undefined|NaN/);
+});
+
 describe('audio-context', () => {
   it('counts errors, positions and second encodings by margin', async () => {
     const { rows } = await run('audio-context', { margins: [0, 2] });

@@ -4,7 +4,7 @@ import { crossCache, decoderShape, decodeStep, memoryBytes } from '../io-model/i
 import type { MeasuredWhisper } from '../measuring/measured-whisper.js';
 import type { ProfileRow } from '../measuring/result.js';
 import { crossCacheCharts, crossCacheTables } from '../report/cross-cache.js';
-import { type Context, defineExperiment, ofModelsAndBatches, stageRows } from './experiment.js';
+import { buildSamplers, type Context, defineExperiment, ofModelsAndBatches, stageRows } from './experiment.js';
 import type { CommonSettings, OwnSettings } from './options.js';
 import { callMicroseconds, stepReplays } from './whisper.js';
 
@@ -19,25 +19,24 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
   const loaded: MeasuredWhisper[] = [];
   const owned: Tensor[] = [];
   try {
-    const samplers = [];
-    for (const name of variants) {
-      const attention = { crossKeyValues: name };
+    const build = async (name: string) => {
+      const attention = { crossKeyValues: name as (typeof variants)[number] };
       const whisper = await context.open(config, { batch, attention });
       loaded.push(whisper);
       const encoded = whisper.device.tensor(whisper.dtype, [batch, config.sourcePositions, config.width]);
       owned.push(encoded);
-      samplers.push({
-        name,
-        sample: async () => {
-          const window = await callMicroseconds(() => whisper.generate(encoded, tokens, context.signal));
-          // All sequences have ended: a step still does all of its work, at the same position.
-          return { window, step: await whisper.step.time(stepReplays) };
-        },
-      });
-    }
+      const sample = async () => {
+        const window = await callMicroseconds(() => whisper.generate(encoded, tokens, context.signal));
+        // All sequences have ended: a step still does all of its work, at the same position.
+        return { window, step: await whisper.step.time(stepReplays) };
+      };
+      return { name, whisper, sample };
+    };
+    const { samplers, refused } = await buildSamplers({ model, batch }, variants, build, { stage: 'step' });
+    if (samplers.length === 0) return refused;
     const measured = await context.measure(samplers);
-    for (const [index, name] of variants.entries()) {
-      await context.trace(`${model}, batch ${batch}, ${name}`, () => loaded[index].step.trace());
+    for (const { name, whisper } of samplers) {
+      await context.trace(`${model}, batch ${batch}, ${name}`, () => whisper.step.trace());
     }
     const storage = { batch, bytesPerElement: dtype === 'float32' ? 4 : 2 };
     const sum = (costs: ReturnType<typeof decodeStep>, of: (cost: (typeof costs)[number]) => number) =>
@@ -55,7 +54,7 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
         operations: sum(projection, (cost) => cost.operations),
       },
     };
-    return stageRows({ model, batch }, measured, (name, stage, time): Record<string, number> => {
+    const rows = stageRows({ model, batch }, measured, (name, stage, time): Record<string, number> => {
       if (stage === 'window') return { tokensPerSecond: (1e6 * batch * tokens) / time.median };
       const { bytes, operations } = extra[name as keyof typeof extra];
       return {
@@ -64,6 +63,7 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
         operations: sum(step, (cost) => cost.operations) + operations,
       };
     });
+    return [...rows, ...refused];
   } finally {
     for (const resource of [...owned, ...loaded]) resource.dispose();
   }

@@ -108,12 +108,13 @@ export function stageRows(
 
 /**
  * Builds the sampler of each variant. A variant for which the device has no kernel or too little memory becomes a row
- * with the reason, and the others are measured without it.
+ * with the reason, and the others are measured without it. `whole` is the stage or operation of that row.
  */
 export async function buildSamplers<T extends Sampler>(
   common: Record<string, string | number>,
   variants: readonly string[],
   build: (variant: string) => T | Promise<T>,
+  whole: Record<string, string> = { stage: 'total' },
 ): Promise<{ samplers: T[]; refused: ProfileRow[] }> {
   const samplers: T[] = [];
   const refused: ProfileRow[] = [];
@@ -122,7 +123,7 @@ export async function buildSamplers<T extends Sampler>(
       samplers.push(await build(variant));
     } catch (error) {
       if (!(error instanceof OneheadError) || !['NOT_SUPPORTED', 'OUT_OF_MEMORY'].includes(error.code)) throw error;
-      refused.push({ case: { ...common, variant, stage: 'total' }, time: null, figures: {}, note: error.message });
+      refused.push({ case: { ...common, variant, ...whole }, time: null, figures: {}, note: error.message });
     }
   }
   return { samplers, refused };

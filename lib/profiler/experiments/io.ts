@@ -6,7 +6,7 @@ import type { MeasuredWhisper } from '../measuring/measured-whisper.js';
 import type { ProfileRow } from '../measuring/result.js';
 import { withKeyValueHeads } from '../measuring/shapes.js';
 import { ioCharts, ioTables } from '../report/io.js';
-import { type Context, ceilingsOf, defineExperiment, ofModelsAndBatches } from './experiment.js';
+import { buildSamplers, type Context, ceilingsOf, defineExperiment, ofModelsAndBatches } from './experiment.js';
 import type { CommonSettings, OwnSettings } from './options.js';
 import { stepReplays } from './whisper.js';
 
@@ -67,37 +67,39 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
   const loaded: MeasuredWhisper[] = [];
   try {
     const costs: Record<string, OperationCost[]> = {};
-    const samplers = [];
-    for (const [name, config] of Object.entries(variants)) {
+    const build = async (name: string) => {
+      const config = variants[name];
       const whisper = await context.open(config, { batch });
       loaded.push(whisper);
       const storage = { batch, bytesPerElement: dtype === 'float32' ? 4 : 2 };
       const position = whisper.prompt.length + tokens - 1;
       costs[name] = decodeStep(decoderShape(config), { ...storage, position });
-      requireMatch(costs[name], whisper.step.operations);
       using encoded = whisper.device.tensor(whisper.dtype, [batch, config.sourcePositions, config.width]);
       // Fills the caches up to the measured position. All sequences have then ended, so steps stay at that position.
       await whisper.generate(encoded, tokens);
-      samplers.push({
-        name,
-        sample: async () => {
-          const times = await whisper.step.trace(stepReplays);
-          const parts = byPart(costs[name], times, ({ microseconds }) => microseconds);
-          return { ...parts, 'whole step': await whisper.step.time(stepReplays) };
-        },
-      });
-    }
+      const sample = async () => {
+        const times = await whisper.step.trace(stepReplays);
+        const parts = byPart(costs[name], times, ({ microseconds }) => microseconds);
+        return { ...parts, 'whole step': await whisper.step.time(stepReplays) };
+      };
+      return { name, whisper, sample };
+    };
+    const names = Object.keys(variants);
+    const { samplers, refused } = await buildSamplers({ model, batch }, names, build, { operation: 'whole step' });
+    // A difference is a defect, and no reason to leave out a variant.
+    for (const { name, whisper } of samplers) requireMatch(costs[name], whisper.step.operations);
     const measured = await context.measure(samplers);
-    for (const [index, name] of Object.keys(variants).entries()) {
-      await context.trace(`${model}, batch ${batch}, ${name}`, () => loaded[index].step.trace());
+    for (const { name, whisper } of samplers) {
+      await context.trace(`${model}, batch ${batch}, ${name}`, () => whisper.step.trace());
     }
-    return [...measured].flatMap(([variant, stages]) =>
+    const rows = [...measured].flatMap(([variant, stages]) =>
       Object.entries(stages).map(([part, time]) => ({
         case: { model, batch, variant, operation: part },
         time,
         figures: figures(costs[variant], part === 'whole step' ? null : part, ceilings, time.median),
       })),
     );
+    return [...rows, ...refused];
   } finally {
     for (const whisper of loaded) whisper.dispose();
   }

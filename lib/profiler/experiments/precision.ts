@@ -63,6 +63,7 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
       await whisper.generate(encoded, tokens, context.signal);
       return { name, sample: async () => ({ step: await whisper.step.time(stepReplays) }) };
     });
+    if (samplers.length === 0) return refused;
     const measured = await context.measure(samplers);
     for (const [name, whisper] of loaded) {
       await context.trace(`${model}, batch ${batch}, ${name}`, () => whisper.step.trace());

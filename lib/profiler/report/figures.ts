@@ -122,7 +122,7 @@ export const spaced = (name: string): string => name.replace(/[A-Z]/g, (letter) 
 export function toText({ title, columns, rows, note }: Table): string {
   const cells = [columns, ...rows];
   const widths = columns.map((_, i) => Math.max(...cells.map((line) => line[i].length)));
-  const left = columns.map((_, i) => rows.some((line) => /^[^\d<>±~-]/.test(line[i])));
+  const left = columns.map((_, i) => rows.some((line) => /^[^\d<>±~(-]/.test(line[i])));
   const write = (line: string[]) =>
     line
       .map((cell, i) => (left[i] ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
@@ -135,7 +135,7 @@ export function toText({ title, columns, rows, note }: Table): string {
 /** Writes a table as GitHub Markdown. */
 export function toMarkdown({ title, columns, rows, note }: Table): string {
   const write = (line: string[]) => `| ${line.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
-  const ruler = columns.map((_, i) => (rows.some((line) => /^[^\d<>±~-]/.test(line[i])) ? '---' : '---:'));
+  const ruler = columns.map((_, i) => (rows.some((line) => /^[^\d<>±~(-]/.test(line[i])) ? '---' : '---:'));
   return `${[`**${title}**`, '', write(columns), write(ruler), ...rows.map(write), ...(note ? ['', note] : [])].join('\n')}\n`;
 }
 
@@ -145,6 +145,6 @@ export function describeRun({ machine, settings, date }: ExperimentResult): stri
   const gpu = /^cuda(?::(\d+))?$/.exec(device);
   const where = gpu ? (machine.gpus[Number(gpu[1] ?? 0)] ?? device) : machine.cpu;
   const team = threads ? `${threads} ${threads === 1 ? 'thread' : 'threads'}` : 'threads not recorded';
-  const details = [device, dtype, ...(gpu ? [] : [team]), `onehead ${machine.onehead}`];
+  const details = [device, dtype, ...(device === 'cpu' ? [team] : []), `onehead ${machine.onehead}`];
   return `${where}: ${details.join(', ')}${machine.commit ? ` (${machine.commit.slice(0, 7)})` : ''}, ${date.slice(0, 10)}`;
 }

@@ -12,17 +12,20 @@ function stepTable(rows: readonly ProfileRow[], model: string | number, batch: s
     title: `${model}, batch ${batch}: a decode step`,
     columns: ['variant', 'operation', 'MiB', 'megaoperations', 'floor', 'measured', 'floor / measured', 'GB/s'],
     rows: rows
-      .filter((row) => row.case.model === model && row.case.batch === batch && row.time)
-      .map(({ case: { variant, operation }, time, figures }) => [
-        String(variant),
-        String(operation),
-        mebibytes(figures.bytes),
-        digits(figures.operations / 1e6),
-        duration(figures.floorMicroseconds),
-        spread(time!),
-        marked(time!, percent(figures.shareOfFloor)),
-        marked(time!, digits(figures.gigabytesPerSecond)),
-      ]),
+      .filter((row) => row.case.model === model && row.case.batch === batch)
+      .map(({ case: { variant, operation }, time, figures, note }) => {
+        if (!time) return [String(variant), String(operation), '', '', '', note ?? '', '', ''];
+        return [
+          String(variant),
+          String(operation),
+          mebibytes(figures.bytes),
+          digits(figures.operations / 1e6),
+          duration(figures.floorMicroseconds),
+          spread(time),
+          marked(time, percent(figures.shareOfFloor)),
+          marked(time, digits(figures.gigabytesPerSecond)),
+        ];
+      }),
   };
 }
 

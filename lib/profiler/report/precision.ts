@@ -30,9 +30,11 @@ export function precisionTables({ rows }: ExperimentResult): Table[] {
           digits(figures.predictedRatio),
         ];
       }),
-      note: `8 bits save more bytes in the caches than in the weights from this batch on: ${[...crossovers]
-        .map(([model, batch]) => `${digits(batch)} (${model})`)
-        .join(', ')}.`,
+      ...(crossovers.size > 0 && {
+        note: `8 bits save more bytes in the caches than in the weights from this batch on: ${[...crossovers]
+          .map(([model, batch]) => `${digits(batch)} (${model})`)
+          .join(', ')}.`,
+      }),
     },
   ];
 }
