@@ -1,5 +1,5 @@
 /** Files that are not Whisper checkpoints: one sentence says what they are and what to do. */
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -101,6 +101,31 @@ describe('a file', () => {
     await expect(Whisper.load(file)).rejects.toMatchObject({
       code,
       message: expect.stringContaining(`${file} ${message}`),
+    });
+  });
+});
+
+// A link to itself cannot be read by anyone, unlike a file of another user, which root may read.
+describe('what exists but cannot be read', () => {
+  it.each([
+    ['weights', 'model.safetensors'],
+    ['the index of weights', 'model.safetensors.index.json'],
+    ['weights of another form', 'pytorch_model.bin'],
+  ])('%s', async (_, name) => {
+    const directory = folder({ 'config.json': '{}' });
+    symlinkSync(name, join(directory, name));
+    await expect(Whisper.load(directory)).rejects.toMatchObject({
+      code: 'MODEL_INVALID',
+      message: expect.stringMatching(new RegExp(`^Cannot read ${join(directory, name)}: .*; check the file`)),
+    });
+  });
+
+  it('the model itself', async () => {
+    const path = join(folder({ 'README.md': '' }), 'model');
+    symlinkSync('model', path);
+    await expect(Whisper.load(path)).rejects.toMatchObject({
+      code: 'MODEL_INVALID',
+      message: expect.stringMatching(`^Cannot read ${path}: `),
     });
   });
 });

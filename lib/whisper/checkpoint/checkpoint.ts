@@ -1,7 +1,8 @@
 /** Reads and checks a Whisper checkpoint. Its weights stay on disk until a device loads them. */
-import { readdir, stat } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OneheadError } from '../../errors.js';
+import { statusOf } from '../files/bytes.js';
 import type { TensorIndex } from '../files/tensors.js';
 import {
   type GenerationConfig,
@@ -80,7 +81,7 @@ function fromDescription(directory: string, format: CheckpointFormat, descriptio
  * the file and the problem.
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
-  const status = await stat(path).catch(() => null);
+  const status = await statusOf(path);
   if (!status) {
     throw new OneheadError(
       'MODEL_NOT_FOUND',

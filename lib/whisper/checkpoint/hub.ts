@@ -1,5 +1,5 @@
 /** Finds a model's files: the bundled model, a folder, or the Hugging Face hub with its standard cache. */
-import { access, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import { access, readFile, symlink, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, join, relative } from 'node:path';
 import { Readable } from 'node:stream';
@@ -9,6 +9,7 @@ import { OneheadError, shown } from '../../errors.js';
 import { parseJson } from '../../json.js';
 import { makeFolder } from '../../make-folder.js';
 import { packageRoot } from '../../package-root.js';
+import { statusOf } from '../files/bytes.js';
 import { storeBlob } from './blob.js';
 import { foreignFile, foreignFolder } from './foreign.js';
 import { isModelFile } from './sources.js';
@@ -52,7 +53,7 @@ const exists = (path: string): Promise<boolean> =>
  * MODEL_NOT_FOUND, MODEL_INVALID or DOWNLOAD_FAILED, or rejects with the signal's reason.
  */
 export async function resolveModel(name: string, options: ResolveOptions = {}): Promise<string> {
-  const status = await stat(name).catch(() => null);
+  const status = await statusOf(name);
   if (status?.isDirectory()) return name;
   if (status && (await isModelFile(name))) return name;
   if (status) {

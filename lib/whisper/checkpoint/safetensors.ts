@@ -2,7 +2,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { OneheadError, shown } from '../../errors.js';
-import { quoted, reading } from '../files/bytes.js';
+import { quoted, reading, statusOf } from '../files/bytes.js';
 import { isPlain, type TensorIndex } from '../files/tensors.js';
 import { foreignFile } from './foreign.js';
 import { readJson } from './json.js';
@@ -151,22 +151,15 @@ export function withScales(tensors: TensorIndex): TensorIndex {
   return joined;
 }
 
-async function exists(path: string): Promise<boolean> {
-  return open(path).then(
-    (handle) => handle.close().then(() => true),
-    () => false,
-  );
-}
-
 /**
  * Reads the tensor index of a folder with `model.safetensors`, or with the shards that `model.safetensors.index.json`
  * names. Throws OneheadError MODEL_NOT_FOUND or MODEL_INVALID.
  */
 export async function openSafetensors(directory: string): Promise<TensorIndex> {
   const single = join(directory, 'model.safetensors');
-  if (await exists(single)) return withScales(await readHeader(single));
+  if (await statusOf(single)) return withScales(await readHeader(single));
   const indexFile = join(directory, 'model.safetensors.index.json');
-  if (!(await exists(indexFile))) {
+  if (!(await statusOf(indexFile))) {
     throw new OneheadError(
       'MODEL_NOT_FOUND',
       `${directory} contains neither model.safetensors nor model.safetensors.index.json; give the folder of a Hugging Face Whisper checkpoint.`,

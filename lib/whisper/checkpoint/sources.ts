@@ -2,7 +2,7 @@
 import { open, readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { OneheadError } from '../../errors.js';
-import { BinaryFile } from '../files/bytes.js';
+import { BinaryFile, reading, statusOf } from '../files/bytes.js';
 import { ctranslate2Model } from '../files/ctranslate2.js';
 import { ggmlMagic } from '../files/ggml.js';
 import type { TensorIndex } from '../files/tensors.js';
@@ -21,23 +21,25 @@ type Kind = 'ggml' | 'zip' | 'ctranslate2';
 
 const signatureBytes = 64;
 
-/** Recognizes the form of a file by its first bytes; null if it is unknown or the file cannot be read. */
+/**
+ * Recognizes the form of a file by its first bytes; null if it is unknown, or is not a file. Throws OneheadError
+ * MODEL_INVALID if the file cannot be read.
+ */
 export async function kindOf(path: string): Promise<Kind | null> {
-  const handle = await open(path).catch(() => null);
-  if (!handle) return null;
-  try {
-    if (!(await handle.stat()).isFile()) return null;
-    const begin = Buffer.alloc(signatureBytes);
-    const { bytesRead } = await handle.read(begin, 0, signatureBytes, 0);
-    if (bytesRead < 8) return null;
-    if (begin.readUInt32LE() === ggmlMagic) return 'ggml';
-    if (begin.readUInt32LE() === 0x0403_4b50) return 'zip';
-    return ctranslate2Model(begin.subarray(0, bytesRead)) === null ? null : 'ctranslate2';
-  } catch {
-    return null;
-  } finally {
-    await handle.close();
-  }
+  if (!(await statusOf(path))?.isFile()) return null;
+  const begin = Buffer.alloc(signatureBytes);
+  const length = await reading(path, async () => {
+    const handle = await open(path);
+    try {
+      return (await handle.read(begin, 0, signatureBytes, 0)).bytesRead;
+    } finally {
+      await handle.close();
+    }
+  });
+  if (length < 8) return null;
+  if (begin.readUInt32LE() === ggmlMagic) return 'ggml';
+  if (begin.readUInt32LE() === 0x0403_4b50) return 'zip';
+  return ctranslate2Model(begin.subarray(0, length)) === null ? null : 'ctranslate2';
 }
 
 /** Reads the tensor index of a state dict, such as transformers' pytorch_model.bin. */
@@ -94,13 +96,18 @@ async function openFolder(directory: string, names: readonly string[]): Promise<
   if (index)
     return { format: 'pytorch', directory, tensors: await openShards(directory, join(directory, index), readState) };
   const found: { name: string; kind: Kind }[] = [];
+  const failures: unknown[] = [];
   for (const name of names.slice(0, maximumFiles)) {
     if (notWeights.test(name)) continue;
-    const kind = await kindOf(join(directory, name));
+    const kind = await kindOf(join(directory, name)).catch((error) => {
+      failures.push(error); // matters only if no other file has weights
+      return null;
+    });
     if (kind) found.push({ name, kind });
   }
   // Training writes optimizer states of the same form to the folder.
   const chosen = found.find(({ name }) => name === preferred) ?? found[0];
+  if (!chosen && failures.length > 0) throw failures[0];
   if (!chosen) return null;
   if (found.length > 1 && chosen.name !== preferred) {
     const some = found.slice(0, 3).map(({ name }) => basename(name).slice(0, 50));
@@ -124,7 +131,8 @@ export async function isModelFile(path: string): Promise<boolean> {
 export async function openWeights(path: string): Promise<Weights | null> {
   const kind = await kindOf(path);
   if (kind) return openFile(path, kind);
-  const names = await readdir(path).catch(() => []);
+  const isFolder = (await statusOf(path))?.isDirectory();
+  const names = isFolder ? await reading(path, () => readdir(path)) : [];
   if (names.some((name) => /^model\.safetensors(\.index\.json)?$/.test(name))) {
     return { format: 'safetensors', directory: path, tensors: await openSafetensors(path) };
   }

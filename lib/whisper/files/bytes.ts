@@ -1,7 +1,8 @@
 /**
  * Reads binary files of weights. Sizes that a file states are checked against its length before memory is allocated.
  */
-import { type FileHandle, open } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { OneheadError, reasonOf, shown } from '../../errors.js';
 
 const reasons = new Map([
@@ -9,6 +10,7 @@ const reasons = new Map([
   ['EISDIR', 'it is a folder'],
   ['EACCES', 'this user may not read it'],
   ['EPERM', 'this user may not read it'],
+  ['ELOOP', 'it is a broken link'],
 ]);
 
 /** Runs `read`. Throws OneheadError MODEL_INVALID instead of a system error: the file cannot be opened or read. */
@@ -23,6 +25,22 @@ export async function reading<Result>(path: string, read: () => Promise<Result>)
       cause,
     });
   }
+}
+
+/** Errors of paths at which nothing can be. */
+const absent = new Set(['ENOENT', 'ENOTDIR', 'ENAMETOOLONG', 'ERR_INVALID_ARG_VALUE']);
+
+/**
+ * The status of a file or folder; null if it does not exist. Throws OneheadError MODEL_INVALID if that cannot be
+ * determined, such as in a folder that this user may not enter.
+ */
+export function statusOf(path: string): Promise<Stats | null> {
+  return reading(path, () =>
+    stat(path).catch((error: NodeJS.ErrnoException) => {
+      if (absent.has(String(error.code))) return null;
+      throw error;
+    }),
+  );
 }
 
 /** An open file, and the name of its format in messages. */
