@@ -1,5 +1,5 @@
 /** Finds a Matroska file's first audio track and its blocks, resynchronizing after damage. */
-import { crc32 } from 'node:zlib';
+import zlib from 'node:zlib';
 import { blockOf, type Element, elementsIn, floatOf, ids, outerAt, signedOf, unsignedOf } from './ebml.js';
 import type { ByteReader } from './reader.js';
 
@@ -183,7 +183,8 @@ export class Segment {
     for (const entry of elementsIn(held, tracks.body, tracks.end)) {
       if (entry.id === ids.checksum && entry.end - entry.body === 4) {
         const wanted = new DataView(held.buffer, held.byteOffset + entry.body).getUint32(0, true);
-        this.headDamaged = crc32(held.subarray(entry.end, tracks.end)) !== wanted;
+        // Not imported by name: older Node.js without it would fail with that instead of a clear message.
+        this.headDamaged = zlib.crc32(held.subarray(entry.end, tracks.end)) !== wanted;
       }
       if (entry.id !== ids.entry) continue;
       count += 1;

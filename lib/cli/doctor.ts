@@ -6,6 +6,7 @@ import { aacPackages, missingDecoder } from '../audio/aac-decoders.js';
 import { type FoundAddon, openAddon } from '../device/addon.js';
 import { Device } from '../device/device.js';
 import type { Information } from '../device/native.js';
+import { unsupportedNode } from '../node-version.js';
 import { requireFromPackage } from '../package-root.js';
 import { bestTypesFile, chosenTypes, type TypeTimes, typeTimes } from '../whisper/model/best-types.js';
 import { prepareArguments } from './arguments.js';
@@ -29,8 +30,7 @@ function ffmpegVersion(): string | null {
 }
 
 function nodeFinding(): Finding {
-  const [major, minor] = process.versions.node.split('.').map(Number);
-  const supported = major > 20 || (major === 20 && minor >= 17);
+  const supported = unsupportedNode() === null;
   return {
     subject: 'Node.js',
     found: process.version,

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { OneheadError, reasonOf } from '../errors.js';
+import { unsupportedNode } from '../node-version.js';
 import { packageRoot } from '../package-root.js';
 import { convertCommand, convertHelp } from './convert.js';
 import { doctorCommand, doctorHelp } from './doctor.js';
@@ -72,6 +73,8 @@ async function main([name, ...args]: string[]): Promise<number> {
     process.stdout.write(helpOf(command));
     return 0;
   }
+  const problem = unsupportedNode();
+  if (problem !== null && name !== 'doctor') throw new OneheadError('NOT_SUPPORTED', problem);
   const interrupt = new AbortController();
   process.once('SIGINT', () => interrupt.abort());
   try {

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { OneheadError, shown } from '../errors.js';
+import { unsupportedNode } from '../node-version.js';
 import { packageRoot, requireFromPackage, resolveFromPackage } from '../package-root.js';
 import {
   architectureOf,
@@ -157,6 +158,8 @@ export function openAddon(load: Load = ({ file }) => requireFromPackage(file)): 
  * the message says what is missing and what to do.
  */
 export function loadAddon(): unknown {
+  const problem = unsupportedNode();
+  if (problem !== null) throw unavailable(problem);
   const { addon, found, skipped } = openAddon();
   if (skipped.length > 0) {
     const reasons = skipped.map(({ why, todo }) => `${why}; ${todo}`);

@@ -174,6 +174,17 @@ describe('one sentence explains what is missing', () => {
     );
   });
 
+  it('a Node.js that is too old', async () => {
+    const version = "Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '18.20.8' } });";
+    await fails(
+      pretending(version),
+      /^onehead: onehead needs Node\.js 20\.17 or newer, and this is 18\.20\.8; install/,
+    );
+    const script = "import('onehead').then(({ Whisper }) => Whisper.load()).catch(({ code }) => console.log(code))";
+    const { stdout } = await project.run('node', ['-e', script], pretending(version));
+    expect(stdout.trim()).toBe('ADDON_UNAVAILABLE');
+  });
+
   it('a glibc that is too old', async () => {
     const old = `${withGlibc("{ glibcVersionRuntime: '2.17' }")}
       process.dlopen = () => { throw new Error("libc.so.6: version 'GLIBC_2.28' not found"); };`;
