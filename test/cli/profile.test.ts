@@ -1,6 +1,6 @@
 /** `onehead profile` and `onehead convert`. */
 import { spawnSync } from 'node:child_process';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { finished, onehead, root, sentence, start, temporaryFolder } from './command.js';
@@ -202,6 +202,15 @@ describe('onehead convert', () => {
     expect(stderr).toMatch(sentence);
     expect(stderr).toContain(`Cannot write to ${to}: EFBIG: file too large; make space, or give another folder.`);
     expect(await readdir(to)).toEqual([]);
+  });
+
+  // Root may write everywhere.
+  it.skipIf(process.getuid?.() === 0)('refuses a folder that is protected', async () => {
+    const to = await temporaryFolder();
+    await chmod(to, 0o555);
+    const { status, stdout, stderr } = await onehead(['convert', micro, to]);
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
+    expect(stderr).toMatch(sentence);
   });
 
   it('writes a checkpoint of another format as a Hugging Face folder', async () => {

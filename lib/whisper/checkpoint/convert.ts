@@ -2,7 +2,8 @@
  * Converts a checkpoint of any form to a Hugging Face folder with safetensors. It can change the number of key/value
  * heads (multi-head to multi-query and back), or quantize the weights.
  */
-import { copyFile, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, copyFile, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { countOf, refuse } from '../../checks.js';
 import { OneheadError, reasonOf } from '../../errors.js';
@@ -211,6 +212,7 @@ async function createFolder(directory: string): Promise<void> {
   try {
     makeFolder(directory);
     names = await readdir(directory);
+    await access(directory, constants.W_OK);
   } catch (cause) {
     throw new OneheadError(
       'INVALID_ARGUMENT',
