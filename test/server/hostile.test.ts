@@ -148,6 +148,13 @@ describe('an invalid form', () => {
       'keywords',
       'invalid_value',
     ],
+    [
+      'fields of megabytes together',
+      [model, ...Array(5).fill(part('keywords[]', 'x'.repeat(600_000)))],
+      400,
+      null,
+      null,
+    ],
     ['more fields than there are', [model, ...Array(300).fill(part('keywords[]', 'x')), file], 400, null, null],
     ['a field called __proto__', [model, part('__proto__', 'x'), file], 400, null, null],
     ['a name without end', [model, part('n'.repeat(5000), 'x'), file], 400, 'n'.repeat(100), 'unknown_parameter'],

@@ -17,6 +17,9 @@ const limits = {
   fileSize: Number.POSITIVE_INFINITY,
 };
 
+/** Maximum characters of all fields together, which are kept in memory until the request ends. */
+const maxFieldCharacters = 2 << 20;
+
 export interface Form {
   /** Values by field name; the names of arrays have no brackets here. */
   readonly fields: ReadonlyMap<string, string[]>;
@@ -84,6 +87,7 @@ export function readForm(request: FastifyRequest, { options }: Service): Form {
   const { promise: stalled, progress, stop } = stallWatch(options.uploadTimeout);
 
   const read = async () => {
+    let characters = 0;
     for await (const part of request.parts({ limits })) {
       progress();
       if (part.type === 'field') {
@@ -93,7 +97,15 @@ export function readForm(request: FastifyRequest, { options }: Service): Form {
         if (valueTruncated)
           throw badField(fieldname, `The field ${shown(fieldname, 60)} is longer than ${limits.fieldSize} bytes.`);
         const name = fieldname.endsWith('[]') ? fieldname.slice(0, -2) : fieldname;
-        fields.set(name, [...(fields.get(name) ?? []), typeof value === 'string' ? value : JSON.stringify(value)]);
+        const text = typeof value === 'string' ? value : JSON.stringify(value);
+        characters += text.length;
+        if (characters > maxFieldCharacters) {
+          throw new ApiError(
+            400,
+            `The fields of the form have more than ${maxFieldCharacters} characters together; shorten them.`,
+          );
+        }
+        fields.set(name, [...(fields.get(name) ?? []), text]);
         continue;
       }
       if (part.fieldname !== 'file') {
