@@ -1,9 +1,7 @@
 /** The options of queues and workers. */
-import { formats } from '../formats/index.js';
-import { flag, integer, list, milliseconds, oneOf, text } from '../options/kinds.js';
+import { formatList } from '../formats/format-list.js';
+import { flag, integer, milliseconds, text } from '../options/kinds.js';
 import { option, options } from '../options/options.js';
-
-const formatNames = Object.keys(formats) as (keyof typeof formats)[];
 
 export const queueOptions = options('the queue', {
   /** Address of Redis, such as redis://host:6379. @default the environment variable ONEHEAD_REDIS */
@@ -26,9 +24,7 @@ export const workerOptions = options('worker', {
    * Formats written for each recording: text, json, verbose_json, srt, vtt, tsv, csv, lrc or ass, or several.
    * @default 'json'
    */
-  format: option(list(oneOf(formatNames, 'FORMAT'), `${formatNames.join(', ')}, or several of them`, 1), {
-    default: ['json'],
-  }),
+  format: option(formatList, { default: ['json'] }),
   /** Recordings processed at once. @default the model's windows plus two */
   concurrency: option(integer(1, 10_000)),
   /** Milliseconds after which a worker that stopped responding loses its recordings. @default 30000 */

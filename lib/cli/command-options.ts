@@ -1,11 +1,9 @@
 /** Options that only the command line has. */
-import { formats } from '../formats/index.js';
+import { formatList } from '../formats/format-list.js';
 import { flag, list, number, oneOf, quoted, text } from '../options/kinds.js';
 import { option, options } from '../options/options.js';
 import { policies } from '../whisper/live/options.js';
 import { dataTypes } from '../whisper/model/precision.js';
-
-const formatNames = Object.keys(formats) as (keyof typeof formats)[];
 
 export const modelOptions = options('the model', {
   /**
@@ -23,13 +21,7 @@ export const commandOptions = options('the command', {
    * The output format: text, json, verbose_json, srt, vtt, tsv, csv, lrc or ass; several need `outputDir`.
    * @default 'text'
    */
-  format: option(
-    list(oneOf(formatNames, 'FORMAT'), `${formatNames.join(', ')}, or several of them separated by commas`, 1),
-    {
-      default: ['text'],
-      others: { openai: 'output_format' },
-    },
-  ),
+  format: option(formatList, { default: ['text'], others: { openai: 'output_format' } }),
   /** Writes NAME.EXTENSION files into this folder, instead of printing. */
   outputDir: option(text('DIR', 'a folder', { notBlank: true }), { others: { openai: 'output_dir' } }),
   /**

@@ -94,11 +94,16 @@ export function text(placeholder = 'TEXT', expected = 'a string', { notBlank = f
   );
 }
 
-export function oneOf<const T extends string>(names: readonly T[], placeholder = 'NAME'): Kind<T> {
+/** One of several names. On the command line, `aliases` are accepted too. */
+export function oneOf<const T extends string>(
+  names: readonly T[],
+  placeholder = 'NAME',
+  aliases: Readonly<Record<string, T>> = {},
+): Kind<T> {
   return kind(v.picklist(names) as v.GenericSchema<T, T>, {
     expected: quoted(names),
     placeholder,
-    read: (given) => given,
+    read: (given) => (Object.hasOwn(aliases, given) ? aliases[given] : given),
   });
 }
 

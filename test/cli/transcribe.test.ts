@@ -115,6 +115,7 @@ describe('onehead transcribe', () => {
   });
 
   it.each([
+    ['txt', /^We will return on Thursday\.\n/], // openai/whisper's name of text
     ['srt', /^1\n00:00:00,\d{3} --> 00:00:01,\d{3}\nWe will return on Thursday\.\n\n2\n/],
     ['vtt', /^WEBVTT\n\n00:00\.\d{3} --> 00:01\.\d{3}\nWe will return on Thursday\.\n\n00:/],
     ['tsv', /^start\tend\ttext\n\d+\t\d+\tWe will return on Thursday\.\n/],
