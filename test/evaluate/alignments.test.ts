@@ -212,6 +212,7 @@ describe('words of JSON', () => {
     ['[{"word": "say", "start": 1}]', 'word 1: expected .* but found .*say'],
     ['[{"word": "say", "start": 1, "end": null}]', 'word 1'],
     ['[1]', 'word 1'],
+    ['{"segments": [{"words": [{"word": "say", "begin": 1, "finish": 2}]}]}', 'word 1: expected .* but found .*begin'],
     [`[{"word": "${'x'.repeat(9999)}", "start": 2, "end": 1}]`, 'lasts from 2 to 1'],
   ])('are refused if the file is invalid: %s', (text, message) => {
     let sentence = '';

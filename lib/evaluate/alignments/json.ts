@@ -42,10 +42,13 @@ function timedWord(entry: unknown, index: number, name: string): TimedWord {
   throw invalidAlignment(`${name}, word ${index + 1}: expected {"word", "start", "end"} but found ${found}.`);
 }
 
+/** The fields of a word that WhisperX could not align. */
+const untimedFields = new Set(['word', 'score', 'speaker']);
+
 /** The words of segments. WhisperX gives no times to words, and no words to segments, that it could not align. */
 function wordsOfSegments(segments: readonly unknown[]): unknown[] {
   const words = segments.flatMap((segment) => (isObject(segment) && Array.isArray(segment.words) ? segment.words : []));
-  return words.filter((word) => !isObject(word) || 'start' in word || 'end' in word);
+  return words.filter((word) => !isObject(word) || Object.keys(word).some((key) => !untimedFields.has(key)));
 }
 
 /** The list of words in a file's value; null if there is none. */

@@ -21,9 +21,9 @@ export async function reading<Result>(path: string, read: () => Promise<Result>)
     const { syscall, code } = cause as NodeJS.ErrnoException;
     if (!syscall) throw cause;
     const reason = reasons.get(String(code)) ?? reasonOf(cause);
-    throw new OneheadError('MODEL_INVALID', `Cannot read ${path}: ${reason}; check the file, or download it again.`, {
-      cause,
-    });
+    const advice =
+      code === 'EACCES' || code === 'EPERM' ? 'change its permissions' : 'check the file, or download it again';
+    throw new OneheadError('MODEL_INVALID', `Cannot read ${path}: ${reason}; ${advice}.`, { cause });
   }
 }
 
