@@ -1,6 +1,6 @@
 /** The audio tracks of an MP4 file's index. */
 import { throughHead } from './head.js';
-import { boundTables } from './mp4-tables.js';
+import { boundTables, Damage } from './mp4-tables.js';
 import { type AudioTrack, type Container, chooseTrack, shortCode } from './tracks.js';
 
 interface Box {
@@ -168,6 +168,99 @@ function findIndex(bytes: Uint8Array): { at: number; end: number } | number | nu
     }
     at += size;
   }
+}
+
+/** The offset and the size of a frame. */
+export type Place = [offset: number, size: number];
+
+/** What decoding needs to know of an audio track. */
+export interface Sound {
+  codec: string;
+  sampleRate: number | null;
+  /** The frames that `takeSound` has removed from the index. */
+  places: Place[];
+}
+
+/** Frames that an index may have before the first fragment: six hours at 44.1 kHz. */
+const maxPlaces = 1 << 20;
+
+/** The places of the frames in a track's tables. */
+function placesIn(view: DataView, tables: Box[]): Place[] {
+  const table = (type: string, bytes: number) => {
+    const box = tables.find((one) => one.type === type && one.end - one.body >= 8);
+    const count = box ? Math.min(view.getUint32(box.body + 4), Math.floor((box.end - box.body - 8) / bytes)) : 0;
+    return { count, at: (i: number) => box!.body + 8 + i * bytes };
+  };
+  const sizes = tables.find(({ type, body, end }) => type === 'stsz' && end - body >= 12);
+  const [short, long, perChunk] = [table('stco', 4), table('co64', 8), table('stsc', 12)];
+  const chunks = short.count || long.count;
+  if (!sizes || chunks === 0) return [];
+  const offset = (chunk: number) =>
+    short.count > 0
+      ? view.getUint32(short.at(chunk))
+      : view.getUint32(long.at(chunk)) * 2 ** 32 + view.getUint32(long.at(chunk) + 4);
+  const equal = view.getUint32(sizes.body + 4);
+  const count = view.getUint32(sizes.body + 8);
+  const places: Place[] = [];
+  let [chunk, run, left, at] = [-1, -1, 0, 0];
+  for (let frame = 0; frame < count; ) {
+    if (left === 0 && chunk + 1 < chunks) {
+      at = offset(++chunk);
+      while (run + 1 < perChunk.count && view.getUint32(perChunk.at(run + 1)) <= chunk + 1) ++run;
+      left = run < 0 ? 1 : Math.max(1, view.getUint32(perChunk.at(run) + 4));
+    }
+    // Uncompressed samples are frames of a few bytes.
+    const together = equal > 0 && equal <= 32 ? Math.max(1, Math.min(left, count - frame, 1024)) : 1;
+    const size = equal > 0 ? equal * together : view.getUint32(sizes.body + 12 + 4 * frame);
+    places.push([at, size]);
+    if (places.length > maxPlaces) throw new Damage('its index claims more frames than can be');
+    at += size;
+    frame += together;
+    left = Math.max(0, left - together);
+  }
+  return places;
+}
+
+/**
+ * Finds the audio track in an index that the bytes contain. If fragments follow, the frames in the index are removed
+ * from it, in place: a decoder reads either those or the fragments. Throws Damage.
+ */
+export function takeSound(bytes: Uint8Array): Sound | null {
+  const index = findIndex(bytes);
+  if (!index || typeof index === 'number') return null;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const inside = boxes(view, index.at + 8, index.end);
+  const fragments = inside.find(({ type }) => type === 'mvex');
+  const fragmented = fragments && boxes(view, fragments.body, fragments.end).some(({ type }) => type === 'trex');
+  for (const box of inside) {
+    const track = box.type === 'trak' ? readTrack(view, bytes, box, 0) : null;
+    if (!track) continue;
+    const { codec, sampleRate } = track;
+    if (!fragmented || track.empty) return { codec, sampleRate, places: [] };
+    const child = (of: Box[], type: string) => {
+      const found = of.find((one) => one.type === type);
+      return found ? boxes(view, found.body, found.end) : [];
+    };
+    const parts = boxes(view, box.body, box.end);
+    const tables = child(child(child(parts, 'mdia'), 'minf'), 'stbl');
+    const places = placesIn(view, tables).filter(([offset]) => offset >= index.end);
+    for (const { type, body, end } of tables) {
+      if (type === 'stsz' && end - body >= 12) view.setUint32(body + 8, 0);
+      if (type === 'stts' && end - body >= 8) view.setUint32(body + 4, 0);
+    }
+    // The edit's duration is that of the frames in the index; 0 means all.
+    const edits = child(parts, 'edts').find(({ type, body, end }) => type === 'elst' && end - body >= 8);
+    if (edits) {
+      const step = view.getUint8(edits.body) === 1 ? 20 : 12;
+      for (let at = edits.body + 8; at + step <= edits.end; at += step) {
+        if (view.getInt32(at + (step === 20 ? 8 : 4)) < 0) continue;
+        view.setUint32(at, 0);
+        if (step === 20) view.setUint32(at + 4, 0);
+      }
+    }
+    return { codec, sampleRate, places };
+  }
+  return null;
 }
 
 /**

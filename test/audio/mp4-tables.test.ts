@@ -1,7 +1,7 @@
 /** MP4 files whose tables claim too many entries: a decoder that trusts them would exhaust the memory. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { firstDifference, folder, readAll } from './support.js';
+import { amplitude, firstDifference, folder, readAll } from './support.js';
 
 const fixture = (name: string) => readFileSync(folder + name);
 const whole = fixture('first.m4a');
@@ -106,6 +106,81 @@ it('reports the time from which a fragmented file cannot be read', async () => {
     expect(result.incomplete).toBe(true);
     expect(result.warnings).toEqual([expect.stringMatching(/could not be read from .* on \(no box begins at byte/)]);
   }
+});
+
+describe('a fragmented file whose index has the first frames', () => {
+  const bytes = fixture('first-fragment.mp4');
+
+  it('is read to its end', async () => {
+    for (const input of [bytes, pieces(bytes), `${folder}first-fragment.mp4`]) {
+      const { samples, incomplete, warnings } = await readAll(input, { ffmpeg: false });
+      expect(warnings).toEqual([]);
+      expect(incomplete).toBe(false);
+      expect(Math.abs(samples.length - 1.5 * 16_000)).toBeLessThan(1100);
+      // The tone goes on in each fragment, and silence follows it.
+      for (let at = 1000; at < 15_000; at += 2000) {
+        expect(amplitude(samples.subarray(at, at + 2000), 440)).toBeCloseTo(0.5, 1);
+      }
+      expect(amplitude(samples.subarray(18_000), 440)).toBeLessThan(0.01);
+    }
+  });
+
+  it('is reported if it was cut short', async () => {
+    const sound = bytes.indexOf('mdat');
+    for (const end of [sound + 800, bytes.lastIndexOf('mdat') + 10]) {
+      const cut = await readAll(bytes.subarray(0, end), { ffmpeg: false });
+      expect(cut.samples.length).toBeGreaterThan(0);
+      expect(cut.incomplete).toBe(true);
+      expect(cut.warnings).toEqual([expect.stringContaining('its last fragment was cut short')]);
+    }
+  });
+
+  it('may claim any count', async () => {
+    const { samples } = await readAll(bytes, { ffmpeg: false });
+    for (const name of ['stco', 'stsc', 'stts']) {
+      const forged = await readAll(claimed(bytes, name, 4, maxUint32), { ffmpeg: false });
+      expect(firstDifference(forged.samples, samples)).toBe(-1);
+    }
+    const equal = claimed(claimed(bytes, 'stsz', 4, 300), 'stsz', 8, 1 << 24);
+    await expect(readAll(equal, { ffmpeg: false })).rejects.toMatchObject({
+      code: 'AUDIO_INVALID',
+      message: expect.stringContaining('claims more frames'),
+    });
+  });
+
+  it('is refused if its first frames are not in it', async () => {
+    const far = claimed(bytes, 'stco', 8, 1e6);
+    await expect(readAll(far, { ffmpeg: false })).rejects.toMatchObject({ code: 'AUDIO_INVALID' });
+  });
+});
+
+describe('FLAC in an MP4 file', () => {
+  const bytes = fixture('flac-fragmented.mp4');
+
+  it('is read without a gap', async () => {
+    for (const input of [bytes, pieces(bytes)]) {
+      const { samples, incomplete, warnings } = await readAll(input, { ffmpeg: false });
+      expect(warnings).toEqual([]);
+      expect(incomplete).toBe(false);
+      expect(samples.length).toBe(1.5 * 16_000);
+      for (let at = 0; at < 16_000; at += 1600) {
+        expect(amplitude(samples.subarray(at, at + 1600), 440)).toBeCloseTo(0.5, 1);
+      }
+    }
+  });
+
+  it('loses only its damaged frames', async () => {
+    const whole = (await readAll(bytes, { ffmpeg: false })).samples;
+    const second = bytes.indexOf('mdat', bytes.indexOf('mdat') + 4);
+    const { samples, incomplete, warnings } = await readAll(Buffer.from(bytes).fill(0x55, second + 200, second + 260), {
+      ffmpeg: false,
+    });
+    expect(samples.length).toBe(whole.length);
+    expect(incomplete).toBe(true);
+    expect(warnings).toEqual([expect.stringMatching(/damaged in one place at 0:00\.[3-6]; 0\.\d+ s of it/)]);
+    expect(firstDifference(samples.subarray(0, 4000), whole.subarray(0, 4000))).toBe(-1);
+    expect(firstDifference(samples.subarray(14_000), whole.subarray(14_000))).toBe(-1);
+  });
 });
 
 it('reads a file with bytes that are no box after the audio', async () => {
