@@ -10,7 +10,7 @@ import { type Routes, Service } from './service/service.js';
 import { documentation } from './status/documentation.js';
 import { statusRoutes } from './status/routes.js';
 import { audioRoutes } from './transcription/routes.js';
-import { ignoreOtherUpgrades } from './upgrade.js';
+import { closeUpgrade, ignoreOtherUpgrades } from './upgrade.js';
 
 /** Groups of routes. They depend on each other only through the service. */
 const routeGroups: readonly Routes[] = [statusRoutes, audioRoutes, realtimeRoutes, pageRoutes];
@@ -67,8 +67,7 @@ export async function onehead(
   });
   app.addHook('onResponse', async (request, reply) => {
     service.metrics.answered(request.routeOptions.url ?? 'none', reply.statusCode);
-    // A request for a WebSocket where there is none: Node.js no longer looks after its connection.
-    if (request.raw.headers.upgrade !== undefined) request.raw.socket.destroySoon();
+    closeUpgrade(request.raw);
   });
   app.setErrorHandler((error: FastifyError, request, reply) => {
     const { status, type, code, param, cause, headers, body } = apiErrorOf(error);

@@ -13,6 +13,7 @@ import { ApiError } from './service/api-error.js';
 import { library } from './service/libraries.js';
 import type { ServerOptions } from './service/options.js';
 import { Service } from './service/service.js';
+import { closeUpgrade } from './upgrade.js';
 
 export type { ListenOptions };
 
@@ -82,7 +83,7 @@ function sendClientError(error: NodeJS.ErrnoException, socket: Socket): void {
   socket.end(`${head}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
 }
 
-/** Milliseconds within which a request's headers have to arrive, and between checks of this limit. */
+/** Milliseconds within which a request's headers have to arrive, also a TLS handshake; and between checks of this. */
 const headersTimeout = 20_000;
 const connectionsCheckingInterval = 5000;
 /**
@@ -103,7 +104,9 @@ export async function serve(server: ServerOptions = {}, listen: ListenOptions = 
   const logger = pino({ level: logLevel });
   const service = await Service.create(server, logger);
   const timeouts = { headersTimeout, connectionsCheckingInterval };
-  const serverOptions = certificate ? { https: { ...certificate, ...timeouts } } : { http: timeouts };
+  const serverOptions = certificate
+    ? { https: { ...certificate, ...timeouts, handshakeTimeout: headersTimeout } }
+    : { http: timeouts };
   const app = fastify({
     loggerInstance: logger,
     genReqId: () => `req_${randomUUID().replaceAll('-', '')}`,
@@ -114,7 +117,8 @@ export async function serve(server: ServerOptions = {}, listen: ListenOptions = 
     requestTimeout: Math.ceil(service.options.timeout),
     clientErrorHandler: sendClientError,
     // URLs that no route is looked up for, such as /%zz.
-    frameworkErrors: ({ statusCode = 400, message }: FastifyError, _: FastifyRequest, reply: FastifyReply) => {
+    frameworkErrors: ({ statusCode = 400, message }: FastifyError, request: FastifyRequest, reply: FastifyReply) => {
+      reply.raw.once('finish', () => closeUpgrade(request.raw)); // no hook runs for them
       const { body } = new ApiError(statusCode, shown(message, 200));
       reply.code(statusCode).type('application/json; charset=utf-8').send(body);
     },

@@ -33,6 +33,14 @@ function headWithoutUpgrade({ method, url, httpVersion, rawHeaders }: IncomingMe
 const responseOn = (socket: Socket & { _httpMessage?: ServerResponse | null }) => socket._httpMessage ?? null;
 
 /**
+ * Closes the connection of an answered request for a WebSocket where there is none: Node.js no longer looks after it.
+ * Does nothing for other requests.
+ */
+export function closeUpgrade({ headers, socket }: IncomingMessage): void {
+  if (headers.upgrade !== undefined) socket.destroySoon?.(); // the socket of fastify's inject() has no such method
+}
+
+/**
  * Answers such requests as if they did not ask for an upgrade. Call this once the WebSocket server listens. Does
  * nothing if something else listens to upgrades too, which may want them.
  */

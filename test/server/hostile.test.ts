@@ -1,10 +1,12 @@
 /** Invalid and malicious requests: each gets one response in OpenAI's error format, and the server keeps working. */
 import { readFileSync } from 'node:fs';
+import { setTimeout as wait } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import type { RunningServer } from '../../lib/server/index.js';
+import fastify, { type FastifyInstance } from 'fastify';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { onehead, type RunningServer } from '../../lib/server/index.js';
 import { boundary, chunk, chunkedHead, end, form, get, open, part, post, until } from './raw.js';
-import { sample, sampleText, startServer, testServer } from './support.js';
+import { micro, sample, sampleText, startServer, testServer } from './support.js';
 
 let server: RunningServer;
 const speech = readFileSync(sample);
@@ -302,11 +304,27 @@ describe('a request for an upgrade', () => {
     expect(answer).toContain('{"status":"ready"}');
   });
 
-  it('to a WebSocket where there is none is answered, and the connection closed', async () => {
+  it.each([
+    ['where there is none', '/v1/nothing', 404],
+    ['at an invalid URL', '/%zz', 400],
+  ])('to a WebSocket %s is answered, and the connection closed', async (_, url, status) => {
     const socket = await open(server);
     const key = 'sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n';
-    socket.write(head('GET /v1/nothing', `connection: upgrade\r\nupgrade: websocket\r\n${key}`));
-    expect(await socket.answer).toMatch(/^HTTP\/1\.1 404 /);
+    socket.write(head(`GET ${url}`, `connection: upgrade\r\nupgrade: websocket\r\n${key}`));
+    const answer = await Promise.race([socket.answer, wait(5000, 'still open')]);
+    expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} .*"type":"invalid_request_error"`, 's'));
+  });
+
+  it('that is injected is answered without an error in the log', async () => {
+    const lines: string[] = [];
+    const stream = { write: (line: string) => void lines.push(line) };
+    const app = fastify({ logger: { stream } }) as unknown as FastifyInstance;
+    onTestFinished(() => app.close());
+    await app.register(onehead, { models: [micro], load: { device: 'cpu', threads: 2 }, preload: false });
+    const headers = { connection: 'upgrade', upgrade: 'h2c' };
+    expect((await app.inject({ url: '/v1/nothing', headers })).statusCode).toBe(404);
+    await until(() => lines.some((line) => /request (completed|errored)/.test(line)));
+    expect(lines.filter((line) => JSON.parse(line).err !== undefined)).toEqual([]);
   });
 });
 

@@ -4,9 +4,12 @@ import { mkdtemp, writeFile } from 'node:fs/promises';
 import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { PassThrough } from 'node:stream';
+import { setTimeout as wait } from 'node:timers/promises';
+import { TLSSocket } from 'node:tls';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { selfSigned } from './certificate.js';
-import { boundary, form, get, part, post } from './raw.js';
+import { boundary, form, get, open, part, post } from './raw.js';
 import { sample, sampleText, startServer, testServer } from './support.js';
 
 const body = form(
@@ -44,6 +47,48 @@ describe('https', () => {
     // Clients that do not trust it get an error, and http is refused.
     await expect(fetch(`${url}/health`)).rejects.toThrow();
     await expect(fetch(`${url.replace('https', 'http')}/health`)).rejects.toThrow();
+  });
+
+  it('ends although connections have begun no TLS handshake', async () => {
+    const server = await testServer({ shutdownTimeout: 60_000 }, selfSigned());
+    const silent = await open(server);
+    const begun = await open(server);
+    begun.write(Buffer.from([0x16, 0x03, 0x01])); // the first bytes of a handshake
+    const closed = server.close();
+    expect(await Promise.race([closed, wait(8000, 'still open')])).toBeUndefined();
+    expect(await Promise.all([silent.answer, begun.answer])).toEqual(['', '']);
+  }, 20_000);
+
+  it('sends a response that has begun before it ends', async () => {
+    const files = selfSigned();
+    const server = await testServer({ shutdownTimeout: 60_000 }, files);
+    let finish = () => {};
+    server.service.ended.addEventListener('abort', () => setTimeout(() => finish(), 2500));
+    server.app.server.prependListener('request', (_, response) => {
+      const end = response.end.bind(response);
+      response.end = ((...rest: []) => {
+        finish = () => end(...rest);
+        return response;
+      }) as typeof response.end;
+    });
+    const status = new Promise((resolve, reject) => {
+      const sent = request(`${server.url}/health`, { ca: readFileSync(files.tlsCertificate) }, (answer) => {
+        answer.resume().once('end', () => resolve(answer.statusCode));
+      });
+      sent.on('error', reject).end();
+    });
+    await wait(500);
+    await server.close();
+    expect(await status).toBe(200);
+  }, 20_000);
+
+  it('closes a connection whose TLS handshake takes too long', async () => {
+    const server = await testServer({ preload: false }, selfSigned());
+    const socket = new TLSSocket(new PassThrough(), { isServer: true });
+    onTestFinished(() => void socket.destroy());
+    const error = Object.assign(new Error('TLS handshake timeout'), { code: 'ERR_TLS_HANDSHAKE_TIMEOUT' });
+    server.app.server.emit('tlsClientError', error, socket); // as Node.js does, after 20 s
+    expect(socket.destroyed).toBe(true);
   });
 
   it('refuses invalid certificates and keys', async () => {
