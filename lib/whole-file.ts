@@ -1,6 +1,7 @@
 /** Writes files whole or not at all. */
 import { realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { OneheadError, reasonOf } from './errors.js';
 
 /** Errors of a file beside the old one, or of renaming it: a mount point, a name of full length, a protected folder. */
 const onlyInPlace = new Set(['EBUSY', 'ENAMETOOLONG', 'EACCES', 'EPERM', 'EROFS']);
@@ -22,5 +23,15 @@ export async function writeWhole(path: string, text: string): Promise<void> {
     await rm(temporary, { force: true }).catch(() => {});
     if (!onlyInPlace.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
     await writeFile(target, text);
+  }
+}
+
+/** Writes a file whose name is an argument, as `writeWhole` does. Throws OneheadError INVALID_ARGUMENT. */
+export async function writeNamed(path: string, text: string): Promise<void> {
+  try {
+    await writeWhole(path, text);
+  } catch (cause) {
+    const message = `Cannot write ${path}: ${reasonOf(cause)}; name another file.`;
+    throw new OneheadError('INVALID_ARGUMENT', message, { cause });
   }
 }

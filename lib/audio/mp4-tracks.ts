@@ -32,6 +32,12 @@ function boxes(view: DataView, begin: number, end: number): Box[] {
   return found;
 }
 
+/** The box that a path of types leads to inside another. */
+const child = (view: DataView, box: Box | undefined, ...path: string[]): Box | undefined =>
+  path.reduce<Box | undefined>((at, type) => {
+    return at && boxes(view, at.body, at.end).find((one) => one.type === type);
+  }, box);
+
 interface Mp4Track extends AudioTrack {
   /** Offset of its box. */
   at: number;
@@ -88,25 +94,21 @@ function aacChannels(view: DataView, { body, end }: Box): number | null {
 
 /** Reads a track's box; null unless it is an audio track. */
 function readTrack(view: DataView, bytes: Uint8Array, track: Box, timescale: number): Omit<Mp4Track, 'index'> | null {
-  const child = (box: Box | undefined, ...path: string[]): Box | undefined =>
-    path.reduce<Box | undefined>((at, type) => {
-      return at && boxes(view, at.body, at.end).find((one) => one.type === type);
-    }, box);
-  const media = child(track, 'mdia');
-  const handler = child(media, 'hdlr');
+  const media = child(view, track, 'mdia');
+  const handler = child(view, media, 'hdlr');
   if (!handler || handler.end - handler.body < 12 || letters(bytes, handler.body + 8, 4) !== 'soun') return null;
-  const table = child(media, 'minf', 'stbl');
-  const description = child(table, 'stsd');
+  const table = child(view, media, 'minf', 'stbl');
+  const description = child(view, table, 'stsd');
   // A sample entry: size, name, six bytes, an index, then a version and the audio fields.
   const entry = description && description.end - description.body >= 44 ? description.body + 8 : null;
-  const header = child(track, 'tkhd');
-  const mediaHeader = child(media, 'mdhd');
+  const header = child(view, track, 'tkhd');
+  const mediaHeader = child(view, media, 'mdhd');
   const language = mediaHeader ? mediaHeader.body + (view.getUint8(mediaHeader.body) === 1 ? 32 : 20) : 0;
-  const extended = child(media, 'elng');
+  const extended = child(view, media, 'elng');
   const named = extended ? letters(bytes, extended.body + 4, Math.min(40, extended.end - extended.body - 4)) : '';
-  const name = child(track, 'udta', 'name');
-  const sizes = child(table, 'stsz');
-  const edits = child(track, 'edts', 'elst');
+  const name = child(view, track, 'udta', 'name');
+  const sizes = child(view, table, 'stsz');
+  const edits = child(view, track, 'edts', 'elst');
   const configuration = entry
     ? boxes(view, entry + 36, description!.end).find(({ type }) => type === 'esds')
     : undefined;
@@ -231,26 +233,22 @@ export function takeSound(bytes: Uint8Array): Sound | null {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const inside = boxes(view, index.at + 8, index.end);
   const fragments = inside.find(({ type }) => type === 'mvex');
-  const fragmented = fragments && boxes(view, fragments.body, fragments.end).some(({ type }) => type === 'trex');
+  const fragmented = child(view, fragments, 'trex') !== undefined;
   for (const box of inside) {
     const track = box.type === 'trak' ? readTrack(view, bytes, box, 0) : null;
     if (!track) continue;
     const { codec, sampleRate } = track;
     if (!fragmented || track.empty) return { codec, sampleRate, places: [] };
-    const child = (of: Box[], type: string) => {
-      const found = of.find((one) => one.type === type);
-      return found ? boxes(view, found.body, found.end) : [];
-    };
-    const parts = boxes(view, box.body, box.end);
-    const tables = child(child(child(parts, 'mdia'), 'minf'), 'stbl');
+    const table = child(view, box, 'mdia', 'minf', 'stbl');
+    const tables = table ? boxes(view, table.body, table.end) : [];
     const places = placesIn(view, tables).filter(([offset]) => offset >= index.end);
     for (const { type, body, end } of tables) {
       if (type === 'stsz' && end - body >= 12) view.setUint32(body + 8, 0);
       if (type === 'stts' && end - body >= 8) view.setUint32(body + 4, 0);
     }
     // The edit's duration is that of the frames in the index; 0 means all.
-    const edits = child(parts, 'edts').find(({ type, body, end }) => type === 'elst' && end - body >= 8);
-    if (edits) {
+    const edits = child(view, box, 'edts', 'elst');
+    if (edits && edits.end - edits.body >= 8) {
       const step = view.getUint8(edits.body) === 1 ? 20 : 12;
       for (let at = edits.body + 8; at + step <= edits.end; at += step) {
         if (view.getInt32(at + (step === 20 ? 8 : 4)) < 0) continue;

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { OneheadError, reasonOf } from '../errors.js';
+import { OneheadError } from '../errors.js';
 import { type Checked, check } from '../options/options.js';
 import { compare, comparisonTable, differences } from '../profiler/compare.js';
 import { type ExperimentName, experimentNames, experiments, settingsOf } from '../profiler/experiments/index.js';
@@ -14,7 +14,7 @@ import { warningsOf } from '../profiler/report/findings.js';
 import { ensureRenderer } from '../profiler/report/render.js';
 import { checkProfile, profile } from '../profiler/run.js';
 import { tablesOf, writeReport } from '../profiler/write-report.js';
-import { writeWhole } from '../whole-file.js';
+import { writeNamed } from '../whole-file.js';
 import { prepareArguments, readArguments } from './arguments.js';
 import { profileCommandOptions } from './command-options.js';
 import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
@@ -110,7 +110,7 @@ async function run(command: ProfileCommand, signal: AbortSignal): Promise<number
   const finish = async () => {
     await save();
     const all = [...results.values()];
-    if (command.csv !== undefined) await writeText(command.csv, toCsv(all));
+    if (command.csv !== undefined) await writeNamed(command.csv, toCsv(all));
     if (trace) await trace.write(command.trace!);
     if (command.report !== undefined) await writeReport(command.report, all);
   };
@@ -147,17 +147,6 @@ async function run(command: ProfileCommand, signal: AbortSignal): Promise<number
       if (rows > 0) console.error(`onehead: Interrupted; ${rows} rows were measured. ${advice}.`);
     }
     throw error;
-  }
-}
-
-/** Writes a file. Throws OneheadError INVALID_ARGUMENT. */
-async function writeText(file: string, text: string): Promise<void> {
-  try {
-    await writeWhole(file, text);
-  } catch (cause) {
-    throw new OneheadError('INVALID_ARGUMENT', `Cannot write ${file}: ${reasonOf(cause)}; name another file.`, {
-      cause,
-    });
   }
 }
 

@@ -3,6 +3,10 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Server as TlsServer } from 'node:https';
 import type { Socket } from 'node:net';
 
+/** The event of a server's new connections: over TLS, those whose handshake has finished. */
+export const connected = (server: object): 'secureConnection' | 'connection' =>
+  server instanceof TlsServer ? 'secureConnection' : 'connection';
+
 /** Over TLS, `_parent` is the socket of the encrypted bytes. */
 type TlsSocket = Socket & { _parent?: Socket | null };
 
@@ -14,8 +18,7 @@ export class Connections {
   #closing = false;
 
   constructor(server: Server | TlsServer) {
-    const secure = server instanceof TlsServer;
-    if (secure) {
+    if (server instanceof TlsServer) {
       server.on('connection', (socket: Socket) => {
         this.#handshakes.add(socket);
         socket.once('close', () => this.#handshakes.delete(socket));
@@ -23,7 +26,7 @@ export class Connections {
       // Nothing can be sent on such a connection, so a response to the error would keep it open.
       server.on('tlsClientError', (_, socket) => socket.destroy());
     }
-    server.on(secure ? 'secureConnection' : 'connection', (socket: TlsSocket) => {
+    server.on(connected(server), (socket: TlsSocket) => {
       if (socket._parent) this.#handshakes.delete(socket._parent);
       if (this.#responses.has(socket)) return;
       this.#responses.set(socket, 0);

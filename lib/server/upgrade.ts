@@ -4,9 +4,9 @@
  * upgrades to the WebSocket server, without their bodies, as soon as there is one.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { Server as TlsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
+import { connected } from './connections.js';
 
 type UpgradeListener = (request: IncomingMessage, socket: Socket, head: Buffer) => void;
 
@@ -47,7 +47,6 @@ export function closeUpgrade({ headers, socket }: IncomingMessage): void {
 export function ignoreOtherUpgrades({ server }: FastifyInstance): void {
   const [listener, ...others] = server.listeners('upgrade') as UpgradeListener[];
   if (listener === undefined || others.length > 0) return;
-  const connected = server instanceof TlsServer ? 'secureConnection' : 'connection';
   const onUpgrade: UpgradeListener = (request, socket, head) => {
     if (isWebSocket(request)) {
       listener.call(server, request, socket, head);
@@ -64,7 +63,7 @@ export function ignoreOtherUpgrades({ server }: FastifyInstance): void {
       }
       socket.setTimeout(0); // the limit for idle connections, which the earlier response has set
       socket.unshift(Buffer.concat([headWithoutUpgrade(request), head]));
-      server.emit(connected, socket);
+      server.emit(connected(server), socket);
     };
     begin();
   };

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { OneheadError, reasonOf } from '../../errors.js';
 import { parseJson } from '../../json.js';
-import { writeWhole } from '../../whole-file.js';
+import { writeNamed } from '../../whole-file.js';
 import type { Machine } from './machine.js';
 import type { Statistics } from './statistics.js';
 
@@ -39,15 +39,9 @@ const format = 'onehead-profile-1';
  * report from the file equals one from the results themselves. Throws OneheadError INVALID_ARGUMENT if that fails.
  */
 export async function writeResults(file: string, experiments: readonly ExperimentResult[]): Promise<void> {
-  try {
-    // About one row per line; strings contain no unescaped line breaks.
-    const text = JSON.stringify({ format, experiments }, null, 1).replace(/\n {5,}/g, '');
-    await writeWhole(file, `${text}\n`);
-  } catch (cause) {
-    throw new OneheadError('INVALID_ARGUMENT', `Cannot write ${file}: ${reasonOf(cause)}; name another file.`, {
-      cause,
-    });
-  }
+  // About one row per line; strings contain no unescaped line breaks.
+  const text = JSON.stringify({ format, experiments }, null, 1).replace(/\n {5,}/g, '');
+  await writeNamed(file, `${text}\n`);
 }
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>

@@ -2,8 +2,7 @@
  * Trace files for chrome://tracing and ui.perfetto.dev: a track for each program, with its operations in sequence.
  */
 import type { OperationTime } from '../../device/program.js';
-import { OneheadError, reasonOf } from '../../errors.js';
-import { writeWhole } from '../../whole-file.js';
+import { writeNamed } from '../../whole-file.js';
 
 /** One event of the Trace Event Format. */
 export interface TraceEvent {
@@ -47,12 +46,6 @@ export class TraceFile {
 
   /** Writes the file. Throws OneheadError INVALID_ARGUMENT if that fails. */
   async write(file: string): Promise<void> {
-    try {
-      await writeWhole(file, JSON.stringify(this));
-    } catch (cause) {
-      throw new OneheadError('INVALID_ARGUMENT', `Cannot write ${file}: ${reasonOf(cause)}; name another file.`, {
-        cause,
-      });
-    }
+    await writeNamed(file, JSON.stringify(this));
   }
 }

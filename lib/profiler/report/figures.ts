@@ -118,11 +118,15 @@ export function pivot(
 /** Converts 'decoderLayers' to 'decoder layers'. */
 export const spaced = (name: string): string => name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
 
+/** True unless all cells of the column are numbers or empty. */
+const isTextColumn = (rows: Table['rows'], column: number): boolean =>
+  rows.some((line) => /^[^\d<>±~(-]/.test(line[column]));
+
 /** Writes a table as plain text with aligned columns, numbers at the right. */
 export function toText({ title, columns, rows, note }: Table): string {
   const cells = [columns, ...rows];
   const widths = columns.map((_, i) => Math.max(...cells.map((line) => line[i].length)));
-  const left = columns.map((_, i) => rows.some((line) => /^[^\d<>±~(-]/.test(line[i])));
+  const left = columns.map((_, i) => isTextColumn(rows, i));
   const write = (line: string[]) =>
     line
       .map((cell, i) => (left[i] ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
@@ -135,7 +139,7 @@ export function toText({ title, columns, rows, note }: Table): string {
 /** Writes a table as GitHub Markdown. */
 export function toMarkdown({ title, columns, rows, note }: Table): string {
   const write = (line: string[]) => `| ${line.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
-  const ruler = columns.map((_, i) => (rows.some((line) => /^[^\d<>±~(-]/.test(line[i])) ? '---' : '---:'));
+  const ruler = columns.map((_, i) => (isTextColumn(rows, i) ? '---' : '---:'));
   return `${[`**${title}**`, '', write(columns), write(ruler), ...rows.map(write), ...(note ? ['', note] : [])].join('\n')}\n`;
 }
 

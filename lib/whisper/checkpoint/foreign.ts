@@ -2,9 +2,10 @@
  * Recognizes files and folders that cannot be read as a Whisper checkpoint, for error messages that say what to do.
  * Files are recognized by their first bytes, folders by the names of their files.
  */
-import { open, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseJson } from '../../json.js';
+import { firstBytes } from '../files/bytes.js';
 
 /** `is` completes "<file> is ...". */
 const contents: { begins: string; offset?: number; is: string }[] = [
@@ -55,17 +56,8 @@ export function foreignContent(begin: Uint8Array): string | null {
 
 /** Describes a file as `foreignContent` does; null if it is not recognized or cannot be read. */
 export async function foreignFile(path: string): Promise<string | null> {
-  const handle = await open(path).catch(() => null);
-  if (!handle) return null;
-  try {
-    const begin = Buffer.alloc(signatureBytes);
-    const { bytesRead } = await handle.read(begin, 0, begin.length, 0);
-    return foreignContent(begin.subarray(0, bytesRead));
-  } catch {
-    return null;
-  } finally {
-    await handle.close();
-  }
+  const begin = await firstBytes(path, signatureBytes).catch(() => null);
+  return begin && foreignContent(begin);
 }
 
 /**

@@ -1,14 +1,15 @@
 /** Recognizes the form of a checkpoint by the first bytes of its files, not by their names. */
-import { open, readdir, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { OneheadError } from '../../errors.js';
-import { BinaryFile, reading, statusOf } from '../files/bytes.js';
+import { BinaryFile, firstBytes, reading, statusOf } from '../files/bytes.js';
 import { ctranslate2Model } from '../files/ctranslate2.js';
 import { ggmlMagic } from '../files/ggml.js';
 import type { TensorIndex } from '../files/tensors.js';
 import { readTorch } from '../files/torch.js';
 import { describeCTranslate2 } from './ctranslate2.js';
 import type { CheckpointFormat, Description } from './description.js';
+import { signatureBytes } from './foreign.js';
 import { describeGgml, describeOpenai, isOpenai } from './openai.js';
 import { openSafetensors, openShards } from './safetensors.js';
 
@@ -19,27 +20,17 @@ export type Weights =
 
 type Kind = 'ggml' | 'zip' | 'ctranslate2';
 
-const signatureBytes = 64;
-
 /**
  * Recognizes the form of a file by its first bytes; null if it is unknown, or is not a file. Throws OneheadError
  * MODEL_INVALID if the file cannot be read.
  */
 export async function kindOf(path: string): Promise<Kind | null> {
   if (!(await statusOf(path))?.isFile()) return null;
-  const begin = Buffer.alloc(signatureBytes);
-  const length = await reading(path, async () => {
-    const handle = await open(path);
-    try {
-      return (await handle.read(begin, 0, signatureBytes, 0)).bytesRead;
-    } finally {
-      await handle.close();
-    }
-  });
-  if (length < 8) return null;
+  const begin = await reading(path, () => firstBytes(path, signatureBytes));
+  if (begin.length < 8) return null;
   if (begin.readUInt32LE() === ggmlMagic) return 'ggml';
   if (begin.readUInt32LE() === 0x0403_4b50) return 'zip';
-  return ctranslate2Model(begin.subarray(0, length)) === null ? null : 'ctranslate2';
+  return ctranslate2Model(begin) === null ? null : 'ctranslate2';
 }
 
 /** Reads the tensor index of a state dict, such as transformers' pytorch_model.bin. */

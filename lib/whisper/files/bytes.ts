@@ -43,6 +43,18 @@ export function statusOf(path: string): Promise<Stats | null> {
   );
 }
 
+/** The first bytes of a file, at most `count`. Rejects with the system's errors. */
+export async function firstBytes(path: string, count: number): Promise<Buffer> {
+  const handle = await open(path);
+  try {
+    const begin = Buffer.alloc(count);
+    const { bytesRead } = await handle.read(begin, 0, count, 0);
+    return begin.subarray(0, bytesRead);
+  } finally {
+    await handle.close();
+  }
+}
+
 /** An open file, and the name of its format in messages. */
 export class BinaryFile {
   readonly path: string;
