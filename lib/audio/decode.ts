@@ -1,7 +1,7 @@
 /** Decodes flac, mp3, ogg, opus and webm with WebAssembly decoders, and m4a and aac if their decoders are installed. */
 import { OneheadError, reasonOf } from '../errors.js';
 import { decodeAdts } from './aac.js';
-import { missingDecoder, type FallbackDecoder } from './aac-decoders.js';
+import { type FallbackDecoder, missingDecoder } from './aac-decoders.js';
 import { type ByteSource, blocks } from './bytes.js';
 import { decodeFlac } from './flac.js';
 import type { PackedFormat } from './format.js';

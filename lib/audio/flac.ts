@@ -6,8 +6,8 @@ import {
   type FlacInfo,
   flacHeader,
   flacInfo,
-  maxHeaderBytes,
   maxFrameBytes,
+  maxHeaderBytes,
   positionCheck,
 } from './flac-frames.js';
 import { quiet } from './quiet.js';

@@ -1,7 +1,7 @@
 /** Reads audio of any format as mono samples at one rate, on demand. */
 import { workers } from '../workers/pool.js';
 import { limitBytes } from './bytes.js';
-import { apart, mixed, type ChannelReader } from './channels.js';
+import { apart, type ChannelReader, mixed } from './channels.js';
 import { convert } from './convert.js';
 import { type AudioInput, byteSource } from './input.js';
 import { onceRead } from './once.js';

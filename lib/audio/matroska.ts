@@ -2,7 +2,7 @@
  * WebM and Matroska: decodes the first audio track; damaged parts become silence of the length that block times imply.
  */
 import { shown } from '../errors.js';
-import { NoDecoder, type FallbackDecoder } from './aac-decoders.js';
+import { type FallbackDecoder, NoDecoder } from './aac-decoders.js';
 import { flacInfo } from './flac-frames.js';
 import { openAacFrames, openFlac, openMp3, openOpus, openPcm, openVorbis, type PacketDecoder } from './packets.js';
 import type { ByteReader } from './reader.js';

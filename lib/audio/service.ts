@@ -4,7 +4,7 @@ import { OneheadError } from '../errors.js';
 import { deserializeError, serializeError } from '../workers/errors.js';
 import type { Served, Service } from '../workers/serve.js';
 import { type ByteSource, bufferBytes, regularFile } from './bytes.js';
-import { apart, mixed, type ChannelReader } from './channels.js';
+import { apart, type ChannelReader, mixed } from './channels.js';
 import { convert } from './convert.js';
 import type { FromWorker, Opening, State, ToWorker } from './messages.js';
 import { onceRead } from './once.js';

@@ -11,12 +11,12 @@ import {
   type Done,
   type Failure,
   isChosen,
-  retryDelay,
   type Queue,
   type Recording,
+  retryDelay,
   type Summary,
 } from './queue.js';
-import { wrapErrors, connect, packages, purpose } from './redis.js';
+import { connect, packages, purpose, wrapErrors } from './redis.js';
 
 type RecordingJob = Job<Recording, Summary, string>;
 export interface RedisQueueOptions {

@@ -7,9 +7,9 @@ import {
   type Done,
   type Failure,
   isChosen,
-  retryDelay,
   type Queue,
   type Recording,
+  retryDelay,
   type Summary,
 } from './queue.js';
 

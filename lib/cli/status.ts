@@ -6,7 +6,7 @@ import { check } from '../options/options.js';
 import { readArguments } from './arguments.js';
 import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
 import { withFlagNames } from './messages.js';
-import { openQueue, plural, queueChoice, queueFlags, formatSource, unlessAborted } from './queue.js';
+import { formatSource, openQueue, plural, queueChoice, queueFlags, unlessAborted } from './queue.js';
 import { UsageError } from './usage.js';
 
 const statusFlags = flagsOf(statusOptions);

@@ -9,7 +9,7 @@ import { transcribeOptions } from '../whisper/transcription/options.js';
 import { readArguments } from './arguments.js';
 import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
 import { modelChoice } from './model-choice.js';
-import { withTermination, openQueue, plural, queueChoice, queueFlags, formatSource, unlessAborted } from './queue.js';
+import { formatSource, openQueue, plural, queueChoice, queueFlags, unlessAborted, withTermination } from './queue.js';
 import { UsageError } from './usage.js';
 
 const submitFlags = flagsOf(submitOptions);

@@ -18,7 +18,7 @@ import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
 import { printMessage } from './messages.js';
 import { modelChoice, modelFlags } from './model-choice.js';
 import { progressBar } from './progress.js';
-import { withTermination, openQueue, plural, queueChoice, queueFlags, formatSource, unlessAborted } from './queue.js';
+import { formatSource, openQueue, plural, queueChoice, queueFlags, unlessAborted, withTermination } from './queue.js';
 import { UsageError } from './usage.js';
 
 const workerFlags = [...flagsOf(modelOptions), ...flagsOf(workerOptions)];

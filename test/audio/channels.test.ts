@@ -1,7 +1,7 @@
 /** Selected channels of a recording, and separate channels. */
 import { setTimeout } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { apart, mixed, type ChannelPicker, splitChannels } from '../../lib/audio/channels.js';
+import { apart, type ChannelPicker, mixed, splitChannels } from '../../lib/audio/channels.js';
 import { type AudioInput, type AudioSource, type OpenOptions, openChannels } from '../../lib/audio/index.js';
 import { amplitude, firstDifference, folder, joined, readAll, sine, wavOf } from './support.js';
 

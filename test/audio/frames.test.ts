@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it, vi } from 'vitest';
 import { adtsHeader, mp3Header } from '../../lib/audio/mpeg.js';
-import { amplitude, firstDifference, folder, hasFfmpeg, decodedByFfmpeg, ratio, readAll } from './support.js';
+import { amplitude, decodedByFfmpeg, firstDifference, folder, hasFfmpeg, ratio, readAll } from './support.js';
 
 const fixture = (name: string) => readFileSync(folder + name);
 

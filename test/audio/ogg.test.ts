@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { oggChecksum } from '../../lib/audio/ogg.js';
-import { firstDifference, folder, hasFfmpeg, decodedByFfmpeg, joined, ratio, readAll } from './support.js';
+import { decodedByFfmpeg, firstDifference, folder, hasFfmpeg, joined, ratio, readAll } from './support.js';
 
 const fixture = (name: string) => readFileSync(folder + name);
 

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { firstDifference, folder, hasFfmpeg, decodedByFfmpeg, ratio, readAll } from './support.js';
+import { decodedByFfmpeg, firstDifference, folder, hasFfmpeg, ratio, readAll } from './support.js';
 
 const tone = readFileSync(`${folder}tone.webm`);
 const whole = (await readAll(tone)).samples;

@@ -3,8 +3,8 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type AudioSource, openAudio } from '../../lib/audio/index.js';
 import { check } from '../../lib/options/options.js';
 import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
-import { TranscriptionState } from '../../lib/whisper/transcription/state.js';
 import { type TranscribeOptions, transcribeOptions } from '../../lib/whisper/transcription/options.js';
+import { TranscriptionState } from '../../lib/whisper/transcription/state.js';
 import { stream, transcribe } from '../../lib/whisper/transcription/transcribe.js';
 import type { Segment } from '../../lib/whisper/transcription/types.js';
 

@@ -8,12 +8,12 @@ import { errorEvent, identifier } from './events.js';
 import { checkSessionLanguage } from './language.js';
 import { Secrets } from './secrets.js';
 import {
+  defaultVad,
+  describeSession,
   languageField,
   type SessionConfig,
   secretFields,
-  describeSession,
   updateConfig,
-  defaultVad,
 } from './session-config.js';
 import { type Socket, serveSocket } from './socket.js';
 

@@ -3,17 +3,17 @@ import { setImmediate } from 'node:timers/promises';
 import { described } from '../../checks.js';
 import { ApiError, refuseField } from '../service/api-error.js';
 import type { Service } from '../service/service.js';
-import { decodeBase64, bytesPerSample, sampleRateOf, decodeSamples } from './audio.js';
+import { bytesPerSample, decodeBase64, decodeSamples, sampleRateOf } from './audio.js';
 import { errorEvent, identifier, type Send } from './events.js';
 import { checkSessionLanguage } from './language.js';
 import {
+  describeBetaSession,
+  describeSession,
   languageField,
   liveOptionsOf,
   type SessionConfig,
-  describeSession,
-  describeBetaSession,
-  updateConfig,
   updateBetaConfig,
+  updateConfig,
 } from './session-config.js';
 import { type Conversation, Speech } from './speech.js';
 

@@ -3,8 +3,8 @@
  * decoding would not choose.
  */
 import type { Device } from '../../device/device.js';
-import type { Sequence } from '../../engine/runtime.js';
 import type { ReadData } from '../../device/transfer.js';
+import type { Sequence } from '../../engine/runtime.js';
 import { handled } from './handled.js';
 import { maximumChoices, prefillLength, type RuntimePrograms, sizeFor, verifyBatch, verifyTokens } from './programs.js';
 import type { Candidate, Search } from './search.js';

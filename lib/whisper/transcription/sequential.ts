@@ -5,8 +5,8 @@
 import { nextBreak } from '../../audio/pieces.js';
 import { isSkipped } from '../decoding/silence.js';
 import { TextContext } from './context.js';
-import { type GuardedWindow, skipHallucinations } from './hallucination.js';
 import { type DecodedWindow, dropInventions, finishWindow, keptTokens } from './finish-window.js';
+import { type GuardedWindow, skipHallucinations } from './hallucination.js';
 import { detectFirst } from './language.js';
 import { PeakMeter } from './peak.js';
 import { repeats, SpeechRecovery, type Stretch } from './recovery.js';
