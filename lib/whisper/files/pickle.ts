@@ -18,6 +18,9 @@ export interface PickleRules {
 
 /** Marks on the stack where a sequence of items begins. */
 const mark = Symbol('mark');
+/** The opcode STOP, at the end of a pickle. */
+const stop = 0x2e;
+
 /** A function or class that the pickle named. Only these can be called. */
 export class Named {
   readonly name: string;
@@ -46,6 +49,10 @@ class Reader {
 
   #refuse(problem: string): never {
     this.#rules.refuse(`its pickle ${problem}`);
+  }
+
+  #version(version: number): void {
+    if (version > 5) this.#refuse('is of an unknown version');
   }
 
   /** Skips `count` bytes and returns their position. */
@@ -117,7 +124,7 @@ class Reader {
     this.#stack.push(Object.freeze(items));
   }
 
-  #named(module: unknown, name: unknown): void {
+  #named([module, name]: unknown[]): void {
     if (typeof module !== 'string' || typeof name !== 'string')
       this.#refuse('gives a function a name that is not text');
     const full = `${module}.${name}`;
@@ -132,6 +139,12 @@ class Reader {
     if (!(called instanceof Named) || !Array.isArray(values)) this.#refuse('calls something other than a function');
     if (values.length > maximumArguments) this.#refuse(`calls ${called.name} with ${values.length} arguments`);
     this.#stack.push(called.call(...values));
+  }
+
+  /** Drops the attributes of an ordered dict, such as its versions, which are not needed. */
+  #build(): void {
+    this.#pop();
+    this.#top();
   }
 
   #remember(index: number): void {
@@ -152,125 +165,72 @@ class Reader {
     return Number(BigInt.asIntN(8 * count, value));
   }
 
+  #push(value: unknown): void {
+    this.#stack.push(value);
+  }
+
+  #byte(): number {
+    return this.#bytes[this.#take(1)];
+  }
+
+  #uint32(): number {
+    return this.#bytes.readUInt32LE(this.#take(4));
+  }
+
+  /** What each opcode does that torch.save writes; STOP is missing, which ends the pickle. */
+  readonly #operations = new Map<number, () => void>([
+    [0x80, () => this.#version(this.#byte())], // PROTO
+    [0x95, () => this.#take(8)], // FRAME
+    // The stack
+    [0x28, () => this.#push(mark)], // MARK
+    [0x30, () => this.#pop()], // POP
+    [0x31, () => this.#items()], // POP_MARK
+    // Values
+    [0x4e, () => this.#push(null)], // NONE
+    [0x88, () => this.#push(true)], // NEWTRUE
+    [0x89, () => this.#push(false)], // NEWFALSE
+    [0x4a, () => this.#push(this.#bytes.readInt32LE(this.#take(4)))], // BININT
+    [0x4b, () => this.#push(this.#byte())], // BININT1
+    [0x4d, () => this.#push(this.#bytes.readUInt16LE(this.#take(2)))], // BININT2
+    [0x8a, () => this.#push(this.#long(this.#byte()))], // LONG1
+    [0x47, () => this.#push(this.#bytes.readDoubleBE(this.#take(8)))], // BINFLOAT
+    [0x58, () => this.#push(this.#text(this.#uint32()))], // BINUNICODE
+    [0x8c, () => this.#push(this.#text(this.#byte()))], // SHORT_BINUNICODE
+    // Tuples, lists and dicts
+    [0x29, () => this.#tuple([])], // EMPTY_TUPLE
+    [0x74, () => this.#tuple(this.#items())], // TUPLE
+    [0x85, () => this.#tuple(this.#several(1))], // TUPLE1
+    [0x86, () => this.#tuple(this.#several(2))], // TUPLE2
+    [0x87, () => this.#tuple(this.#several(3))], // TUPLE3
+    [0x5d, () => this.#push([])], // EMPTY_LIST
+    [0x61, () => this.#append([this.#pop()])], // APPEND
+    [0x65, () => this.#append(this.#items())], // APPENDS
+    [0x7d, () => this.#push(new Map())], // EMPTY_DICT
+    [0x73, () => this.#set(this.#several(2))], // SETITEM
+    [0x75, () => this.#set(this.#items())], // SETITEMS
+    // Values that are used several times
+    [0x71, () => this.#remember(this.#byte())], // BINPUT
+    [0x72, () => this.#remember(this.#uint32())], // LONG_BINPUT
+    [0x94, () => this.#remember(this.#memo.size)], // MEMOIZE
+    [0x68, () => this.#recall(this.#byte())], // BINGET
+    [0x6a, () => this.#recall(this.#uint32())], // LONG_BINGET
+    // Functions and their calls
+    [0x63, () => this.#named([this.#line(), this.#line()])], // GLOBAL
+    [0x93, () => this.#named(this.#several(2))], // STACK_GLOBAL
+    [0x52, () => this.#reduce()], // REDUCE
+    [0x62, () => this.#build()], // BUILD
+    [0x51, () => this.#push(this.#rules.persistent(this.#pop()))], // BINPERSID
+  ]);
+
   read(): unknown {
-    const bytes = this.#bytes;
-    const stack = this.#stack;
     for (;;) {
-      const operation = bytes[this.#take(1)];
-      switch (operation) {
-        case 0x80: // PROTO
-          if (bytes[this.#take(1)] > 5) this.#refuse('is of an unknown version');
-          break;
-        case 0x95: // FRAME
-          this.#take(8);
-          break;
-        case 0x2e: // STOP
-          return this.#pop();
-        case 0x28: // MARK
-          stack.push(mark);
-          break;
-        case 0x30: // POP
-          this.#pop();
-          break;
-        case 0x31: // POP_MARK
-          this.#items();
-          break;
-        case 0x4e: // NONE
-          stack.push(null);
-          break;
-        case 0x88: // NEWTRUE
-          stack.push(true);
-          break;
-        case 0x89: // NEWFALSE
-          stack.push(false);
-          break;
-        case 0x4a: // BININT
-          stack.push(bytes.readInt32LE(this.#take(4)));
-          break;
-        case 0x4b: // BININT1
-          stack.push(bytes[this.#take(1)]);
-          break;
-        case 0x4d: // BININT2
-          stack.push(bytes.readUInt16LE(this.#take(2)));
-          break;
-        case 0x8a: // LONG1
-          stack.push(this.#long(bytes[this.#take(1)]));
-          break;
-        case 0x47: // BINFLOAT
-          stack.push(bytes.readDoubleBE(this.#take(8)));
-          break;
-        case 0x58: // BINUNICODE
-          stack.push(this.#text(bytes.readUInt32LE(this.#take(4))));
-          break;
-        case 0x8c: // SHORT_BINUNICODE
-          stack.push(this.#text(bytes[this.#take(1)]));
-          break;
-        case 0x29: // EMPTY_TUPLE
-          this.#tuple([]);
-          break;
-        case 0x74: // TUPLE
-          this.#tuple(this.#items());
-          break;
-        case 0x85: // TUPLE1
-        case 0x86: // TUPLE2
-        case 0x87: // TUPLE3
-          this.#tuple(this.#several(operation - 0x84));
-          break;
-        case 0x5d: // EMPTY_LIST
-          stack.push([]);
-          break;
-        case 0x61: // APPEND
-          this.#append([this.#pop()]);
-          break;
-        case 0x65: // APPENDS
-          this.#append(this.#items());
-          break;
-        case 0x7d: // EMPTY_DICT
-          stack.push(new Map());
-          break;
-        case 0x73: // SETITEM
-          this.#set(this.#several(2));
-          break;
-        case 0x75: // SETITEMS
-          this.#set(this.#items());
-          break;
-        case 0x71: // BINPUT
-          this.#remember(bytes[this.#take(1)]);
-          break;
-        case 0x72: // LONG_BINPUT
-          this.#remember(bytes.readUInt32LE(this.#take(4)));
-          break;
-        case 0x94: // MEMOIZE
-          this.#remember(this.#memo.size);
-          break;
-        case 0x68: // BINGET
-          this.#recall(bytes[this.#take(1)]);
-          break;
-        case 0x6a: // LONG_BINGET
-          this.#recall(bytes.readUInt32LE(this.#take(4)));
-          break;
-        case 0x63: // GLOBAL
-          this.#named(this.#line(), this.#line());
-          break;
-        case 0x93: {
-          // STACK_GLOBAL
-          const [module, name] = this.#several(2);
-          this.#named(module, name);
-          break;
-        }
-        case 0x52: // REDUCE
-          this.#reduce();
-          break;
-        case 0x62: // BUILD: attributes of an ordered dict, such as its versions, which are not needed
-          this.#pop();
-          this.#top();
-          break;
-        case 0x51: // BINPERSID
-          stack.push(this.#rules.persistent(this.#pop()));
-          break;
-        default:
-          this.#refuse(`has the opcode 0x${operation.toString(16).padStart(2, '0')}, which torch.save does not write`);
+      const opcode = this.#byte();
+      if (opcode === stop) return this.#pop();
+      const operation = this.#operations.get(opcode);
+      if (!operation) {
+        this.#refuse(`has the opcode 0x${opcode.toString(16).padStart(2, '0')}, which torch.save does not write`);
       }
+      operation();
     }
   }
 }
