@@ -1,4 +1,5 @@
 /** Reads audio of any format as mono samples at one rate, on demand. */
+import { onAbort } from '../signals.js';
 import { workers } from '../workers/pool.js';
 import { limitBytes } from './bytes.js';
 import { apart, type ChannelReader, mixed } from './channels.js';
@@ -62,8 +63,7 @@ async function open<T>(
   const bytes = limitBytes(await byteSource(input), maxBytes);
   const given = await sendSource(bytes);
   const destroy = () => bytes.destroy?.();
-  const leave = () => owner?.removeEventListener('abort', destroy);
-  owner?.addEventListener('abort', destroy, { once: true });
+  const leave = owner ? onAbort(owner, destroy) : () => {};
   const size = bytes.random?.size ?? Number.POSITIVE_INFINITY;
   const source = await fromWorker<T>(workers, given, openingOf(reading, way), signal, size > smallBytes, leave);
   if (source) return source;

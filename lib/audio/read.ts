@@ -1,5 +1,6 @@
 /** Decodes bytes of any format to samples, on the calling thread. */
 import { OneheadError, shown } from '../errors.js';
+import { onAbort } from '../signals.js';
 import type { FallbackDecoder } from './aac-decoders.js';
 import { abortable, type ByteSource } from './bytes.js';
 import type { ChannelReader } from './channels.js';
@@ -35,8 +36,7 @@ export async function fromBytes<T>(
   const container: Container = { tracks: [], start: 0 };
   const ends = signal ? AbortSignal.any([signal, controller.signal]) : controller.signal;
   const destroy = () => given.destroy?.();
-  owner?.addEventListener('abort', destroy, { once: true });
-  const leave = () => owner?.removeEventListener('abort', destroy);
+  const leave = owner ? onAbort(owner, destroy) : () => {};
   const opened = abortable(given.bytes, ends, given.stop);
   const { head, rest, close, skipped } = await peekBehindTags(opened, headBytes).catch((error) => {
     leave();

@@ -15,6 +15,7 @@ interface NodeStream {
   destroyed?: boolean;
   readableEnded?: boolean;
   errored?: Error | null;
+  closed?: boolean;
 }
 
 interface Reader {
@@ -31,12 +32,25 @@ function isNodeStream(stream: object): stream is NodeStream {
 /**
  * Handles a Node.js stream's error events until the returned function is called: a stream that fails before it is read
  * would otherwise end the process with an unhandled error. The reader later takes the failure from the stream itself.
+ * The event of a failure then may still follow.
  */
 export function catchEarlyErrors(audio: unknown): () => void {
   if (typeof audio !== 'object' || audio === null || !isNodeStream(audio)) return () => {};
   const ignore = () => {};
   audio.on('error', ignore);
-  return () => void audio.removeListener('error', ignore);
+  const forget = () => void audio.removeListener('error', ignore);
+  return () => void (audio.errored && !audio.closed ? audio.on('close', forget) : forget());
+}
+
+/** Destroys a caller's stream, or the body of a response or request. Other inputs hold nothing open. */
+export function destroyStream(audio: unknown): void {
+  if (typeof audio !== 'object' || audio === null) return;
+  if (isNodeStream(audio)) audio.destroy?.();
+  else {
+    const stream = 'getReader' in audio ? audio : (audio as Partial<Response>).body;
+    // It rejects if somebody else reads the stream.
+    (stream as ReadableStream | null | undefined)?.cancel?.().catch(() => {});
+  }
 }
 
 /** Unlike the stream's own iterator this one destroys nothing, and can be stopped while it waits. */

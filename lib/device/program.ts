@@ -1,4 +1,5 @@
 import { OneheadError } from '../errors.js';
+import { onAbort } from '../signals.js';
 import type { NativeProgram, NativeRunResult } from './native.js';
 import type { Tensor } from './tensor.js';
 import { nativePieces, type ReadData, type TransferPieces } from './transfer.js';
@@ -114,15 +115,13 @@ export class Program {
   async replay({ signal, stop, ...options }: RunOptions = {}): Promise<Pick<Replays, 'times' | 'elapsed'>> {
     signal?.throwIfAborted();
     const run = this.submit({ ...options, ...(stop?.aborted && { times: 0 }) });
-    signal?.addEventListener('abort', run.cancel, { once: true });
-    stop?.addEventListener('abort', run.stop, { once: true });
+    const removals = [signal && onAbort(signal, run.cancel), stop && onAbort(stop, run.stop)];
     try {
       const { times, elapsed } = await run.done;
       signal?.throwIfAborted();
       return { times, elapsed };
     } finally {
-      signal?.removeEventListener('abort', run.cancel);
-      stop?.removeEventListener('abort', run.stop);
+      for (const remove of removals) remove?.();
     }
   }
 

@@ -1,6 +1,6 @@
 import { type AudioInput, type AudioSource, openAudio, openChannels } from '../audio/index.js';
 import { audioOptions } from '../audio/options.js';
-import { catchEarlyErrors } from '../audio/streams.js';
+import { catchEarlyErrors, destroyStream } from '../audio/streams.js';
 import { warmUp } from '../audio/warm.js';
 import { OneheadError } from '../errors.js';
 import { check, pick } from '../options/options.js';
@@ -152,6 +152,8 @@ export class Whisper {
     } catch (error) {
       end();
       job?.request.close();
+      // Once it is open, its reader does this.
+      if (options.signal?.aborted) destroyStream(audio);
       forget();
       throw error;
     }

@@ -1,6 +1,8 @@
 /** Calls that cannot succeed: invalid ones, those that fail in the middle, and those whose model is disposed. */
+import { getEventListeners } from 'node:events';
 import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { Readable } from 'node:stream';
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { OneheadError } from '../../lib/errors.js';
@@ -75,6 +77,20 @@ describe('calls', () => {
     }
   });
 
+  it('are rejected if their stream has failed, and the process stays alive if it tells so later', async () => {
+    const uncaught = vi.fn();
+    process.on('uncaughtException', uncaught);
+    const stream = new Readable({ read() {}, destroy: (error, done) => void setTimeout(done, 50, error) });
+    stream.destroy(new Error('the line is dead'));
+    await expect(whisper.transcribe(stream, english)).rejects.toThrow('the line is dead');
+    expect(stream.closed).toBe(false);
+    await vi.waitFor(() => expect(stream.closed).toBe(true));
+    await setTimeoutPromise(10);
+    process.removeListener('uncaughtException', uncaught);
+    expect(uncaught).not.toHaveBeenCalled();
+    expect(stream.listenerCount('error')).toBe(0);
+  });
+
   it('that fail before anything is finished reject with the original error', async () => {
     const reason = new OneheadError('TIMED_OUT', 'Enough.');
     const options = { ...english, signal: AbortSignal.abort(reason) };
@@ -88,6 +104,41 @@ describe('calls', () => {
     const onProgress = () => controller.abort(reason);
     const call = whisper.transcribe(long, { ...english, signal: controller.signal, onProgress });
     await expect(call).rejects.toBe(reason);
+  });
+
+  it.each([null, 0, 1, 5, 20])('that are aborted destroy their stream: after %s ms', async (delay) => {
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    let cancelled = 0;
+    const web = () => new ReadableStream<Uint8Array>({ cancel: () => void cancelled++ });
+    const streams = [createReadStream(long), new Readable({ read() {} })];
+    if (delay === null) controller.abort(reason);
+    const calls = [...streams, web(), new Response(web())].map((audio) =>
+      whisper.transcribe(audio, { ...english, signal: controller.signal }),
+    );
+    if (delay !== null) setTimeout(() => controller.abort(reason), delay);
+    const ended = await Promise.allSettled(calls);
+    expect(ended).toEqual(calls.map(() => ({ status: 'rejected', reason })));
+    expect(streams.map(({ destroyed }) => destroyed)).toEqual([true, true]);
+    expect(cancelled).toBe(2);
+  });
+
+  it('may share a signal, however many they are, without a warning of a leak', async () => {
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error) => warnings.push(warning);
+    process.on('warning', onWarning);
+    const { signal } = new AbortController();
+    const samples = longSamples.subarray(0, 16_000);
+    await Promise.all(Array.from({ length: 12 }, () => whisper.transcribe(samples, { ...english, signal })));
+    await Promise.all(
+      Array.from({ length: 12 }, () => whisper.transcribe(stalled(), { signal, timeout: 20 }).catch(() => {})),
+    );
+    const lives = await Promise.all(Array.from({ length: 12 }, () => whisper.live({ ...english, signal })));
+    await Promise.all(lives.map((live) => live.close()));
+    await Promise.all(Array.from({ length: 12 }, () => whisper.model.features(samples, signal)));
+    process.removeListener('warning', onWarning);
+    expect(warnings).toEqual([]);
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
   it('yield segments before the error if they are streamed', async () => {

@@ -8,6 +8,7 @@ import { Pool } from '../../engine/pool.js';
 import type { EngineRequest, RequestOptions } from '../../engine/request.js';
 import { OneheadError } from '../../errors.js';
 import { check } from '../../options/options.js';
+import { onAbort } from '../../signals.js';
 import { type Checkpoint, readCheckpoint } from '../checkpoint/checkpoint.js';
 import { bundledModel, resolveModel } from '../checkpoint/hub.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
@@ -257,7 +258,7 @@ export class WhisperModel {
     const stop = new AbortController();
     const request = this.request({ signal: stop.signal });
     const abort = () => stop.abort(signal!.reason);
-    signal?.addEventListener('abort', abort, { once: true });
+    const removeListener = signal && onAbort(signal, abort);
     // A separate view keeps the memory if the caller disposes of the tensor while its windows wait.
     const view = encoded.reshape(encoded.shape);
     try {
@@ -274,7 +275,7 @@ export class WhisperModel {
       await Promise.allSettled(all);
       return await this.#asModelErrors(stop.signal.aborted ? Promise.reject(stop.signal.reason) : Promise.all(all));
     } finally {
-      signal?.removeEventListener('abort', abort);
+      removeListener?.();
       view.dispose();
       request.close();
     }

@@ -4,6 +4,7 @@ import { Resampler } from '../../audio/resample.js';
 import { refuse } from '../../checks.js';
 import { OneheadError } from '../../errors.js';
 import { check } from '../../options/options.js';
+import { onAbort } from '../../signals.js';
 import type { WhisperModel } from '../decoding/whisper-model.js';
 import { EventQueue } from './events.js';
 import { openTranscriber } from './open.js';
@@ -64,9 +65,9 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
     const sources = options.signal ? [options.signal, model.disposal] : [model.disposal];
     const forward = ({ target }: Event) => stop.abort((target as AbortSignal).reason);
     for (const source of sources) source.throwIfAborted();
-    for (const source of sources) source.addEventListener('abort', forward);
+    const removals = sources.map((source) => onAbort(source, forward));
     const removeListeners = () => {
-      for (const source of sources) source.removeEventListener('abort', forward);
+      for (const remove of removals) remove();
     };
     const queue = new EventQueue();
     const emit = (event: LiveEvent) => queue.push(event);

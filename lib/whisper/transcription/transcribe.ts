@@ -2,6 +2,7 @@
 import type { AudioSource, Source } from '../../audio/index.js';
 import type { PiecedSource } from '../../audio/pieces.js';
 import { OneheadError } from '../../errors.js';
+import { onAbort } from '../../signals.js';
 import { SpeechSource } from '../../vad/speech.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
 import type { WhisperModel } from '../decoding/whisper-model.js';
@@ -45,10 +46,10 @@ export function limited(
   const controller = new AbortController();
   const sources = signal ? [signal, disposal] : [disposal];
   const follow = ({ target }: Event) => controller.abort((target as AbortSignal).reason);
-  for (const source of sources) {
+  const removals = sources.map((source) => {
     if (source.aborted) controller.abort(source.reason);
-    source.addEventListener('abort', follow);
-  }
+    return onAbort(source, follow);
+  });
   const timeOut = () =>
     controller.abort(
       new OneheadError(
@@ -59,7 +60,7 @@ export function limited(
   const timer = typeof timeout === 'number' ? setTimeout(timeOut, timeout) : undefined;
   const end = () => {
     clearTimeout(timer);
-    for (const source of sources) source.removeEventListener('abort', follow);
+    for (const remove of removals) remove();
   };
   const stop = () => controller.abort(new OneheadError('DISPOSED', 'The transcription has ended.'));
   return { signal: controller.signal, stop, end };
