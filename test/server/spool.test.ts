@@ -1,5 +1,8 @@
 /** The spool returns the uploaded bytes, however they arrive and wherever they are stored. */
-import { describe, expect, it } from 'vitest';
+import { mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
 import { Spool } from '../../lib/server/transcription/spool.js';
 
 const bytes = Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7919) >> 3);
@@ -45,5 +48,39 @@ describe.each([0, 1, 100_000, 65_536, 300_000, 1e9])('a spool with %i bytes of m
     spool.fail(new Error('gone'));
     await expect(reading).rejects.toThrow('gone');
     await spool.close();
+  });
+});
+
+describe('a spool that is closed while its upload arrives', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'onehead-spool-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  /** Open files of the folder, which are unlinked already. */
+  const openFiles = () =>
+    readdirSync('/proc/self/fd').flatMap((fd) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`).startsWith(folder) ? [fd] : [];
+      } catch {
+        return []; // that of the listing itself
+      }
+    });
+
+  it.each([0, 1, 2, 3, 10])('keeps no file open: %i turns of the event loop after it began', async (turns) => {
+    for (const reads of [false, true]) {
+      const spool = new Spool({ memory: 1000, maxBytes: bytes.length, folder });
+      const reading = reads ? read(spool.bytes()).catch((error: unknown) => error) : null;
+      const writing = (async () => {
+        for (let at = 0; at < bytes.length; at += 10_000) await spool.write(bytes.slice(at, at + 10_000));
+      })();
+      for (let i = 0; i < turns; ++i) await new Promise((resolve) => setImmediate(resolve));
+      const closing = spool.close();
+      // What arrives later is read to the end of the request, and counted.
+      await writing;
+      await closing;
+      if (reading) expect(await reading).toMatchObject({ status: 499 });
+      expect(spool.size).toBe(bytes.length);
+      expect(openFiles()).toEqual([]);
+      expect(readdirSync(folder)).toEqual([]);
+    }
   });
 });

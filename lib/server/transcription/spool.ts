@@ -46,22 +46,28 @@ export class Spool {
     return this.#size;
   }
 
-  /** Appends bytes. Rejects with ApiError 413 above the limit, and with the system's error if the disk is full. */
+  /**
+   * Appends bytes. Rejects with ApiError 413 above the limit, and with the system's error if the disk is full. After
+   * `close` the rest of an upload is only counted.
+   */
   async write(chunk: Uint8Array): Promise<void> {
-    const { memory, maxBytes } = this.#limits;
+    const { maxBytes } = this.#limits;
     if (this.#size + chunk.length > maxBytes) throw tooLarge(maxBytes);
-    const fits = this.#file ? 0 : Math.min(chunk.length, memory - this.#inMemory);
-    if (fits > 0) this.#store(chunk.subarray(0, fits));
-    if (fits < chunk.length) {
-      const file = this.#file ?? (await this.#create());
-      const rest = chunk.subarray(fits);
-      for (let written = 0; written < rest.length; ) {
-        const position = this.#size + fits - this.#inMemory + written;
-        written += (await file.write(rest, written, rest.length - written, position)).bytesWritten;
-      }
-    }
+    if (!this.#closed) await this.#keep(chunk);
     this.#size += chunk.length;
     this.#wakeReaders();
+  }
+
+  async #keep(chunk: Uint8Array): Promise<void> {
+    const fits = this.#file ? 0 : Math.min(chunk.length, this.#limits.memory - this.#inMemory);
+    if (fits > 0) this.#store(chunk.subarray(0, fits));
+    if (fits === chunk.length) return;
+    const file = this.#file ?? (await this.#create());
+    const rest = chunk.subarray(fits);
+    for (let written = 0; written < rest.length && !this.#closed; ) {
+      const position = this.#size + fits - this.#inMemory + written;
+      written += (await file.write(rest, written, rest.length - written, position)).bytesWritten;
+    }
   }
 
   /** Copies into blocks of fixed size, since a client may send single bytes, which would each keep a buffer alive. */
@@ -80,11 +86,14 @@ export class Spool {
     // For security: no part of the name is from the client, only this user may read the file, and it is unlinked as
     // soon as it is open, where the system supports that.
     const path = join(this.#limits.folder ?? tmpdir(), `onehead-${randomUUID()}`);
-    this.#file = await open(path, 'wx+', 0o600);
+    const file = await open(path, 'wx+', 0o600);
+    this.#file = file;
     await rm(path).catch(() => {
       this.#path = path;
     });
-    return this.#file;
+    // If it was closed meanwhile, nobody else removes the file.
+    if (this.#closed && this.#readers === 0) await this.#remove();
+    return file;
   }
 
   /** Marks the upload as complete. */
