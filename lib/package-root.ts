@@ -5,6 +5,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { OneheadError } from './errors.js';
 
 /** createRequire is not imported, since bundlers would replace its calls. */
 const requireFrom = (file: string): NodeJS.Require => process.getBuiltinModule('node:module').createRequire(file);
@@ -18,7 +19,7 @@ function isPackage(folder: string): boolean {
   return existsSync(file) && (JSON.parse(readFileSync(file, 'utf8')) as { name?: string }).name === 'onehead';
 }
 
-function find(): string {
+function find(): string | null {
   let folder = dirname(here());
   while (!isPackage(folder) && dirname(folder) !== folder) folder = dirname(folder);
   if (isPackage(folder)) return folder;
@@ -28,23 +29,37 @@ function find(): string {
       return dirname(requireFrom(from).resolve('onehead/package.json'));
     } catch {}
   }
-  return dirname(here());
+  return null;
 }
 
-let root: string | undefined;
+let root: string | null | undefined;
 
-/** The package's folder, for code in lib/, dist/ and bundles. */
-export function packageRoot(): string {
+/** The package's folder, for code in lib/, dist/ and bundles; null if a bundle runs where it is not installed. */
+export function findPackageRoot(): string | null {
   root ??= find();
   return root;
 }
 
-/** Requires a module as files of the package do, wherever this code is. */
+/** The package's folder. Throws OneheadError ADDON_UNAVAILABLE. */
+export function packageRoot(): string {
+  const found = findPackageRoot();
+  if (found !== null) return found;
+  throw new OneheadError(
+    'ADDON_UNAVAILABLE',
+    `The package onehead is not installed where the bundle ${here()} runs, and a bundle cannot contain its addon, ` +
+      "models and threads; make 'onehead' external in the bundler's settings, and run `npm install onehead` there.",
+  );
+}
+
+/** Requires as files of the package do, wherever this code is. */
+const requireOfPackage = () => requireFrom(join(findPackageRoot() ?? dirname(here()), 'package.json'));
+
+/** Requires a module as files of the package do. */
 export function requireFromPackage(name: string): ReturnType<NodeJS.Require> {
-  return requireFrom(join(packageRoot(), 'package.json'))(name);
+  return requireOfPackage()(name);
 }
 
 /** Resolves a module as files of the package do. Throws if it does not exist. */
 export function resolveFromPackage(name: string): string {
-  return requireFrom(join(packageRoot(), 'package.json')).resolve(name);
+  return requireOfPackage().resolve(name);
 }

@@ -32,12 +32,11 @@ const vm = require('node:vm');
 const { pathToFileURL } = require('node:url');
 
 exports.moduleUrl = (file) => pathToFileURL(file).href;
-exports.imported = (attempt, name) =>
-  attempt().catch((error) => {
-    if (!/^ERR_VM_DYNAMIC_IMPORT_CALLBACK_MISSING/.test(error.code)) throw error;
-    const importModuleDynamically = vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER;
-    return vm.runInThisContext('(name) => import(name)', { filename: __filename, importModuleDynamically })(name);
-  });
+exports.importedBy = (name) => (error) => {
+  if (!/^ERR_VM_DYNAMIC_IMPORT_CALLBACK_MISSING/.test(error.code)) throw error;
+  const importModuleDynamically = vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER;
+  return vm.runInThisContext('(name) => import(name)', { filename: __filename, importModuleDynamically })(name);
+};
 `;
 
 async function main() {
@@ -55,8 +54,8 @@ async function main() {
     const name = JSON.stringify(`./${path.relative(path.dirname(file), path.join(to, 'loader.cjs'))}`);
     let code = text
       .replace(/\bimport\(("\.[^"]+")\)/g, 'Promise.resolve().then(() => require($1))')
-      .replace(/\bimport\(("[^".][^"]*")\)/g, 'imported(() => import($1), $1)');
-    if (code.includes('imported(() =>')) code = `const { imported } = require(${name});\n${code}`;
+      .replace(/\bimport\((\s*\/\*.*?\*\/\s*)?("[^".][^"]*")\s*\)/g, 'import($1$2).catch(importedBy($2))');
+    if (code.includes('.catch(importedBy(')) code = `const { importedBy } = require(${name});\n${code}`;
     if (code.includes('importMetaUrl')) code = `const importMetaUrl = require(${name}).moduleUrl(__filename);\n${code}`;
     writeFileSync(file, code);
   }

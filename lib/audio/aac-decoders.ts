@@ -13,24 +13,25 @@ export class NoDecoder extends Error {}
 /** Decodes a whole recording by other means, for the given reason. */
 export type FallbackDecoder = (bytes: AsyncIterable<Uint8Array>, reason: string) => AsyncGenerator<DecodedChunk>;
 
-async function installed<T>(load: () => Promise<T>, format: string): Promise<T> {
-  try {
-    return await load();
-  } catch (cause) {
+/** Replaces the error of an import if the package is not installed. */
+const orNoDecoder =
+  (format: string) =>
+  (cause: unknown): never => {
     const { code } = cause as NodeJS.ErrnoException;
     if (code !== 'ERR_MODULE_NOT_FOUND' && code !== 'MODULE_NOT_FOUND') throw cause;
     throw new NoDecoder(
       `${format} needs ffmpeg, or the decoders that \`npm install ${aacPackages.join(' ')}\` adds (GPL-2.0)`,
       { cause },
     );
-  }
-}
+  };
+
+// Where these packages are missing, bundlers would fail: webpack without the comment, esbuild without the `catch`.
 
 /** The decoder of AAC and ALAC. Throws NoDecoder. */
-export const aacDecoder = () => installed(() => import('@audio/decode-aac'), 'AAC');
+export const aacDecoder = () => import(/* webpackIgnore: true */ '@audio/decode-aac').catch(orNoDecoder('AAC'));
 
 /** The decoder of MP4 files. Throws NoDecoder. */
-export const mp4Decoder = () => installed(() => import('@audio/decode-mp4'), 'MP4');
+export const mp4Decoder = () => import(/* webpackIgnore: true */ '@audio/decode-mp4').catch(orNoDecoder('MP4'));
 
 /** The reason why files of a format cannot be decoded without ffmpeg, or null if they can. */
 export async function missingDecoder(format: string): Promise<NoDecoder | null> {

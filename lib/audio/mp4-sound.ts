@@ -1,4 +1,5 @@
 /** The audio of an MP4 file, frame by frame; frames that cannot be decoded become silence. */
+import { mp4Decoder } from './aac-decoders.js';
 import { Damage } from './mp4-tables.js';
 import { type Place, type Sound, takeSound } from './mp4-tracks.js';
 import { openFlac, type PacketDecoder } from './packets.js';
@@ -113,7 +114,7 @@ class Frames {
 
 /** Decodes an MP4 file whose index comes first. */
 export async function* decodeMp4(bytes: AsyncIterable<Uint8Array>, timeline: Timeline): AsyncGenerator<DecodedChunk> {
-  const { decoder: open } = await import('@audio/decode-mp4');
+  const { decoder: open } = await mp4Decoder();
   const decoder = (await open()) as unknown as Mp4Decoder;
   let frames: Frames | null = null;
   let codec: Codec | null = null;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { SHARE_ENV, type Transferable, Worker } from 'node:worker_threads';
 import { OneheadError, reasonOf } from '../errors.js';
-import { packageRoot } from '../package-root.js';
+import { findPackageRoot } from '../package-root.js';
 
 /** Messages from the main thread to a worker thread. */
 export type Request =
@@ -61,7 +61,7 @@ export interface PoolOptions {
 const defaultSize = Math.max(2, Math.min(16, Math.floor(availableParallelism() / 2)));
 
 export class WorkerPool {
-  readonly #file: URL;
+  readonly #file: URL | null;
   readonly #size: number;
   readonly #memory: number | undefined;
   readonly #idle: number;
@@ -69,14 +69,14 @@ export class WorkerPool {
   #nextId = 0;
   #usable: boolean;
 
-  /** `file` is the entry point of each thread, which calls `serve`. */
-  constructor(file: URL, { size = defaultSize, memory, idle = 30_000 }: PoolOptions = {}) {
+  /** `file` is the entry point of each thread, which calls `serve`; without it there are no threads. */
+  constructor(file: URL | null, { size = defaultSize, memory, idle = 30_000 }: PoolOptions = {}) {
     this.#file = file;
     this.#size = size;
     this.#memory = memory;
     this.#idle = idle;
     // A bundler may have omitted the file.
-    this.#usable = file.protocol === 'file:' && existsSync(fileURLToPath(file));
+    this.#usable = file?.protocol === 'file:' && existsSync(fileURLToPath(file));
   }
 
   /** Number of running threads. */
@@ -153,7 +153,7 @@ export class WorkerPool {
   }
 
   #start(): Thread | null {
-    if (!this.#usable) return null;
+    if (!this.#usable || !this.#file) return null;
     let worker: Worker;
     try {
       // The process's environment is shared, since PATH locates ffmpeg even if it changes later.
@@ -240,4 +240,5 @@ export class WorkerPool {
 }
 
 /** The process's pool. */
-export const workers = new WorkerPool(pathToFileURL(join(packageRoot(), 'dist', 'worker.js')));
+const folder = findPackageRoot();
+export const workers = new WorkerPool(folder === null ? null : pathToFileURL(join(folder, 'dist', 'worker.js')));

@@ -1,8 +1,8 @@
 /** `require('onehead')`: in Node.js, together with `import`, in a sandbox like Jest's, and in a bundle. */
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { build } from 'esbuild';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -87,39 +87,70 @@ const { OneheadError, Whisper } = load(${JSON.stringify(entry)});
   });
 });
 
-describe('a bundle', () => {
+describe('a bundle of esbuild', () => {
   const programs = {
     cjs: `const { OneheadError, Whisper } = require('onehead');\n(async () => {${body}})();`,
     esm: `import { OneheadError, Whisper } from 'onehead';\n${body}`,
   };
-  it.each(['cjs', 'esm'] as const)(
-    'of esbuild in the form %s finds the installed package’s addon, model and threads',
-    async (format) => {
-      const [source, outfile] = [
-        join(folder, `program.${format}.js`),
-        join(folder, `bundle.${format === 'cjs' ? 'cjs' : 'mjs'}`),
-      ];
-      writeFileSync(source, programs[format]);
-      await build({
-        ...{
-          entryPoints: [source],
-          outfile,
-          bundle: true,
-          format,
-          platform: 'node',
-          target: 'node20',
-          logLevel: 'silent',
+  const formats = ['cjs', 'esm'] as const;
+
+  /** Bundles a program in a project's folder. Returns the bundle's file, which lies in `target`. */
+  async function bundle(format: 'cjs' | 'esm', project: string, target = project): Promise<string> {
+    const source = join(project, `program.${format}.js`);
+    const outfile = join(target, `bundle.${format === 'cjs' ? 'cjs' : 'mjs'}`);
+    writeFileSync(source, programs[format]);
+    await build({
+      ...{ entryPoints: [source], outfile, bundle: true, format },
+      ...{ platform: 'node', target: 'node20', logLevel: 'silent', preserveSymlinks: project !== folder },
+      // As esbuild recommends for packages that use require.
+      ...(format === 'esm' && {
+        banner: {
+          js: "import { createRequire as forBundle } from 'node:module'; const require = forBundle(import.meta.url);",
         },
-        // audio-decode refers to this decoder, which is not published.
-        external: ['@audio/decode-ape'],
-        // As esbuild recommends for packages that use require.
-        ...(format === 'esm' && {
-          banner: {
-            js: "import { createRequire as forBundle } from 'node:module'; const require = forBundle(import.meta.url);",
-          },
-        }),
-      });
-      expect((await run(process.execPath, [outfile], { cwd: folder })).stdout).toMatch(expected);
-    },
-  );
+      }),
+    });
+    return outfile;
+  }
+
+  /** A project with the package and its dependencies, but without the optional packages. */
+  function plainProject(): string {
+    const project = join(folder, 'plain');
+    const modules = join(project, 'node_modules');
+    mkdirSync(join(modules, 'onehead'), { recursive: true });
+    for (const name of ['dist', 'models', 'package.json'])
+      symlinkSync(join(root, name), join(modules, 'onehead', name));
+    const installed = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
+      packages: Record<string, { dev?: true; devOptional?: true; peer?: true }>;
+    };
+    for (const [path, { dev, devOptional, peer }] of Object.entries(installed.packages)) {
+      if (!/^node_modules\/(@[^/]+\/)?[^/]+$/.test(path) || dev || devOptional || peer) continue;
+      mkdirSync(dirname(join(project, path)), { recursive: true });
+      symlinkSync(join(root, path), join(project, path));
+    }
+    return project;
+  }
+
+  it.each(formats)('in the form %s finds the installed package’s addon, model and threads', async (format) => {
+    const outfile = await bundle(format, folder);
+    expect((await run(process.execPath, [outfile], { cwd: folder })).stdout).toMatch(expected);
+  });
+
+  it('is made without the optional packages, and names the package if that is not installed beside it', async () => {
+    const project = plainProject();
+    const elsewhere = mkdtempSync(join(tmpdir(), 'onehead-bundle-'));
+    try {
+      for (const format of formats) {
+        expect((await run(process.execPath, [await bundle(format, project)], { cwd: project })).stdout).toMatch(
+          expected,
+        );
+        const alone = await bundle(format, project, elsewhere);
+        const { stderr } = (await run(process.execPath, [alone], { cwd: elsewhere }).catch((error) => error)) as {
+          stderr: string;
+        };
+        expect(stderr).toContain(`The package onehead is not installed where the bundle ${alone} runs`);
+      }
+    } finally {
+      rmSync(elsewhere, { recursive: true, force: true });
+    }
+  });
 });
