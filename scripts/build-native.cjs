@@ -34,7 +34,7 @@ for (const name of ['MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKE_TERMERR', 'MAKE_TE
 // Releases compile for all architectures (ONEHEAD_CUDA_ARCHITECTURES=all), which takes several minutes. A build for
 // this machine only needs those of its GPUs.
 if (!values.emulated && values.cuda.toLowerCase() !== 'off' && !environment.ONEHEAD_CUDA_ARCHITECTURES) {
-  environment.ONEHEAD_CUDA_ARCHITECTURES = architecturesHere();
+  environment.ONEHEAD_CUDA_ARCHITECTURES = architecturesHere(environment);
   if (!values.quiet && hasCompiler(environment)) {
     console.log(
       `CUDA kernels are compiled for ${environment.ONEHEAD_CUDA_ARCHITECTURES}; set ONEHEAD_CUDA_ARCHITECTURES for others, or to all.`,

@@ -10,10 +10,14 @@ namespace onehead::cuda {
 
 namespace {
 
+/** The oldest driver for CUDA 12 and for 13, by NVIDIA's table of compatible versions. */
+constexpr int oldestDriver = CUDART_VERSION < 13000 ? 525 : 580;
+
 std::string described(cudaError_t error) {
   switch (error) {
     case cudaErrorInsufficientDriver:
-      return "the NVIDIA driver is too old for this addon; CUDA 13 requires driver 580 or newer";
+      return "the NVIDIA driver is too old for this addon; CUDA " + std::to_string(CUDART_VERSION / 1000) +
+             " requires driver " + std::to_string(oldestDriver) + " or newer";
     case cudaErrorNoDevice:
       return "the driver reports no GPU";
     case cudaErrorNoKernelImageForDevice:
