@@ -3,20 +3,13 @@ import { refuse } from '../checks.js';
 import { clean, Mixer } from './mix.js';
 import type { Channels } from './options.js';
 import type { AudioSource, Source } from './source.js';
-import type { Speakers } from './speakers.js';
 import type { Warn } from './warnings.js';
+import type { DecodedChunk } from './wav.js';
 
 /** Selects or mixes decoded channels. The results have the same length. */
 export interface ChannelPicker {
-  /** Processes samples `begin` to `end` at `rate`. Some may be held back. */
-  push(
-    channels: readonly Float32Array[],
-    begin: number,
-    end: number,
-    rate: number,
-    checked?: boolean,
-    speakers?: Speakers,
-  ): Iterable<Float32Array[]>;
+  /** Processes samples `begin` to `end` of a chunk. Some may be held back. */
+  push(chunk: DecodedChunk, begin: number, end: number): Iterable<Float32Array[]>;
   /** Returns the samples held back; called at the end or before the rate changes. */
   finish(): Iterable<Float32Array[]>;
 }
@@ -35,7 +28,7 @@ export const mixed: ChannelReader<Float32Array> = {
   pick(channels, name, warn) {
     const mixer = new Mixer(name, warn);
     let begun = false;
-    const chosenOf = (all: readonly Float32Array[]) => {
+    const chosenOf = (all: Float32Array[]) => {
       if (typeof channels === 'string') return all;
       const chosen = channels.filter((channel) => channel < all.length).map((channel) => all[channel]);
       if (chosen.length < channels.length && !begun) {
@@ -50,12 +43,15 @@ export const mixed: ChannelReader<Float32Array> = {
       for (const mono of parts) yield [mono];
     };
     return {
-      push(all, begin, end, rate, checked, speakers) {
-        const chosen = chosenOf(all);
-        if (chosen.length > 0)
-          return alone(mixer.push(chosen, begin, end, rate, checked, chosen === all ? speakers : undefined));
+      push(chunk, begin, end) {
+        const channels = chosenOf(chunk.channels);
+        if (channels === chunk.channels) return alone(mixer.push(chunk, begin, end));
+        // Selected channels are averaged, wherever they belong.
+        const selected = { ...chunk, channels, speakers: undefined };
+        if (channels.length > 0) return alone(mixer.push(selected, begin, end));
         warn(`${name} has fewer channels later on; the selected ones end there.`, 'lost');
-        return alone(mixer.push([new Float32Array(end - begin)], 0, end - begin, rate));
+        const silence = { channels: [new Float32Array(end - begin)], sampleRate: chunk.sampleRate };
+        return alone(mixer.push(silence, 0, end - begin));
       },
       finish: () => alone(mixer.finish()),
     };
@@ -69,7 +65,7 @@ export const mixed: ChannelReader<Float32Array> = {
 export const apart: ChannelReader<Float32Array[]> = {
   pick(_, name, warn) {
     let count = 0;
-    const push = (all: readonly Float32Array[], begin: number, end: number) => {
+    const push = ({ channels: all }: DecodedChunk, begin: number, end: number) => {
       if (count === 0) count = all.length;
       if (all.length > count) {
         warn(`${name} has more channels later on; channels from number ${count} on were ignored.`, 'lost');

@@ -35,7 +35,8 @@ export async function* convert(
       yield* seconds(resamplers?.map((one, i) => one.push(picked[i])) ?? picked);
     }
   };
-  for await (const { channels, sampleRate: from, checked, speakers } of decoded) {
+  for await (const decodedChunk of decoded) {
+    const { channels, sampleRate: from, checked } = decodedChunk;
     if (from !== rate) {
       yield* resampled(pick.finish());
       if (resamplers) yield* seconds(resamplers.map((one) => one.finish()));
@@ -51,7 +52,7 @@ export async function* convert(
       const end = Math.min(at + from, length);
       if (!checked) for (const channel of channels) level.check(channel, at, end, from);
       given += end - at;
-      yield* resampled(pick.push(channels, at, end, from, checked, speakers));
+      yield* resampled(pick.push(decodedChunk, at, end));
       // Lets other work run, such as a timer that aborts.
       await yieldTimeSlice();
     }

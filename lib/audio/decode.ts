@@ -19,27 +19,42 @@ import type { DecodedChunk } from './wav.js';
 /** Encoded bytes passed to a decoder at once: seconds of audio, hundreds of kilobytes of samples. */
 const blockBytes = 1 << 15;
 
+/** The encoded bytes of a recording. */
+export interface Encoded {
+  /** Where they come from. */
+  source: ByteSource;
+  /** The first bytes. */
+  head: Uint8Array;
+  /** All bytes, including the first ones. */
+  bytes: AsyncIterable<Uint8Array>;
+}
+
+/** What decoding a container needs besides its bytes. */
+export interface TrackChoice {
+  /** Keeps one of the container's tracks in its bytes. */
+  choose: (bytes: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>;
+  /** Decodes these bytes if no decoder is installed. */
+  otherwise: FallbackDecoder;
+}
+
 /**
  * Decodes a recording. Damaged parts become silence, with warnings. Throws OneheadError AUDIO_INVALID if nothing can be
- * decoded, and passes on read errors. `choose` keeps one of a container's tracks in its bytes. `otherwise` gets those
- * bytes if no decoder is installed.
+ * decoded, and passes on read errors.
  */
 export async function* decodePacked(
-  rest: AsyncIterable<Uint8Array>,
+  { source, head, bytes: encoded }: Encoded,
   format: PackedFormat,
-  source: ByteSource,
-  head: Uint8Array,
+  { choose, otherwise }: TrackChoice,
   signal: AbortSignal,
   warn: Warn,
-  choose: (bytes: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>,
-  otherwise: FallbackDecoder,
 ): AsyncGenerator<DecodedChunk> {
   let seconds = 0;
   let unread: { error: unknown } | null = null;
   // Read errors are passed on unchanged; decoding errors are converted below.
   async function* bytes() {
     try {
-      yield* choose(format === 'm4a' ? indexFirst(rest, head, source, signal, blockBytes) : blocks(rest, blockBytes));
+      const ordered = format === 'm4a' ? indexFirst(encoded, head, source, signal, blockBytes) : null;
+      yield* choose(ordered ?? blocks(encoded, blockBytes));
     } catch (error) {
       if (!(error instanceof Damage)) unread = { error };
       throw error;
@@ -47,7 +62,8 @@ export async function* decodePacked(
   }
   const reader = new ByteReader(bytes());
   try {
-    for await (const chunk of decoded(reader, format, head, source.name, warn, otherwise)) {
+    const timeline = new Timeline(source.name, warn);
+    for await (const chunk of decoded(reader, format, head, timeline, otherwise)) {
       const { channels, sampleRate } = chunk;
       const usable = channels.length > 0 && sampleRate >= 1000 && sampleRate <= 768_000;
       if (!usable) throw new Error(`its stated sample rate is ${sampleRate} Hz`);
@@ -76,8 +92,7 @@ async function* decoded(
   reader: ByteReader,
   format: PackedFormat,
   head: Uint8Array,
-  name: string,
-  warn: Warn,
+  timeline: Timeline,
   otherwise: FallbackDecoder,
 ): AsyncGenerator<DecodedChunk> {
   const missing = await missingDecoder(format);
@@ -86,7 +101,6 @@ async function* decoded(
     yield* otherwise(reader.rest(), missing.message);
     return;
   }
-  const timeline = new Timeline(name, warn);
   if (format === 'flac' && head[0] === 0x66) yield* decodeFlac(reader, timeline);
   else if (head[0] === 0x4f) yield* decodeOgg(reader, timeline);
   else if (format === 'mp3') yield* decodeMp3(reader, timeline);

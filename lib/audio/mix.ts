@@ -5,6 +5,7 @@
  */
 import { type Speakers, sharesOf } from './speakers.js';
 import { clock, type Warn } from './warnings.js';
+import type { DecodedChunk } from './wav.js';
 
 /**
  * Power of the mix relative to the loudest channel's part of it: below -14 dB the channels cancel, above -4 dB no
@@ -66,17 +67,9 @@ export class Mixer {
     this.#warn = warn;
   }
 
-  /**
-   * Processes samples `begin` to `end` of the channels at `rate`; yields finished samples. `checked`: all are finite.
-   */
-  *push(
-    channels: readonly Float32Array[],
-    begin: number,
-    end: number,
-    rate: number,
-    checked = false,
-    speakers?: Speakers,
-  ): Generator<Float32Array> {
+  /** Processes samples `begin` to `end` of a chunk; yields finished samples. */
+  *push(chunk: DecodedChunk, begin: number, end: number): Generator<Float32Array> {
+    const { channels, sampleRate: rate, checked, speakers } = chunk;
     if (channels.length !== this.#held.length || rate !== this.#rate || speakers !== this.#speakers) {
       yield* this.finish();
       this.#speakers = speakers;

@@ -155,7 +155,7 @@ describe('a recording whose number of channels changes', () => {
   const block = (value: number, count: number) =>
     Array.from({ length: count }, (_, channel) => new Float32Array(10).fill(value + channel));
   const picked = (pick: ChannelPicker, channels: Float32Array[]) =>
-    [...pick.push(channels, 0, 10, rate), ...pick.finish()][0];
+    [...pick.push({ channels, sampleRate: rate }, 0, 10), ...pick.finish()][0];
 
   it('has silence for missing channels, and warns about ignored ones', () => {
     const warned: [string, string][] = [];
