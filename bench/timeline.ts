@@ -49,7 +49,7 @@ const escaped = (text: string) =>
   text.replace(/[&<>"]/g, (character) => `&#${character.codePointAt(0)};`).replace(/\s+/g, ' ');
 
 /** Draws rows on one scale as SVG. The names of operations are in the boxes, if they fit, and in tooltips. */
-export function timelineSvg(rows: readonly Row[], title: string): string {
+function timelineSvg(rows: readonly Row[], title: string): string {
   const [left, top, width, height, gap] = [16, 44, 1120, 34, 30];
   const end = Math.max(1, ...rows.flatMap(({ spans }) => spans.map((span) => span.begin + span.microseconds)));
   const scale = width / end;

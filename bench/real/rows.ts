@@ -20,7 +20,7 @@ const number = (value: number | null | undefined, digits = 1): string =>
 const milliseconds = (seconds: number): string => (1000 * seconds).toFixed(0);
 
 /** True for a text such as [MUSIC] or (silence), which describes a sound and does not count as invented speech. */
-export const isMarker = (text: string): boolean => /^(?:\s*(?:\[[^\]]*\]|\([^)]*\)))+\s*$/.test(text);
+const isMarker = (text: string): boolean => /^(?:\s*(?:\[[^\]]*\]|\([^)]*\)))+\s*$/.test(text);
 
 /** The heading and the cell of each figure. */
 export const columns: [string, (figures: Figures) => string][] = [

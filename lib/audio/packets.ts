@@ -30,7 +30,7 @@ function attempt<T>(work: () => T): T | null {
 }
 
 /** Samples of an Opus packet at 48,000 Hz (RFC 6716, section 3.1); 0 if it is invalid. */
-export function opusSamples(packet: Uint8Array): number {
+function opusSamples(packet: Uint8Array): number {
   if (packet.length === 0) return 0;
   const [config, code] = [packet[0] >> 3, packet[0] & 3];
   const frame =

@@ -14,7 +14,7 @@ export interface Samples {
 }
 
 /** Throws OneheadError INVALID_ARGUMENT unless `sampleRate` is a rate in hertz. */
-export function checkRate(sampleRate: unknown): asserts sampleRate is number {
+function checkRate(sampleRate: unknown): asserts sampleRate is number {
   if (!Number.isInteger(sampleRate) || (sampleRate as number) < 1000 || (sampleRate as number) > 768_000) {
     refuse('sampleRate', 'a whole number of hertz from 1000 to 768000', sampleRate);
   }

@@ -9,7 +9,7 @@ const letters = (bytes: Uint8Array, at: number, count: number): string =>
 export const tagHeadBytes = 32;
 
 /** Bytes of the ID3v2 tag at `at`, including extended header, padding and footer; 0 if there is none. */
-export function id3Length(bytes: Uint8Array, at = 0): number {
+function id3Length(bytes: Uint8Array, at = 0): number {
   if (letters(bytes, at, 3) !== 'ID3' || bytes.length < at + 10) return 0;
   const size = bytes.subarray(at + 6, at + 10);
   if (bytes[at + 3] === 0xff || bytes[at + 4] === 0xff || size.some((byte) => byte >= 128)) return 0;

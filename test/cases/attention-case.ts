@@ -49,7 +49,7 @@ export interface Scores {
 }
 
 /** The rows, positions and scores of a case, for its name. */
-export function choiceWords({ rows, source, ranges, scores }: ChoiceShape): string[] {
+function choiceWords({ rows, source, ranges, scores }: ChoiceShape): string[] {
   const words: string[] = [];
   if (rows) words.push('rows of a pool');
   if (source) words.push('by index');
@@ -59,7 +59,7 @@ export function choiceWords({ rows, source, ranges, scores }: ChoiceShape): stri
 }
 
 /** The operands for these settings, for a cache of `pool` rows. */
-export function choiceOperands(make: Make, { rows, source, ranges, scores, keys }: ChoiceShape, pool: number) {
+function choiceOperands(make: Make, { rows, source, ranges, scores, keys }: ChoiceShape, pool: number) {
   const integers = (values: readonly number[] | undefined, of?: number[]) => values && make.integers(values, of);
   return {
     rows: integers(rows),
@@ -74,7 +74,7 @@ export function choiceOperands(make: Make, { rows, source, ranges, scores, keys 
 }
 
 /** The options of `Operations.attention` for these settings. */
-export const choiceOptions = (t: { [Name in keyof ReturnType<typeof choiceOperands>]?: Tensor }) => ({
+const choiceOptions = (t: { [Name in keyof ReturnType<typeof choiceOperands>]?: Tensor }) => ({
   source: t.source,
   rows: t.rows,
   keys: t.begin && t.count && { begin: t.begin, count: t.count },
@@ -195,7 +195,7 @@ export function attentionCase(shape: AttentionShape, name = described(shape)): O
 }
 
 /** The number of (query, key) pairs of one head. */
-export function seenKeys({ batch, queries, keys, causal, starts, ranges }: AttentionShape): number {
+function seenKeys({ batch, queries, keys, causal, starts, ranges }: AttentionShape): number {
   if (ranges) return queries * ranges.reduce((sum, { count }) => sum + count, 0);
   if (!causal) return batch * queries * keys;
   return batch * queries * ((starts?.[0] ?? 0) + (queries + 1) / 2);

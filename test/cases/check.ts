@@ -67,7 +67,7 @@ function surrounded({ dtype, values }: Operand): Values {
 }
 
 /** An int8 weight, quantized by the device as at load. */
-export async function quantizedWeight(device: Device, { given, shape }: QuantizedOperand): Promise<QuantizedWeight> {
+async function quantizedWeight(device: Device, { given, shape }: QuantizedOperand): Promise<QuantizedWeight> {
   const folder = await mkdtemp(join(tmpdir(), 'onehead-case-'));
   try {
     await writeFile(join(folder, 'weight'), new Uint8Array(given.values.buffer));

@@ -12,14 +12,14 @@ export function random(count: number, seed: number): Float32Array {
 }
 
 /** Rounds float32 to bfloat16. */
-export function toBfloat16(values: Float32Array): Float32Array {
+function toBfloat16(values: Float32Array): Float32Array {
   const words = new Uint32Array(values.slice().buffer);
   for (let i = 0; i < words.length; ++i) words[i] = (words[i] + 0x7fff + ((words[i] >>> 16) & 1)) & 0xffff0000;
   return new Float32Array(words.buffer);
 }
 
 /** Rounds float32 to float16. */
-export function toFloat16(values: Float32Array): Float32Array {
+function toFloat16(values: Float32Array): Float32Array {
   return values.map((value) => {
     const magnitude = Math.abs(value);
     if (!(magnitude < 65520)) return Number.isNaN(value) ? value : Math.sign(value) * Number.POSITIVE_INFINITY;
@@ -185,7 +185,7 @@ export function quantizedRows(values: Float32Array, width: number) {
 }
 
 /** Rounds to the nearest integer, ties to even. */
-export function roundEven(value: number): number {
+function roundEven(value: number): number {
   const below = Math.floor(value);
   const rest = value - below;
   return rest > 0.5 || (rest === 0.5 && below % 2 !== 0) ? below + 1 : below;

@@ -12,14 +12,14 @@ export interface ResponseContent {
 }
 
 /** The usage in seconds of audio, rounded up. */
-export const durationUsage = (duration: number) => ({ type: 'duration', seconds: Math.ceil(duration) });
+const durationUsage = (duration: number) => ({ type: 'duration', seconds: Math.ceil(duration) });
 
 function segmentOf({ id, seek, start, end, text, ...rest }: Segment) {
   const { tokens, temperature, avg_logprob, compression_ratio, no_speech_prob } = rest;
   return { id, seek, start, end, text, tokens, temperature, avg_logprob, compression_ratio, no_speech_prob };
 }
 
-export const segmentsOf = (segments: readonly Segment[]) => segments.map(segmentOf);
+const segmentsOf = (segments: readonly Segment[]) => segments.map(segmentOf);
 
 export const wordsOf = (segments: readonly Segment[]) =>
   segments.flatMap(({ words = [] }) => words.map(({ word, start, end }) => ({ word: word.trim(), start, end })));

@@ -78,7 +78,7 @@ const transcriptionOnly = {
   },
 } as const;
 
-export const errorSchema = {
+const errorSchema = {
   type: 'object',
   properties: {
     error: {
@@ -95,7 +95,7 @@ export const errorSchema = {
   required: ['error'],
 } as const;
 
-export const errorResponses = {
+const errorResponses = {
   '4xx': { description: 'An error in the request', ...errorSchema },
   '5xx': { description: 'An error in the server', ...errorSchema },
 };

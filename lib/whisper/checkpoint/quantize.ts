@@ -17,7 +17,7 @@ export const maximumLoss = 0.08;
  * Groups the names of weights: the weights of a group are computed as one product, so all of them are quantized or
  * none.
  */
-export function quantizedGroups(names: Iterable<string>, shapeOf: (name: string) => readonly number[]): string[][] {
+function quantizedGroups(names: Iterable<string>, shapeOf: (name: string) => readonly number[]): string[][] {
   const groups = new Map<string, string[]>();
   for (const name of names) {
     const plain = name.replace(/^model\./, '');

@@ -47,7 +47,7 @@ export async function readExactly(handle: FileHandle, into: Buffer, offset: numb
  * Reads the tensor index of one file. Throws OneheadError MODEL_INVALID if the file cannot be read, or if its header is
  * invalid for it.
  */
-export function readHeader(file: string): Promise<TensorIndex> {
+function readHeader(file: string): Promise<TensorIndex> {
   return reading(file, () => readIndex(file));
 }
 
@@ -131,7 +131,7 @@ export const scaleName = (name: string): string => `${name}_scale`;
  * Joins int8 matrices with the factors of their rows, which are in the tensor `scaleName`. Integers without factors are
  * unchanged. Throws OneheadError MODEL_INVALID if factors do not match their matrix.
  */
-export function withScales(tensors: TensorIndex): TensorIndex {
+function withScales(tensors: TensorIndex): TensorIndex {
   const joined: TensorIndex = new Map(tensors);
   for (const [name, entry] of tensors) {
     const scale = entry.dtype === 'I8' ? tensors.get(scaleName(name)) : undefined;

@@ -53,7 +53,7 @@ function isSilent(
 }
 
 /** The searches for one temperature: one beam search, or `bestOf` samples. */
-export function searchesAt(
+function searchesAt(
   temperature: number,
   temperatureIndex: number,
   begin: WindowBegin,

@@ -64,7 +64,7 @@ export function languageAndTask(
   };
 }
 
-export function checkTask(task: string, generation: GenerationConfig): Task {
+function checkTask(task: string, generation: GenerationConfig): Task {
   if (task !== 'transcribe' && task !== 'translate') {
     refuse('task', "'transcribe' or 'translate'", task);
   }

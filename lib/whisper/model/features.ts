@@ -20,7 +20,7 @@ function toHertz(mel: number): number {
  * Triangular mel filters from 0 Hz to half the sample rate, [mels, fftSize / 2 + 1], each of unit area in hertz. They
  * equal librosa.filters.mel with its defaults, with which Whisper was trained.
  */
-export function melFilters({
+function melFilters({
   mels,
   fftSize,
   sampleRate,
@@ -41,7 +41,7 @@ export function melFilters({
 }
 
 /** A periodic Hann window. */
-export function hannWindow(size: number): Float32Array {
+function hannWindow(size: number): Float32Array {
   return Float32Array.from({ length: size }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / size));
 }
 

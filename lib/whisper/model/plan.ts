@@ -39,7 +39,7 @@ const cpuCapacity: Capacity = { windows: 8, rows: 16 };
 const emulatedCapacity: Capacity = { windows: 2, rows: 5 };
 
 /** The type in which tensors of a part are stored. */
-export function typeOfPart(part: TensorPart, { encoder, decoder }: Precision): ComputeType {
+function typeOfPart(part: TensorPart, { encoder, decoder }: Precision): ComputeType {
   if (part === 'vector') return 'float32';
   if (part === 'convolution') return encoder.values;
   return part === 'encoder' ? encoder.weights : decoder.weights;

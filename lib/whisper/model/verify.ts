@@ -24,7 +24,7 @@ export interface Verified {
 const choicesFor = (draftLength: number): number => (draftLength < 4 ? 4 : maximumChoices);
 
 /** The number of draft tokens that one pass can verify. Further ones are ignored. */
-export const maximumDraft = maximumChoices - 1;
+const maximumDraft = maximumChoices - 1;
 
 const lengthOf = ({ search: { prompt, prefix = [] } }: Sequence<Search>): number => prompt.length + prefix.length;
 const draftOf = ({ search: { draft = [] } }: Sequence<Search>): readonly number[] => draft.slice(0, maximumDraft);

@@ -76,7 +76,7 @@ export class AudioBudget {
 }
 
 /** Seconds of audio that each call reads without a reservation. */
-export const freeSeconds = 30;
+const freeSeconds = 30;
 
 const budgets = new WeakMap<WhisperModel, AudioBudget>();
 
