@@ -18,23 +18,33 @@ export function queueChoice(values: Values): QueueChoice {
   return { redis: redis ?? (process.env.ONEHEAD_REDIS || null), queue };
 }
 
-/** Opens the Redis queue, and warns of settings that may lose recordings. Throws UsageError if no address is given. */
+/**
+ * Opens the Redis queue, and warns of settings that may lose recordings. Throws UsageError if no address is given, and
+ * the signal's reason if it aborts.
+ */
 export async function openQueue(
   { redis, queue }: QueueChoice,
+  signal: AbortSignal,
   { lock, attempts }: { lock?: number; attempts?: number } = {},
 ): Promise<RedisQueue> {
   if (redis === null) {
     throw new UsageError('Set the address of Redis: --redis redis://HOST:6379, or the variable ONEHEAD_REDIS.');
   }
-  const opened = await RedisQueue.open({
+  const opening = RedisQueue.open({
     url: redis,
     name: queue,
     lock,
     attempts,
     onConnection: (message) => console.error(`onehead: ${message}`),
   });
-  for (const risk of await opened.risks()) console.error(`onehead: ${risk}`);
-  return opened;
+  const opened = await unlessAborted(opening, signal, (late) => late.close());
+  try {
+    for (const risk of await unlessAborted(opened.risks(), signal)) console.error(`onehead: ${risk}`);
+    return opened;
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
 }
 
 export const plural = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`;
@@ -51,14 +61,27 @@ export function withTermination(signal: AbortSignal): AbortSignal {
 
 /**
  * The result of `work`. Rejects with the signal's reason if it aborts first, so that a server that does not respond
- * cannot prevent exiting.
+ * cannot prevent exiting. `release` is called with a result that comes later, such as a connection, which would keep
+ * the process alive.
  */
-export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+export async function unlessAborted<T>(
+  work: Promise<T>,
+  signal: AbortSignal,
+  release: (late: T) => unknown = () => {},
+): Promise<T> {
+  let isAborted = false;
   let onAbort = () => {};
   const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => reject(signal.reason);
+    onAbort = () => {
+      isAborted = true;
+      reject(signal.reason);
+    };
     if (signal.aborted) onAbort();
     signal.addEventListener('abort', onAbort, { once: true });
   });
-  return Promise.race([work, aborted]).finally(() => signal.removeEventListener('abort', onAbort));
+  const inTime = work.then((value) => {
+    if (isAborted) release(value);
+    return value;
+  });
+  return Promise.race([aborted, inTime]).finally(() => signal.removeEventListener('abort', onAbort));
 }

@@ -75,7 +75,7 @@ export async function statusCommand(args: string[], signal: AbortSignal): Promis
   const { values, positionals } = readArguments('status', args, [...queueFlags, ...statusFlags]);
   if (positionals.length > 0) throw new UsageError('status takes no recordings.');
   const { json, watch, failures } = check(statusOptions, optionsFrom(statusOptions, statusFlags, values));
-  const queue = await unlessAborted(openQueue(queueChoice(values)), signal);
+  const queue = await openQueue(queueChoice(values), signal);
   try {
     for (;;) {
       const status = await unlessAborted(statusOf(queue, failures), signal);
@@ -93,7 +93,7 @@ async function change(command: 'retry' | 'cancel', args: string[], signal: Abort
   const { values, positionals } = readArguments(command, args, [...queueFlags, ...chooseFlags]);
   const { all } = check(chooseOptions, optionsFrom(chooseOptions, chooseFlags, values));
   if (all === positionals.length > 0) throw new UsageError('Name recordings, or use --all.');
-  const queue = await unlessAborted(openQueue(queueChoice(values)), signal);
+  const queue = await openQueue(queueChoice(values), signal);
   try {
     const count = await unlessAborted(queue[command](all ? 'all' : positionals), signal);
     const changed = command === 'retry' ? 'will be tried again' : 'cancelled; those in progress end within seconds';

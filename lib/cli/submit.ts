@@ -38,7 +38,7 @@ export async function submitCommand(args: string[], signal: AbortSignal): Promis
   }
   const options = modelChoice(values).transcribe as StoredOptions;
   const choice = queueChoice(values);
-  const queue = await unlessAborted(openQueue(choice, { attempts }), signal);
+  const queue = await openQueue(choice, signal, { attempts });
   try {
     let missing = 0;
     const onMissing = ({ message }: Error) => {

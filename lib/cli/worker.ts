@@ -117,7 +117,7 @@ async function runWorker(args: string[], stopSignal: AbortSignal): Promise<numbe
   const queue: Queue =
     redis === null
       ? new MemoryQueue({ attempts: options.attempts })
-      : await unlessAborted(openQueue({ redis, queue: name }, { lock, attempts: options.attempts }), stopSignal);
+      : await openQueue({ redis, queue: name }, stopSignal, { lock, attempts: options.attempts });
   const { onEvent, count, stop } = reporter(queue, options);
   let whisper: Whisper | null = null;
   let missing = 0;

@@ -1,8 +1,9 @@
 /** The commands of batch processing, without Redis, and with it if it is installed. */
 import { copyFile, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { hasRedis, RedisServer } from '../batch/support.js';
 import { finished, onehead, sample, sampleLines, start, temporaryFolder } from './command.js';
 
@@ -187,6 +188,45 @@ describe.skipIf(!hasRedis)('the commands of a queue', () => {
       status: 1,
       stderr: expect.stringMatching(/Expected --queue to be a name/),
     });
+  });
+
+  it('can be stopped at any moment of their start', async () => {
+    const folder = await temporaryFolder();
+    const { port } = new URL(redis.url);
+    // Passes everything on, except that questions about the server's settings are never answered.
+    let asked = 0;
+    const proxy = createServer((client) => {
+      const server = connect(Number(port), redis.address);
+      for (const [from, to] of [
+        [client, server],
+        [server, client],
+      ]) {
+        from.on('error', () => to.destroy());
+        from.on('close', () => to.destroy());
+        from.on('data', (data) => {
+          if (from === client && /config/i.test(data.toString('latin1'))) asked += 1;
+          else to.write(data);
+        });
+      }
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+    onTestFinished(() => void proxy.close());
+    const url = `redis://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+    const commands = [
+      ['worker', '--results', join(folder, 'out')],
+      ['submit', '--watch', folder],
+    ];
+    for (const [index, args] of commands.entries()) {
+      asked = 0;
+      const child = start([...args, '--redis', url]);
+      const result = finished(child);
+      onTestFinished(() => void child.kill('SIGKILL'));
+      while (asked === 0) await sleep(5);
+      child.kill(index === 0 ? 'SIGTERM' : 'SIGINT');
+      const { status, stderr } = (await Promise.race([result, sleep(10_000)])) ?? { status: 'it runs on', stderr: '' };
+      expect(stderr).not.toMatch(/Error| at .*\.js/);
+      expect(status).toBe(index === 0 ? 0 : 130);
+    }
   });
 
   it('can be stopped while Redis cannot be reached', async () => {
