@@ -99,8 +99,12 @@ function showListening(active) {
   find('#live').hidden = !active;
 }
 
+/** True while the microphone starts or stops. A disabled button would lose the keyboard's focus. */
+let changing = false;
+
 speak.onclick = async () => {
-  speak.disabled = true;
+  if (changing) return;
+  changing = true;
   try {
     if (microphone) {
       const recording = await microphone.stop();
@@ -124,7 +128,7 @@ speak.onclick = async () => {
     const denied = error.name === 'NotAllowedError' || error.name === 'NotFoundError';
     showNotice(denied ? 'No microphone was found, or the page may not use it; check the permission.' : error.message);
   } finally {
-    speak.disabled = false;
+    changing = false;
   }
 };
 

@@ -71,6 +71,7 @@ export function addRecording(file, options, onUnauthorized) {
   const urls = [audio.src];
 
   function showResult(result, elapsed) {
+    const focused = document.activeElement === button('cancel');
     progress.hidden = true;
     button('cancel').hidden = true;
     const { language, duration, warnings = [] } = result;
@@ -90,6 +91,8 @@ export function addRecording(file, options, onUnauthorized) {
     }
     find('.downloads').hidden = false;
     button('copy').hidden = false;
+    // Keyboard focus moves to the button that replaces the hidden one.
+    if (focused) button('copy').focus();
     button('copy').onclick = async () => {
       button('copy').textContent = (await copyText(result.text.trim(), text)) ? 'Copied' : 'Selected: press Ctrl+C';
     };
@@ -100,7 +103,6 @@ export function addRecording(file, options, onUnauthorized) {
     progress.hidden = true;
     button('cancel').hidden = true;
     button('retry').hidden = false;
-    // Keyboard focus moves to the button that replaces the hidden one.
     if (focused) button('retry').focus();
     state.textContent = controller.signal.aborted ? 'Stopped.' : error.message;
     if (error instanceof ServerError && error.status === 401) onUnauthorized();
@@ -138,6 +140,7 @@ export function addRecording(file, options, onUnauthorized) {
     progress.hidden = false;
     progress.value = 0;
     button('cancel').hidden = false;
+    if (document.activeElement === button('retry')) button('cancel').focus();
     button('retry').hidden = true;
     state.textContent = 'Waiting ...';
     waiting.push(run);

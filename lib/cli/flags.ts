@@ -99,6 +99,12 @@ function describeFlag({ option, entry }: Flag): { about: string; defaultText: st
   };
 }
 
+/** Replaces lists and objects of names in a text by what is typed: ['a', 'b'] by a,b and { a: 'b' } by a=b. */
+const typedForm = (text: string): string =>
+  text
+    .replace(/\[('[^'\]]*'(?:, '[^'\]]*')*)\]/g, (_, list: string) => list.replace(/'|(?<=,) /g, ''))
+    .replace(/\{ (\w+: '[^}]*') \}/g, (_, pairs: string) => pairs.replaceAll(': ', '=').replace(/'|(?<=,) /g, ''));
+
 /** Columns at which descriptions begin, and at which lines are wrapped. */
 const [column, width] = [25, 120];
 
@@ -107,7 +113,7 @@ export function flagsHelp(flags: readonly Flag[]): string {
   return flags
     .map((flag) => {
       const { about, defaultText } = describeFlag(flag);
-      const description = flagNames(flags, flag.within).formatText(about).replace(/\.$/, '');
+      const description = flagNames(flags, flag.within).formatText(typedForm(about)).replace(/\.$/, '');
       const head = `  --${flag.name}${flag.placeholder === '' ? '' : ` ${flag.placeholder}`}`;
       const hasDefault = flag.placeholder !== '' && defaultText !== '';
       const ending = hasDefault ? ` (default: ${defaultText.replace(/^'(.*)'$/, '$1')})` : '';

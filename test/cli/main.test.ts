@@ -9,6 +9,24 @@ describe('onehead', () => {
     expect(await onehead(['--version'])).toEqual({ status: 0, stdout: `${version}\n`, stderr: '' });
   });
 
+  it('--help shows values as they are typed, not as in a program', async () => {
+    const { stdout } = await onehead(['--help']);
+    const text = stdout.replace(/\s+/g, ' ');
+    expect(text).toContain('such as cuda:0,cuda:1 or cpu,cpu, loads');
+    expect(text).toContain('such as weights=int8,activations=bfloat16,cache=bfloat16 or encoder=float32,decoder=int8.');
+    expect(text).not.toMatch(/\['|\{ \w+:/);
+  });
+
+  it('loads a model on each of the devices that --device lists', async () => {
+    expect(await onehead(['transcribe', '--device', 'cpu,cpu', '--quiet', sample])).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(sentence),
+    });
+    const { status, stderr } = await onehead(['transcribe', '--device', 'cpu,gpu', sample]);
+    expect(status).toBe(1);
+    expect(stderr).toContain("There is no device 'gpu'");
+  });
+
   it.each(['--help', '-h', 'help'])('%s lists all commands', async (flag) => {
     const { status, stdout, stderr } = await onehead([flag]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });

@@ -163,6 +163,14 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     await page.keyboard.press('Enter');
     // After the last recording is removed, the file input is focused.
     expect(await focused()).toBe('files');
+    // The focus stays where the same key ends what it began.
+    await page.focus('#speak');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('#live:not([hidden])');
+    expect(await focused()).toBe('speak');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('#live', { state: 'hidden' });
+    expect(await focused()).toBe('speak');
   });
 
   it('names all controls for screen readers', async () => {

@@ -1,5 +1,5 @@
 /** Options of loading a model and of its computation. */
-import { callback, custom, either, integer, list, oneOf, signal, text } from '../../options/kinds.js';
+import { callback, custom, either, integer, list, oneOf, signal } from '../../options/kinds.js';
 import { type Given, option, options } from '../../options/options.js';
 import { dataTypes, isPrecision, type PrecisionOptions, precisionExpected, readPrecision } from './precision.js';
 
@@ -19,7 +19,12 @@ const isPairs = (value: unknown): boolean =>
   );
 
 const devices = "'cpu', 'cuda', 'cuda:N', 'cuda:all' or 'auto', or a list of such names";
-const deviceName = text('DEVICE', devices);
+// Without commas, so that the command line's --device cuda:0,cuda:1 is read as a list.
+const deviceName = custom<string>((name) => typeof name === 'string' && !name.includes(','), {
+  expected: devices,
+  placeholder: 'DEVICE',
+  read: (given) => given,
+});
 
 export const loadOptions = options('load', {
   /**
