@@ -20,37 +20,6 @@ import { advanceToPause, cutOff } from './window-begin.js';
 
 type WindowRequest = ReturnType<TextContext['next']>;
 
-/**
- * Returns the number of frames to the next window if there are word times. By default it begins at the timestamp. It
- * begins after the last word if there are no timestamps or `threshold` is set, and after silence next to text that
- * looks hallucinated; that text is removed from `drafts`. openai/whisper always continues after the last word, but here
- * timestamps are more exact than the ends of words.
- */
-function nextSeek(
-  drafts: Draft[],
-  window: GuardedWindow,
-  { loneEnd, untimed }: { loneEnd: boolean; untimed: boolean },
-  threshold: number | undefined,
-  byTimestamps: number,
-  frames: number,
-  framesPerSecond: number,
-): number {
-  const framesTo = (seconds: number) => Math.round((seconds - window.begin) * framesPerSecond);
-  const lastWord = drafts.flatMap(({ words = [] }) => words).at(-1);
-  const end = lastWord?.end ?? drafts.at(-1)?.end;
-  let advance = byTimestamps;
-  if (!loneEnd && end !== undefined && end > window.begin && (untimed || threshold !== undefined)) {
-    const silent = threshold !== undefined && window.windowEnd - end <= threshold;
-    advance = silent ? frames : framesTo(end);
-  }
-  if (threshold !== undefined) {
-    const { kept, seek } = skipHallucinations(drafts, window, threshold);
-    drafts.length = kept;
-    if (seek !== null) advance = framesTo(seek);
-  }
-  return Math.max(1, Math.min(advance, frames));
-}
-
 /** How many times parts of one window may be decoded again. */
 const maximumRepeats = 3;
 
@@ -235,25 +204,43 @@ class SequentialPlanner {
     return split;
   }
 
-  /** The number of frames to the next window if there are word times. Removes what looks hallucinated. */
+  /**
+   * The number of frames to the next window if there are word times. By default it begins at the timestamp. It begins
+   * after the last word if there are no timestamps or `hallucinationSilenceThreshold` is set, and after silence next to
+   * text that looks hallucinated; that text is removed from `drafts`. openai/whisper always continues after the last
+   * word, but here timestamps are more exact than the ends of words.
+   */
   #advanceByWords(
     { begin, frames }: Window,
     drafts: Draft[],
-    { advance, loneEnd, lastEnd }: { advance: number; loneEnd: boolean; lastEnd: number },
+    { advance: byTimestamps, loneEnd, lastEnd }: { advance: number; loneEnd: boolean; lastEnd: number },
   ): number {
     const { settings, options, model } = this.#job;
     const { hop, sampleRate, samples: windowSamples } = model.checkpoint.preprocessor;
+    const { hallucinationSilenceThreshold: threshold } = options;
     const samples = this.#samples;
-    const guarded = {
+    const window: GuardedWindow = {
       begin: begin / sampleRate,
       duration: (frames * hop) / sampleRate,
       windowEnd: (begin + windowSamples) / sampleRate,
       audioEnd: samples.ended ? samples.end / sampleRate : Number.POSITIVE_INFINITY,
       lastEnd,
     };
-    const kind = { loneEnd, untimed: settings.timestamps === 'none' };
-    const { hallucinationSilenceThreshold: threshold } = options;
-    return nextSeek(drafts, guarded, kind, threshold, advance, frames, sampleRate / hop);
+    const framesTo = (seconds: number) => Math.round((seconds - window.begin) * (sampleRate / hop));
+    const lastWord = drafts.flatMap(({ words = [] }) => words).at(-1);
+    const end = lastWord?.end ?? drafts.at(-1)?.end;
+    const untimed = settings.timestamps === 'none';
+    let advance = byTimestamps;
+    if (!loneEnd && end !== undefined && end > window.begin && (untimed || threshold !== undefined)) {
+      const silent = threshold !== undefined && window.windowEnd - end <= threshold;
+      advance = silent ? frames : framesTo(end);
+    }
+    if (threshold !== undefined) {
+      const { kept, seek } = skipHallucinations(drafts, window, threshold);
+      drafts.length = kept;
+      if (seek !== null) advance = framesTo(seek);
+    }
+    return Math.max(1, Math.min(advance, frames));
   }
 
   /** Finds speech that no draft covers: the next window begins there, or it is decoded separately. */
