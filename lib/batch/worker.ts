@@ -290,7 +290,7 @@ export class BatchWorker {
       const key = resultKey(file.digest, this.#model, recording.options);
       const journal = this.#results.journal(key, attempt);
       const summary = await this.#finish(task, file, key, journal).catch(async (error: unknown) => {
-        await this.#saveProgress(task, journal, error);
+        await this.#saveProgress(task, key, journal, error);
         throw error;
       });
       const elapsed = Math.round(performance.now() - started);
@@ -307,6 +307,8 @@ export class BatchWorker {
     const { claim } = task;
     const { recording, attempt } = claim;
     const existing = await this.#results.find(key);
+    // A process that was killed between storing the result and the end has left its journal.
+    if (existing !== null && this.#mayHaveJournal(attempt)) await journal.load();
     const record = existing ?? (await this.#decode(task, file, journal));
     // If the claim was lost, nothing is written.
     const state = await this.#repeat(() => claim.extend());
@@ -319,11 +321,13 @@ export class BatchWorker {
   }
 
   /** Saves the progress of an unfinished attempt for the next one, on any machine. */
-  async #saveProgress({ claim, stop }: Task, journal: StoredJournal, error: unknown): Promise<void> {
+  async #saveProgress({ claim, stop }: Task, key: string, journal: StoredJournal, error: unknown): Promise<void> {
     const cause = stop.signal.aborted ? stop.signal.reason : error;
     try {
       if (!(cause instanceof Unfinished) || cause.reason === 'stopped') await journal.flush();
       else if (cause.reason === 'cancelled') await journal.remove();
+      // What was saved before the loss was noticed: the worker that has the claim may have removed the journal already.
+      else if (cause.reason === 'lost' && (await this.#results.find(key)) !== null) await journal.remove();
       if (error instanceof TranscriptionError && isPermanent(error)) {
         await this.#results.writePartial(claim.recording, error.partial);
       }
@@ -332,11 +336,15 @@ export class BatchWorker {
     }
   }
 
+  /** A queue in memory does not know whether an earlier process was killed. */
+  #mayHaveJournal(attempt: number): boolean {
+    return attempt > 1 || !this.#queue.isShared;
+  }
+
   async #decode(task: Task, file: LocalFile, journal: StoredJournal): Promise<ResultRecord> {
     const { claim, stop } = task;
     const { recording, attempt } = claim;
-    // A queue in memory does not know whether an earlier process was killed.
-    if (attempt > 1 || !this.#queue.isShared) await journal.load();
+    if (this.#mayHaveJournal(attempt)) await journal.load();
     this.#emit({ event: 'started', recording, attempt, known: journal.size });
     const { journalInterval } = this.#options;
     let timer: NodeJS.Timeout;

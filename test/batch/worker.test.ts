@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { MemoryQueue } from '../../lib/batch/memory.js';
 import { openStore } from '../../lib/batch/open-store.js';
-import type { StoredOptions } from '../../lib/batch/queue.js';
+import type { BatchProgress, StoredOptions } from '../../lib/batch/queue.js';
 import { Results } from '../../lib/batch/results.js';
 import { recordingsOf } from '../../lib/batch/sources.js';
 import type { Store } from '../../lib/batch/store.js';
@@ -222,6 +222,57 @@ describe('a worker', () => {
     const [kept] = await store.list('.onehead/results');
     const { transcription } = JSON.parse(String(await store.read(kept)));
     expect(essence(transcription)).toEqual(essence(whole));
+    expect(await store.list('.onehead/journals')).toEqual([]);
+  });
+
+  it('leaves no journal if a process was killed after it had stored the result', async () => {
+    put('long.wav', longRecording(all, 60, 1));
+    await submit();
+    let isDead = false;
+    const dead = failing({
+      write: async (key, bytes) => (isDead ? undefined : store.write(key, bytes)),
+      create: async (key, bytes) => {
+        const created = !isDead && (await store.create(key, bytes));
+        isDead ||= key.startsWith('.onehead/results');
+        return created;
+      },
+      remove: async (key) => (isDead ? undefined : store.remove(key)),
+    });
+    await work({ store: dead });
+    expect(await store.list('.onehead/journals')).not.toEqual([]);
+    queue = new MemoryQueue({ attempts: 3, pause: () => 20, wait: 50 });
+    await submit();
+    await work();
+    expect(of('done').map(({ summary }) => summary.repeated)).toEqual([false, true]);
+    expect(await store.list('.onehead/journals')).toEqual([]);
+  });
+
+  it('leaves no journal if another worker has finished the recording meanwhile', async () => {
+    put('long.wav', longRecording(all, 400, 1));
+    await submit();
+    const { claim } = queue;
+    let isLost = false;
+    queue.claim = async () => {
+      const claimed = await claim.call(queue);
+      const extend = async (progress?: BatchProgress) => (isLost ? 'lost' : claimed!.extend(progress));
+      return claimed && { ...claimed, lock: 150, extend };
+    };
+    const stop = new AbortController();
+    const losing = failing({
+      write: async (key, bytes) => {
+        await store.write(key, bytes);
+        if (isLost || !key.startsWith('.onehead/journals')) return;
+        const [, result] = /journals\/(.*)\/[^/]*$/.exec(key)!;
+        await store.create(`.onehead/results/${result}.json`, Buffer.from('{"transcription":{"segments":[]}}'));
+        isLost = true;
+      },
+    });
+    const onEvent = (event: WorkerEvent) => {
+      events.push(event);
+      if (event.event === 'left') stop.abort();
+    };
+    await work({ store: losing, signal: stop.signal, onEvent });
+    expect(of('left').map(({ reason }) => reason)).toEqual(['lost']);
     expect(await store.list('.onehead/journals')).toEqual([]);
   });
 
