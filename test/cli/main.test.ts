@@ -20,10 +20,11 @@ describe('onehead', () => {
   it('loads a model on each of the devices that --device lists', async () => {
     expect(await onehead(['transcribe', '--device', 'cpu,cpu', '--quiet', sample])).toMatchObject({
       status: 0,
-      stdout: expect.stringMatching(sentence),
+      stdout: expect.stringContaining('We will return on Thursday.'),
     });
     const { status, stderr } = await onehead(['transcribe', '--device', 'cpu,gpu', sample]);
     expect(status).toBe(1);
+    expect(stderr).toMatch(sentence);
     expect(stderr).toContain("There is no device 'gpu'");
   });
 
