@@ -37,24 +37,25 @@ export interface ErrorDetails {
   cause?: unknown;
 }
 
+const detailNames = ['operation', 'argument', 'expected', 'received', 'retryAfter'] as const;
+
 /** An error whose message says what is wrong and what to do, with a code for programs. */
 export class OneheadError extends Error {
   override readonly name = 'OneheadError';
   readonly code: ErrorCode;
-  readonly operation?: string;
-  readonly argument?: string;
-  readonly expected?: string;
-  readonly received?: string;
-  readonly retryAfter?: number;
+  // Not initialized: an error that is printed lists only the details that it has.
+  declare readonly operation?: string;
+  declare readonly argument?: string;
+  declare readonly expected?: string;
+  declare readonly received?: string;
+  declare readonly retryAfter?: number;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.code = code;
-    this.operation = details.operation;
-    this.argument = details.argument;
-    this.expected = details.expected;
-    this.received = details.received;
-    this.retryAfter = details.retryAfter;
+    for (const name of detailNames) {
+      if (details[name] !== undefined) Object.assign(this, { [name]: details[name] });
+    }
   }
 }
 
