@@ -136,13 +136,14 @@ class Decoding {
   async *#unknown(): AsyncGenerator<DecodedChunk> {
     const { source, head, bytes } = this.#encoded;
     const { ffmpeg, track } = this.#limits;
-    const kind = otherMedia(head) ?? 'of an unknown format';
-    if (otherMedia(head) === null && isText(head)) {
+    const media = otherMedia(head);
+    if (media === null && isText(head)) {
       throw new OneheadError(
         'AUDIO_INVALID',
         `${source.name} is text and does not look like audio; give a wav, flac, mp3, ogg, opus, m4a or other sound file.`,
       );
     }
+    const kind = media ?? 'of an unknown format';
     if (!ffmpeg) {
       throw new OneheadError(
         'AUDIO_INVALID',

@@ -3,6 +3,7 @@ import { RedisQueue } from '../batch/bullmq.js';
 import { queueOptions } from '../batch/options.js';
 import { shown } from '../errors.js';
 import { check } from '../options/options.js';
+import { onAbort } from '../signals.js';
 import { flagsOf, optionsFrom, type Values } from './flags.js';
 import { UsageError } from './usage.js';
 
@@ -69,19 +70,14 @@ export async function unlessAborted<T>(
   signal: AbortSignal,
   release: (late: T) => unknown = () => {},
 ): Promise<T> {
-  let isAborted = false;
-  let onAbort = () => {};
+  let stopListening = () => {};
   const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => {
-      isAborted = true;
-      reject(signal.reason);
-    };
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
+    if (signal.aborted) reject(signal.reason);
+    stopListening = onAbort(signal, () => reject(signal.reason));
   });
   const inTime = work.then((value) => {
-    if (isAborted) release(value);
+    if (signal.aborted) release(value);
     return value;
   });
-  return Promise.race([aborted, inTime]).finally(() => signal.removeEventListener('abort', onAbort));
+  return Promise.race([aborted, inTime]).finally(stopListening);
 }
