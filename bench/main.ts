@@ -1,4 +1,9 @@
-/** `npm run bench -- NAME [options]`. The comment at the top of each benchmark's file explains it and its options. */
+/**
+ * `npm run bench -- NAME [options]`. The comment at the top of each benchmark's file explains it and its options;
+ * `--help` prints it.
+ */
+import { readFileSync } from 'node:fs';
+
 const benchmarks: Record<string, () => Promise<unknown>> = {
   batch: () => import('./batch.js'),
   cpu: () => import('./cpu.js'),
@@ -20,12 +25,20 @@ if (!Object.hasOwn(benchmarks, name ?? '')) {
   console.error(`Usage: npm run bench -- ${Object.keys(benchmarks).join('|')} [options]`);
   process.exit(2);
 }
+if (process.argv.includes('--help')) {
+  const source = readFileSync(new URL(`${name}.ts`, import.meta.url), 'utf8');
+  console.log(
+    source
+      .slice(0, source.indexOf('*/'))
+      .replace(/^(\/\*\*| \*) ?\n?/gm, '')
+      .trimEnd(),
+  );
+  process.exit();
+}
 try {
   await benchmarks[name]();
 } catch (error) {
   if (!String((error as NodeJS.ErrnoException).code).startsWith('ERR_PARSE_ARGS')) throw error;
-  console.error(
-    `${(error as Error).message.split('. ')[0]}. The options are explained at the top of bench/${name}.ts.`,
-  );
+  console.error(`${(error as Error).message.split('. ')[0]}. --help explains the options.`);
   process.exitCode = 2;
 }

@@ -28,6 +28,8 @@ export interface Measured {
   decodeMilliseconds?: number;
   /** The mean number of encoded audio positions of a window. */
   meanPositions?: number;
+  /** The number of windows that were encoded again whole, since the text of the short window was not plausible. */
+  encodedAgain?: number;
   /** The host's share of the time in which requests were in progress. */
   hostShare?: number;
   /** The 99th percentile of the event loop's delay. */
@@ -80,6 +82,8 @@ class Measurement {
           ({ audioPositions }) => audioPositions,
           difference(({ windows }) => windows),
         ),
+        // Another build may not count them.
+        encodedAgain: difference(({ encodedAgain = 0 }) => encodedAgain),
         tokensPerSecond: (1000 * difference(({ rowSteps }) => rowSteps)) / difference(({ time }) => time.decode),
         encodeMilliseconds: difference(({ time }) => time.encode) / difference(({ windows }) => windows),
         decodeMilliseconds: difference(({ time }) => time.decode) / difference(({ windows }) => windows),
@@ -113,6 +117,16 @@ export async function closedLoop(
   };
   await Promise.all(Array.from({ length: callers }, caller));
   return measurement.result();
+}
+
+/** Sends at least 12 clips and two of each caller, as a closed loop does. */
+export async function warmUp(clips: readonly Float32Array[], callers: number, send: Arrivals['send']): Promise<void> {
+  const count = Math.max(12, 2 * callers);
+  let next = 0;
+  const caller = async () => {
+    while (next < count) await send(clips[next++ % clips.length]);
+  };
+  await Promise.all(Array.from({ length: callers }, caller));
 }
 
 /**
