@@ -27,6 +27,9 @@ describe('the encoder’s samples', () => {
       if (random() < 0.1) {
         tensor.fill(2, 0, whole);
         written.filled(whole);
+      } else if (random() < 0.1) {
+        tensor.fill(2);
+        written.filled(Number.POSITIVE_INFINITY);
       }
     }
   });
@@ -36,5 +39,14 @@ describe('the encoder’s samples', () => {
     const samples = new Float32Array(whole);
     const lengths = [20, 30, 10, 5].map((end) => written.needed([{ samples, end }], whole)[0].length);
     expect(lengths).toEqual([20, 30, 30, 10]);
+  });
+
+  it('are few for short clips that are encoded together', () => {
+    const written = new WrittenSamples();
+    const clip = (end: number) => ({ samples: new Float32Array(whole), end });
+    const lengths = (ends: number[]) => written.needed(ends.map(clip), whole).map(({ length }) => length);
+    expect(lengths([20, 30, 10])).toEqual([20, 30, 10]);
+    expect(lengths([5, 5])).toEqual([20, 30]);
+    expect(lengths([5, 5, 5])).toEqual([5, 5, 10]);
   });
 });

@@ -14,7 +14,6 @@ import {
 } from '../../engine/runtime.js';
 import { OneheadError } from '../../errors.js';
 import { encodedOf, featuresOf } from './feature-tensors.js';
-import { windowSamples } from './features.js';
 import { handled } from './handled.js';
 import { prefillLength, type RuntimeParts, RuntimePrograms, type StepParts, sizeFor } from './programs.js';
 import { RowFlags } from './row-flags.js';
@@ -118,7 +117,6 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
    */
   #submitting<T>(submit: () => T, done: readonly Promise<unknown>[] = []): T {
     const restoreFlags = this.#flags.saved();
-    const { preprocessor, config } = this.#parts.checkpoint;
     try {
       return submit();
     } catch (error) {
@@ -126,7 +124,7 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
       restoreFlags();
       this.#entries = null;
       this.programs.pool.forgetMasks();
-      this.#encoder.samples.filled(windowSamples(preprocessor, config.sourcePositions));
+      this.#encoder.samples.filled(Number.POSITIVE_INFINITY);
       throw error;
     }
   }

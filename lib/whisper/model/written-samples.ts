@@ -1,29 +1,36 @@
 /**
- * Remembers where the zeros of the encoder's tensor of samples begin. A short clip is followed by zeros, most of which
- * are there already and need not be written again.
+ * Remembers which parts of the encoder's tensor of samples may contain sound. A short clip is followed by zeros, most
+ * of which are there already and need not be written again.
  */
 export class WrittenSamples {
-  /** In the tensor, samples from here on are zeros. */
-  #end = 0;
+  /** The other samples of the tensor are zeros. */
+  #sound: { begin: number; end: number }[] = [];
 
   /**
-   * Returns the part of each window of `length` samples that must be written, from the window's beginning. `end` is
-   * where a window's zeros begin, if that is known.
+   * Returns the part of each window of `length` samples that must be written, from the window's beginning. The windows
+   * are written one behind the other. `end` is where a window's zeros begin, if that is known.
    */
   needed(windows: readonly { samples: Float32Array; end?: number }[], length: number): Float32Array[] {
-    if (windows.length > 1) {
-      this.filled(windows.length * length);
-      return windows.map(({ samples }) => samples);
-    }
-    const [{ samples, end = length }] = windows;
-    const sound = Math.min(end, length);
-    const written = Math.min(length, Math.max(sound, this.#end));
-    if (this.#end <= length) this.#end = sound;
-    return [samples.subarray(0, written)];
+    const before = this.#sound;
+    this.#sound = behind(before, windows.length * length);
+    return windows.map(({ samples, end = length }, index) => {
+      const begin = index * length;
+      const sound = Math.min(end, length);
+      const earlier = before.filter((range) => range.begin < begin + length).map((range) => range.end - begin);
+      this.#sound.push({ begin, end: begin + sound });
+      return samples.subarray(0, Math.min(length, Math.max(sound, ...earlier)));
+    });
   }
 
-  /** Notes that so many samples were written by other work. */
+  /** Notes that the first `count` samples may have been written by other work. */
   filled(count: number): void {
-    this.#end = Math.max(this.#end, count);
+    this.#sound = [{ begin: 0, end: count }, ...behind(this.#sound, count)];
   }
+}
+
+/** The ranges without their parts before `position`. */
+function behind(ranges: readonly { begin: number; end: number }[], position: number) {
+  return ranges
+    .filter(({ end }) => end > position)
+    .map(({ begin, end }) => ({ begin: Math.max(begin, position), end }));
 }
