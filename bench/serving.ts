@@ -23,6 +23,8 @@
  *   --seconds N          duration of each measurement (default: 10)
  *   --device cpu         or cpu,cpu
  *   --threads N          threads of each device
+ *   --jobs               prints the device's jobs after each row, and where the device was idle (bench/serving/jobs.ts);
+ *                        measures the source instead of the compiled package
  *   --only TEXT          only rows with this text in clips and arrivals, such as '5 s 8 callers'
  *   --dtype TYPE  --output FILE
  */
@@ -36,6 +38,7 @@ import type * as Onehead from '../lib/index.js';
 import { whisperConfig } from '../lib/profiler/measuring/shapes.js';
 import { randomNumbers } from '../test/random.js';
 import { addOtherFiles, writeRandomCheckpoint } from './random-checkpoint.js';
+import { DeviceJobs } from './serving/jobs.js';
 import { type Arrivals, closedLoop, type Measured, poisson, steps, warmUp } from './serving/load.js';
 import { measurePeer } from './serving/peer.js';
 
@@ -58,6 +61,7 @@ const { values } = parseArgs({
     device: { type: 'string', default: 'cpu' },
     threads: { type: 'string' },
     dtype: { type: 'string' },
+    jobs: { type: 'boolean', default: false },
     only: { type: 'string' },
     output: { type: 'string' },
   },
@@ -135,6 +139,7 @@ const isSelected = (load: string, arrivals: string) =>
 /** The selected numbers of callers for a kind of clips. */
 const callersOf = (load: string) => list(values.callers).filter((callers) => isSelected(load, `${callers} callers`));
 
+const jobs = values.jobs ? new DeviceJobs() : null;
 const rows: Row[] = [];
 /** Peers that could not be measured, with the reason. */
 const missing: { system: string; load: string; missing: string }[] = [];
@@ -172,9 +177,11 @@ function print(row: Row): void {
 async function measure(whisper: Onehead.Whisper, about: Pick<Row, 'system' | 'windows' | 'context'>): Promise<void> {
   const add = async (name: string, arrivals: string, run: () => Promise<Measured>) => {
     if (!isSelected(name, arrivals)) return null;
+    jobs?.clear();
     const row = { ...about, load: name, arrivals, ...(await run()) };
     rows.push(row);
     print(row);
+    jobs?.print(row.requests);
     return row;
   };
   // Another build may not know the option.
@@ -213,7 +220,7 @@ console.log(
   'system              win context load                       arrivals                req/s  audio/s    p50     p95     p99   rows  tokens/s pos/win  again    host    loop',
 );
 
-const systems: [string, string][] = [['onehead', join(root, 'dist/index.js')]];
+const systems: [string, string][] = [['onehead', join(root, values.jobs ? 'lib/index.ts' : 'dist/index.js')]];
 if (values.before) systems.push(['before', join(values.before, 'dist/index.js')]);
 for (const [system, path] of systems) {
   const { Whisper } = (await import(pathToFileURL(path).href)) as typeof Onehead;
