@@ -60,6 +60,7 @@ export class ModelDevice {
     const parameters = await loadParameters(device, checkpoint, precision);
     const opened = new ModelDevice(device, precision, capacity, parameters, checkpoint, words);
     await opened.runtime.prepare();
+    if (device.kind.startsWith('cuda') && !device.kind.startsWith('cuda-emulated')) await opened.runtime.rehearse();
     return opened;
   }
 

@@ -28,6 +28,9 @@ import { WindowEncoder } from './window-encoder.js';
  */
 const cpuPrefillTokens = 16;
 
+/** The lengths of prompts without a previous text: language and task with timestamps, and without them. */
+const usualPrefills = [2, 3];
+
 type RunningSequence = Sequence<Search>;
 
 /** The part of a sequence's result that its prefill computes. */
@@ -83,6 +86,46 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
     }
     for (const count of [1, 2, 3, 4]) await this.programs.prefill(1, count).program.prepare();
     await this.programs.features().program.prepare();
+  }
+
+  /**
+   * For a GPU: runs the programs of usual requests twice, without rows. A program's kernels are loaded in its first
+   * run, and its graph is captured in the second one. Otherwise the first requests would wait for both, and the event
+   * loop for the recording.
+   */
+  async rehearse(): Promise<void> {
+    const { sourcePositions } = this.#parts.checkpoint.config;
+    const none = (size: number) => new Int32Array(size).fill(-1);
+    const runs: Promise<unknown>[] = [];
+    for (let size = 1; size < 2 * this.rows; size *= 2) {
+      const plain = { beams: false, words: false, top: false };
+      const { rows, leaders, program } = this.programs.step(sizeFor(size, this.rows), plain);
+      const until = { flags: this.programs.pool.state.finished, when: 'another', most: rows.size } as const;
+      const writes: Write[] = [
+        [rows, none(rows.size)],
+        [leaders, new Int32Array(leaders.size)],
+      ];
+      runs.push(program.submit({ times: 2, until, writes }).done);
+    }
+    for (const length of usualPrefills) {
+      for (let size = 1; size < 2 * this.#prefillBatch(length); size *= 2) {
+        const { rows, startRows, program } = this.programs.prefill(sizeFor(size, this.rows), length);
+        const writes: Write[] = [
+          [rows, none(rows.size)],
+          [startRows, new Int32Array(startRows.size)],
+        ];
+        runs.push(program.submit({ times: 2, writes }).done);
+      }
+    }
+    for (let size = this.encodeBatch; size >= 1; size >>= 1) {
+      const { begins, peaks, program } = this.programs.encode(size, sourcePositions);
+      const writes: Write[] = [
+        [begins, Int32Array.from({ length: size }, (_, i) => i * sourcePositions)],
+        [peaks, new Float32Array(size).fill(Number.NEGATIVE_INFINITY)],
+      ];
+      runs.push(program.submit({ times: 2, writes }).done);
+    }
+    await Promise.all(runs);
   }
 
   /** Out of memory, or a tensor that cannot be used, concerns only the work that needs it. */
