@@ -6,13 +6,14 @@ const weightOfLatest = 0.1;
 const average = (before: number, value: number) => (before === 0 ? value : before + weightOfLatest * (value - before));
 
 export class Costs {
-  /** Mean milliseconds of an encoding. */
+  /** Mean milliseconds of the encoding of a window. */
   #encode = 0;
   /** Mean milliseconds of a step, by number of rows. */
   readonly #steps: number[] = [];
   /** Mean steps of a search. */
   #length = 0;
 
+  /** Counts the encoding of one window. */
   encoded(milliseconds: number): void {
     this.#encode = average(this.#encode, milliseconds);
   }

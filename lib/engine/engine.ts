@@ -54,7 +54,7 @@ export class Engine<Window, Search, Result> {
     this.#device = device;
     this.#runtime = runtime;
     this.#now = now;
-    this.#sharing = new TimeSharing(limits);
+    this.#sharing = new TimeSharing(limits, this.encodesTogether);
     this.#callers = new CallerJobs({ changed: () => this.#wake(), failed: (error) => this.#failed(error) });
     this.#admission = new Admission(runtime.positions, runtime.rows, {
       now,
@@ -275,7 +275,7 @@ export class Engine<Window, Search, Result> {
       this.#encodings -= 1;
       encoding.time = elapsed;
       this.#time.encode += elapsed;
-      this.#sharing.encoded(elapsed);
+      this.#sharing.encoded(elapsed, admitted.length);
       const positions = admitted.reduce((sum, { slot }) => sum + slot.positions, 0);
       this.#counts.windows += admitted.length;
       this.#counts.audioPositions += positions;

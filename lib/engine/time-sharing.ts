@@ -10,7 +10,10 @@ export interface EngineLimits {
   stepsPerRun: number;
   /** Maximum steps of one run while a caller receives the text so far. */
   stepsPerLook: number;
-  /** Weight of the time that later requests save in a larger batch, against finishing the current rows early. */
+  /**
+   * Weight of the time that later requests save in a larger batch, against finishing the current rows early. Default:
+   * 4; 1 if windows are encoded together, since those that wait then save time too.
+   */
   batching: number;
 }
 
@@ -30,15 +33,15 @@ export class TimeSharing {
   /** Steps since the last encoding. */
   #steps = 0;
 
-  constructor(limits: Partial<EngineLimits>) {
-    this.#limits = { ...defaultLimits, ...limits };
+  constructor(limits: Partial<EngineLimits>, encodesTogether: boolean) {
+    this.#limits = { ...defaultLimits, ...(encodesTogether && { batching: 1 }), ...limits };
   }
 
-  /** Counts an encoding. */
-  encoded(milliseconds: number): void {
+  /** Counts an encoding of so many windows. */
+  encoded(milliseconds: number, windows: number): void {
     this.#encoded += milliseconds;
     this.#steps = 0;
-    this.#costs.encoded(milliseconds);
+    this.#costs.encoded(milliseconds / windows);
   }
 
   /** Counts steps of so many rows. */

@@ -172,4 +172,21 @@ describe('turns', () => {
     await Promise.all([first, ...Array.from({ length: 60 }, (_, i) => ask(`w${i}`, { search: { steps: 20 } }))]);
     expect(runtime.longestPause).toBeLessThanOrEqual(250 + 100 + 2);
   });
+
+  it('let the last of a wave of callers join it, where windows are encoded together', async () => {
+    const { ask, done, runtime } = simulated({ windows: 32, rows: 32, encodeBatch: 8, costs: { encode: 5, step: 3 } });
+    const search = { steps: 20 };
+    const wave = (count: number, name: string) =>
+      Promise.all(Array.from({ length: count }, (_, i) => ask(`${name}${i}`, { search })));
+    await wave(8, 'before');
+    const begin = runtime.time;
+    let late: Promise<unknown> | undefined;
+    runtime.onTime = (time) => {
+      if (time > begin + 24 * 5) late ??= wave(4, 'late');
+    };
+    await wave(24, 'early');
+    await late;
+    // They are encoded between the steps of the others, rather than after these have ended.
+    expect(done.late0).toBeLessThan(done.early0 + 20 * 3);
+  });
 });
