@@ -1,6 +1,9 @@
 #include "context.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <cstring>
+#include <string_view>
 #include <utility>
 
 #include "../core/error.h"
@@ -12,6 +15,18 @@ namespace {
 
 /** Up to this much freed memory stays in the pool, so that programs can come and go without calls to the driver. */
 constexpr uint64_t poolBytes = uint64_t(256) << 20;
+
+/** Whether ONEHEAD_CUDA_WITHOUT, a list such as 'prefetch,rows', names a design: to measure what it is worth. */
+bool isLeftOut(std::string_view design) {
+  const char* given = std::getenv("ONEHEAD_CUDA_WITHOUT");
+  std::string_view names = given ? given : "";
+  while (!names.empty()) {
+    const size_t end = std::min(names.find(','), names.size());
+    if (names.substr(0, end) == design) return true;
+    names.remove_prefix(std::min(end + 1, names.size()));
+  }
+  return false;
+}
 
 std::string mebibytes(size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
 
@@ -43,6 +58,8 @@ Context::Context(const CudaOptions& options) : Context(options.index) {
 #endif
   launcher_.multiprocessors = properties.multiProcessorCount;
   launcher_.sharedMemory = properties.sharedMemPerBlockOptin;
+  if (!isLeftOut("prefetch")) launcher_.cacheBytes = properties.l2CacheSize;
+  if (isLeftOut("rows")) launcher_.maxRowProductRows = 8;
   check(cudaStreamCreateWithFlags(&launcher_.stream, cudaStreamNonBlocking), "creating a stream");
   check(cudaStreamCreateWithFlags(&allocations_, cudaStreamNonBlocking), "creating a stream");
   cudaMemPoolProps pool{};

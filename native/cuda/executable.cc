@@ -72,12 +72,21 @@ void CudaExecutable::record(const Flags& flags, const Events* marks) {
     // before them in the program writes.
     Launcher stepLauncher = launcher;
     stepLauncher.programmatic &= i > 0;
+    if (stepLauncher.programmatic) stepLauncher.prefetch = step.prefetch;
     const cudaError_t error = step.launch(stepLauncher, *workspace_);
     if (error != cudaSuccess) context_->check(error, "launching " + title(step.operation));
   }
   const DriverLock lock;
   mark(steps_.size());
   check(publish(context_->progress().device, flags.data, flags.count, flags.any, launcher), "recording");
+}
+
+void CudaExecutable::planPrefetches() {
+  if (!context_->launcher().programmatic) return;
+  std::vector<Reads> reads;
+  for (const Step& step : steps_) reads.push_back(step.reads);
+  const std::vector<Prefetch> prefetches = cuda::planPrefetches(reads, context_->launcher().cacheBytes);
+  for (size_t i = 0; i < steps_.size(); ++i) steps_[i].prefetch = prefetches[i];
 }
 
 void CudaExecutable::start(const Flags& flags) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "context.h"
+#include "prefetch.h"
 
 namespace onehead::cuda {
 
@@ -60,8 +61,12 @@ class CudaExecutable final : public Executable, private Owned {
 
   /** Adds a launch of the operation with this index. `part` is the name of its stage in traces; may be empty. */
   void add(Launch launch, size_t operation, const char* part) {
-    steps_.push_back({std::move(launch), operation, part});
+    steps_.push_back({std::move(launch), operation, part, {}, {}});
   }
+  /** Says what the last launch that was added reads. */
+  void reads(const Reads& reads) { steps_.back().reads = reads; }
+  /** Decides what launches prefetch, once all have been added. */
+  void planPrefetches();
   std::byte* arena() const { return arena_->data(); }
   const Plan& plan() const { return plan_; }
   /** The operation with this index and its label, for messages: 'linear of decoder.0/cross'. */
@@ -74,6 +79,8 @@ class CudaExecutable final : public Executable, private Owned {
     Launch launch;
     size_t operation;
     const char* part;
+    Reads reads;
+    Prefetch prefetch;
   };
   struct Flags {
     const int32_t* data = nullptr;

@@ -27,6 +27,7 @@ void Preparation::prepareAll() {
     for (const Tensor* tensor : writtenBy(operation.description)) writtenBefore_.insert(tensor->storage.get());
     ++index_;
   }
+  executable_.planPrefetches();
 }
 
 std::byte* Preparation::at(const Tensor& tensor) const {

@@ -69,6 +69,9 @@ class Preparation final : public Addresses {
     add([=](const Launcher& launcher, const Workspace&) { return function(arguments, launcher); });
   }
 
+  /** Says what the last launch that was added reads. */
+  void reads(const Reads& reads) { executable_.reads(reads); }
+
   Context& context;
   Workspace& workspace;
   CublasLt* const cublasLt;  // null if absent

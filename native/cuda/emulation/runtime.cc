@@ -134,7 +134,8 @@ cudaError_t cudaSetDevice(int device) { return remember(device == 0 ? cudaSucces
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device != 0) return remember(cudaErrorInvalidDevice);
   // Few multiprocessors, so that the small shapes of tests are split over blocks too.
-  *properties = {"emulated GPU", deviceMemory(), std::getenv("ONEHEAD_EMULATED_OLD") ? 8 : 9, 0, 8, 227 << 10};
+  *properties = {"emulated GPU", deviceMemory(), std::getenv("ONEHEAD_EMULATED_OLD") ? 8 : 9, 0, 8,
+                 227 << 10,      600 << 10};
   return cudaSuccess;
 }
 

@@ -30,6 +30,12 @@ struct Launcher {
   int multiprocessors = 1;
   /** The most shared memory of a block, in bytes. */
   size_t sharedMemory = size_t(48) << 10;
+  /** Of the L2 cache; 0 if nothing is to be prefetched into it. */
+  int64_t cacheBytes = 0;
+  /** The most rows that row_product.cu is used for. */
+  int64_t maxRowProductRows = 32;
+  /** What this launch loads for a later one. */
+  Prefetch prefetch{};
 };
 
 /** What a kernel needs besides its arguments. */
@@ -76,8 +82,9 @@ struct FewRowsArguments {
   Epilogue epilogue;
   void* y;
   DType yType;
+  Prefetch prefetch{};
 };
-/** For 1 to 8 rows, with clusters of blocks: row_product.cu. Without a norm, x has the weight's type. */
+/** For 1 to 8 rows, and up to 32 if all blocks fit: row_product.cu. Without a norm, x has the weight's type. */
 bool rowProductFits(const FewRowsArguments& arguments, const Launcher& launcher);
 cudaError_t rowProduct(const FewRowsArguments& arguments, const Launcher& launcher);
 

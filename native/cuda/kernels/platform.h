@@ -90,6 +90,24 @@ __device__ inline void letNextKernelStart() {
 #endif
 }
 
+/** Starts loading this block's share of a range into the L2 cache (compute capability 9.0 on; no effect before). */
+__device__ inline void prefetchShare(const Prefetch& range) {
+  if (threadIdx.x != 0 || range.bytes == 0) return;
+  const int64_t blocks = int64_t(gridDim.x) * gridDim.y * gridDim.z,
+                block = (int64_t(blockIdx.z) * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+  const int64_t share = (range.bytes + blocks * 16 - 1) / (blocks * 16) * 16, begin = block * share;
+  const int64_t left = range.bytes - begin, bytes = left < share ? left : share;
+  if (bytes <= 0) return;
+  const auto* from = static_cast<const unsigned char*>(range.data) + begin;
+#if defined(__CUDACC__)
+#if __CUDA_ARCH__ >= 900
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(uint32_t(bytes)) : "memory");
+#endif
+#else
+  emulation::executor().requireGlobal(from, 16);
+#endif
+}
+
 #if defined(__CUDACC__)
 __device__ inline uint32_t sharedAddress(const void* pointer) { return uint32_t(__cvta_generic_to_shared(pointer)); }
 #endif

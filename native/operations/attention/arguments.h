@@ -45,6 +45,8 @@ struct AttentionArguments {
    * the previous kernel has ended. */
   bool pastUnchanged = false;
 
+  Prefetch prefetch{};
+
   // Optional; see Attention in operation.h.
   const int32_t* source = nullptr;         // [pool, keys], splitKeyValue only
   float* scores = nullptr;                 // [scoreSequences, scoreRows, scoreWidth, scoreKeys]

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "cuda/preparation.h"
 
 namespace onehead::cuda {
@@ -35,6 +37,13 @@ AttentionArguments attentionOf(const Preparation& p, const Attention& o) {
   return arguments;
 }
 
+/** What an attention of a decode step reads from memory, about: a cache that grows is half full. */
+Reads readsOf(const AttentionArguments& a) {
+  const int64_t keys = a.keyBegin ? std::min<int64_t>(a.keys, expectedRange) : a.newKey.data ? a.keys / 4 : a.keys;
+  const int64_t elementBytes = a.keyScales ? 1 : int64_t(bytesOf(a.type));
+  return {.bytes = 2 * a.batch * keys * a.keyValueHeads * a.headSize * elementBytes, .prefetches = true};
+}
+
 }  // namespace
 
 void prepare(Preparation& p, const Attention& o) {
@@ -43,6 +52,7 @@ void prepare(Preparation& p, const Attention& o) {
   for (AttentionStage stage : attentionStages(arguments)) {
     arguments.stage = stage;
     p.kernel(arguments, attention, needs, nameOf(stage));
+    if (arguments.algorithm == AttentionAlgorithm::splitKeyValue) p.reads(readsOf(arguments));
   }
 }
 

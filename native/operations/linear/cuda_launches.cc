@@ -46,6 +46,12 @@ FewRowsArguments fewRowsOf(Preparation& p, const Linear& o) {
           .yType = o.y.dtype};
 }
 
+/** What a product of few rows reads from memory: x is in the cache. */
+Reads readsOf(const FewRowsArguments& few) {
+  const int64_t bytes = few.columns * few.depth * (few.epilogue.columnScales ? 1 : int64_t(bytesOf(few.weightType)));
+  return {.bytes = bytes, .constant = few.weightChanges ? nullptr : few.weight, .prefetches = true};
+}
+
 /** Kernels on tensor cores take x in the type of the product: stages the norm of x, or x converted, in scratch memory.
  * Returns the bytes used there; 0 if x is used as it is. */
 size_t stageInput(Preparation& p, const Linear& o) {
@@ -252,8 +258,12 @@ void prepare(Preparation& p, const Linear& o) {
 
   // 1. Few rows, x as it is: these kernels apply the norm and convert x themselves.
   FewRowsArguments few = fewRowsOf(p, o);
-  if (rowProductFits(few, p.launcher())) return p.kernel(few, rowProduct);
-  if (clusterProductFits(few, p.launcher())) return p.kernel(few, clusterProduct);
+  auto fewRows = [&](auto function, auto... scratch) {
+    p.kernel(few, function, scratch...);
+    p.reads(readsOf(few));
+  };
+  if (rowProductFits(few, p.launcher())) return fewRows(rowProduct);
+  if (clusterProductFits(few, p.launcher())) return fewRows(clusterProduct);
   if (matvecFits(few, p.launcher())) return p.kernel(few, matvec);
 
   // 2. Few rows, x in the type of the product. A null x is in scratch memory.
@@ -265,8 +275,8 @@ void prepare(Preparation& p, const Linear& o) {
   auto completeX = [](auto& arguments, const Workspace& workspace) {
     if (!arguments.x) arguments.x = workspace.scratch();
   };
-  if (rowProductFits(few, p.launcher())) return p.kernel(few, rowProduct, staged, 0, completeX);
-  if (clusterProductFits(few, p.launcher())) return p.kernel(few, clusterProduct, staged, 0, completeX);
+  if (rowProductFits(few, p.launcher())) return fewRows(rowProduct, staged, 0, completeX);
+  if (clusterProductFits(few, p.launcher())) return fewRows(clusterProduct, staged, 0, completeX);
   const SkinnyArguments skinnyArguments{.rows = few.rows,
                                         .columns = few.columns,
                                         .depth = few.depth,

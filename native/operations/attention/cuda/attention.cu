@@ -125,10 +125,13 @@ Needs attentionNeeds(const AttentionArguments& a, const Launcher& launcher) {
   return needs;
 }
 
-cudaError_t attention(const AttentionArguments& a, const Launcher& launcher) {
+cudaError_t attention(const AttentionArguments& arguments, const Launcher& launcher) {
+  AttentionArguments a = arguments;
+  a.prefetch = launcher.prefetch;
   for (const auto& [kernel, groups] : choose(a, launcher)) {
     const cudaError_t error = start(kernel, groups, a, launcher);
     if (error != cudaSuccess) return error;
+    a.prefetch = {};
   }
   return cudaSuccess;
 }

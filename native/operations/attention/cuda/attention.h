@@ -52,10 +52,6 @@ constexpr int maxRangeGroup = 16;
 /** The beams of a window, for choosing how to launch; there may be more. */
 constexpr int expectedBeams = 5;
 
-/** The most keys that a range of a pool is expected to have: those of a window of 30 s. The pool holds many ranges, so
- * its size says little. Only for choosing how to launch; ranges may be longer. */
-constexpr int expectedRange = 1500;
-
 /**
  * How many entries from b on read the same range of a pool of positions and are served by b's blocks; 0 if an earlier
  * entry's blocks serve b. Called by whole warps: each lane examines one of 32 entries, so it takes no longer than

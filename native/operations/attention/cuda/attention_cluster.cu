@@ -129,6 +129,7 @@ __global__ void __launch_bounds__(threads, residentBlocks<T, P>)
           q[i] = static_cast<const T*>(a.q.data) + b * a.q.batchStride + row / headsPerGroup * a.q.rowStride +
                  (keyHead * headsPerGroup + row % headsPerGroup) * size + column;
       }
+      prefetchShare(a.prefetch);
       waitForPreviousKernel();
       uint4 query[copies];
 #pragma unroll

@@ -126,6 +126,7 @@ __global__ void __launch_bounds__(threads, residentBlocksOf(Kind, Grouped))
   auto newRow = [&](const AttentionView& from) { return static_cast<const T*>(from.data) + b * from.batchStride + at; };
   constexpr bool loadsEarly = clustered || Ranges;
   if constexpr (loadsEarly) loadRows<Ranges, step>(k, v, a, entry, rows, firstKey);
+  prefetchShare(a.prefetch);
   waitForPreviousKernel();
 
   // 2. Load the query and take the new row; one warp appends it to the cache, early, since a cluster barrier waits for

@@ -96,6 +96,7 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
   if (hasNorm && rows > 1) fetchNorm(m, norm);
 #pragma unroll
   for (int i = 0; i < stages - 1; ++i) fetch();
+  prefetchShare(m.prefetch);
   // All results of a thread are in one column.
   const int64_t ownColumn = firstTile * blockColumns + thread % blockColumns;
   const int ownRow = rank * rowsAtOnce + thread / blockColumns, rowStride = rowsAtOnce * split;
@@ -225,7 +226,9 @@ bool clusterProductFits(const FewRowsArguments& m, const Launcher& launcher) {
   return m.rows <= clusterProductRows && copiesFit(m, launcher) && layOut(m, launcher, layout);
 }
 
-cudaError_t clusterProduct(const FewRowsArguments& m, const Launcher& launcher) {
+cudaError_t clusterProduct(const FewRowsArguments& arguments, const Launcher& launcher) {
+  FewRowsArguments m = arguments;
+  m.prefetch = launcher.prefetch;
   Layout layout;
   layOut(m, launcher, layout);
   return withType(m.weightType, [&](auto element) {

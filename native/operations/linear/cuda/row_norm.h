@@ -52,26 +52,42 @@ __device__ inline void normRow(const FewRowsArguments& m, std::byte* x, float* s
   }
 }
 
-/** Normalizes several rows, each by a warp. `norm` holds weight and bias of the norm. */
+/** Normalizes several rows, each by a warp, two at once. `norm` holds weight and bias of the norm. */
 template <class T>
 __device__ inline void normRows(const FewRowsArguments& m, std::byte* x, int stride, const float* norm) {
-  constexpr int perLane = maxNormDepth / 128;
-  const int lane = int(threadIdx.x) % 32, fours = int(m.depth) / 4;
-  for (int row = int(threadIdx.x) / 32; row < int(m.rows); row += warps) {
+  constexpr int perLane = maxNormDepth / 128, atOnce = maxNormRows / warps;
+  const int lane = int(threadIdx.x) % 32, fours = int(m.depth) / 4, first = int(threadIdx.x) / 32;
+  float4 values[atOnce][perLane];
+#pragma unroll
+  for (int r = 0; r < atOnce; ++r) {
+    const int row = first + r * warps;
     const auto* from = static_cast<const float4*>(m.x) + row * fours;
-    float4 values[perLane];
 #pragma unroll
     for (int i = 0; i < perLane; ++i)
-      values[i] = i * 32 + lane < fours ? loadUncached(from + i * 32 + lane) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    const float mean = warpSum(sumOf(values)) / float(m.depth);
-    const float squares = subtractMean(values, mean, lane, 32, fours);
-    const float factor = rsqrtf(warpSum(squares) / float(m.depth) + m.epsilon);
+      values[r][i] = row < int(m.rows) && i * 32 + lane < fours ? loadUncached(from + i * 32 + lane)
+                                                                : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+  }
+  float factors[atOnce];
 #pragma unroll
-    for (int i = 0; i < perLane; ++i) {
-      const int k = i * 32 + lane;
-      if (k >= fours) break;
-      const float4 four = values[i], weight = reinterpret_cast<const float4*>(norm)[k],
-                   bias = reinterpret_cast<const float4*>(norm + m.depth)[k];
+  for (int r = 0; r < atOnce; ++r) factors[r] = sumOf(values[r]);
+#pragma unroll
+  for (int r = 0; r < atOnce; ++r) factors[r] = warpSum(factors[r]) / float(m.depth);
+#pragma unroll
+  for (int r = 0; r < atOnce; ++r) factors[r] = subtractMean(values[r], factors[r], lane, 32, fours);
+#pragma unroll
+  for (int r = 0; r < atOnce; ++r) factors[r] = rsqrtf(warpSum(factors[r]) / float(m.depth) + m.epsilon);
+#pragma unroll
+  for (int i = 0; i < perLane; ++i) {
+    const int k = i * 32 + lane;
+    if (k >= fours) break;
+    const float4 weight = reinterpret_cast<const float4*>(norm)[k],
+                 bias = reinterpret_cast<const float4*>(norm + m.depth)[k];
+#pragma unroll
+    for (int r = 0; r < atOnce; ++r) {
+      const int row = first + r * warps;
+      if (row >= int(m.rows)) break;
+      const float4 four = values[r][i];
+      const float factor = factors[r];
       auto* pairs = reinterpret_cast<Pair<T>*>(x + row * stride + k * 4 * int(sizeof(T)));
       pairs[0] = makePair<T>(fmaf(four.x * factor, weight.x, bias.x), fmaf(four.y * factor, weight.y, bias.y));
       pairs[1] = makePair<T>(fmaf(four.z * factor, weight.z, bias.z), fmaf(four.w * factor, weight.w, bias.w));

@@ -1,10 +1,11 @@
 // Products of 1 to 8 rows (decode steps of few sequences) on GPUs with clusters, with the norm, bias, activation and
-// residual fused. A step is a chain of such kernels, so what counts is the time from the end of the previous kernel to
-// the stores: the weights are in shared memory by then.
+// residual fused; without a norm also of up to 32 rows, if all blocks are resident at once. A step is a chain of such
+// kernels, so what counts is the time from the end of the previous kernel to the stores: the weights are in shared
+// memory by then.
 //
 // Shapes   x [rows, depth], weight [columns, depth] -> y [rows, columns]
 // Launch   grid (tiles of 16 columns x split) in clusters of `split` = 1 to 8 blocks, 128 threads; shared memory: 40 KB
-//          for the weights of a block, and its range of x
+//          for the weights of a block, and its range of x (80 KB for 32 rows of 1,280)
 // Bytes    columns x depth of weights; x once per block, from the L2 cache
 // Method   The four warps of a block share the depth of 16 columns; a deep product is split over a cluster too. Each
 //          warp copies its weights to shared memory with cp.async before the previous kernel has ended. Then x is read,
@@ -23,7 +24,11 @@
 //   products 1,300, a reduction with branches 750.
 //   Measured at commit 8c906c2e: 3.8 / 6.2, 2.4 / 3.6, 2.6 / 4.4, 5.1 / 7.1, 4.8 / 6.8; with int8 weights 3.7 / 5.6,
 //   2.3 / 3.5, (not measured), 4.2 / 6.1, 4.2 / 6.8.
-//   Registers for 90a and half types: 60 to 79; no spills.
+//   Then, not measured: a warp normalizes its two rows of 5 to 8 at once, so that their latencies overlap (predicted:
+//   0.4 us less for each product with a norm at batch 8). And up to 32 rows where no split of the depth is needed: the
+//   sums of a cluster, 3,000 clocks of cluster_product.cu, become sums of four warps in shared memory, but each block
+//   reads all of x. Predicted for 1,280 columns at batch 32: out 6.0 -> 3.5 us, cross query without its norm 5.4 -> 3.
+//   Registers for 90a and half types: 64 to 122; no spills.
 #include "row_norm.h"
 
 namespace onehead::cuda {
@@ -32,6 +37,8 @@ namespace {
 
 /** Stages of a warp's weights in shared memory: 1,280 half-precision depths shared by four warps. */
 constexpr int rowStages = 5;
+/** The most rows, in tiles of 8. More than 8 rows have no norm and no split. */
+constexpr int64_t maxRows = 32;
 
 struct RowLayout {
   int split = 1, steps = 0, depth = 0;  // see Layout
@@ -57,8 +64,8 @@ __device__ inline void copyRows(const FewRowsArguments& m, std::byte* x, int str
   commitCopies();
 }
 
-template <class T, class W, bool Split>
-__global__ void __launch_bounds__(threads, 4)
+template <class T, class W, bool Split, int NTiles>
+__global__ void __launch_bounds__(threads, NTiles == 1 ? 4 : 2)
     rowProductKernel(const __grid_constant__ FewRowsArguments m, const __grid_constant__ RowLayout l) {
   ONEHEAD_SHARED(std::byte, shared);  // rings, norm, x
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32, rows = int(m.rows);
@@ -79,12 +86,13 @@ __global__ void __launch_bounds__(threads, 4)
   for (int step = 0; step < steps; ++step)
     fetchWeights<W>(m, ring + step * stageBytes, column0, blockBegin + begin + step);
   commitCopies();
+  prefetchShare(m.prefetch);
   // A thread finishes one result.
   const int ownRow = thread / warpColumns;
   const int64_t ownColumn = column0 + thread % warpColumns;
   const bool owns = rank == 0 && ownRow < rows && ownColumn < m.columns;
   const Epilogue& e = m.epilogue;
-  float scale = e.scale, bias = 0, residual = 0;
+  float scale = e.scale, bias = 0, residual[NTiles] = {};
   if (owns && e.columnScales) scale *= e.columnScales[ownColumn];
   if (owns && e.bias) bias = e.bias[ownColumn];
 
@@ -94,7 +102,13 @@ __global__ void __launch_bounds__(threads, 4)
     __syncthreads();
   }
   if (!hasNorm || rows > 1) waitForPreviousKernel();  // normRow waits itself, so the residual comes after it
-  if (owns && e.residual && !hasNorm) residual = loadResidual(m, ownRow, ownColumn);
+  auto loadResiduals = [&] {
+    if (!owns || !e.residual) return;
+#pragma unroll
+    for (int n = 0; n < NTiles; ++n)
+      if (ownRow + n * 8 < rows) residual[n] = loadResidual(m, ownRow + n * 8, ownColumn);
+  };
+  if (!hasNorm) loadResiduals();
   if (hasNorm && rows == 1) {
     normRow<T>(m, x, norm);
   } else if (hasNorm) {
@@ -103,33 +117,38 @@ __global__ void __launch_bounds__(threads, 4)
     const int first = blockBegin * stepDepth<W>, count = min(blockSteps * stepDepth<W>, int(m.depth) - first);
     copyRows<T>(m, x, l.xStride, first, count / vectorSize<T>, l.depth / vectorSize<T>);
   }
-  if (owns && e.residual && hasNorm) residual = loadResidual(m, ownRow, ownColumn);
+  if (hasNorm) loadResiduals();
   waitForCopies<0>();
   __syncthreads();
 
-  float sums[1][4] = {};
+  float sums[NTiles][4] = {};
 #pragma unroll
   for (int step = 0; step < rowStages; ++step) {
     if (step >= steps) break;
     const std::byte* weights = ring + step * stageBytes;
     const T* left = reinterpret_cast<const T*>(x) + (begin + step) * stepDepth<W>;
     if constexpr (std::is_same_v<W, int8_t>)
-      multiplyInt8Stage<T, 1>(sums, weights, left, l.xStride / int(sizeof(T)));
+      multiplyInt8Stage<T, NTiles>(sums, weights, left, l.xStride / int(sizeof(T)));
     else
-      multiplyStage<T, 1>(sums, weights, left, l.xStride / int(sizeof(T)));
+      multiplyStage<T, NTiles>(sums, weights, left, l.xStride / int(sizeof(T)));
   }
   __syncwarp();  // all lanes have read the ring, which the warp's sums overwrite
   constexpr int sumsApart = rowStages * stageBytes / int(sizeof(float));
   float* sumsAt = reinterpret_cast<float*>(shared);
 #pragma unroll
-  for (int i = 0; i < 4; ++i)
-    sumsAt[warp * sumsApart + (lane % 4 * 2 + i % 2) * sumStride + lane / 4 + i / 2 * 8] = sums[0][i];
+  for (int n = 0; n < NTiles; ++n)
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      sumsAt[warp * sumsApart + (n * 8 + lane % 4 * 2 + i % 2) * sumStride + lane / 4 + i / 2 * 8] = sums[n][i];
   if (Split)
     clusterBarrier();
   else
     __syncthreads();
-  if (owns) {
-    const float* from = sumsAt + ownRow * sumStride + thread % warpColumns;
+#pragma unroll
+  for (int n = 0; n < NTiles; ++n) {
+    const int row = ownRow + n * 8;
+    if (!owns || row >= rows) break;
+    const float* from = sumsAt + row * sumStride + thread % warpColumns;
     float value = 0;
     if constexpr (Split) {
       float parts[maxSplit][warps];
@@ -147,11 +166,13 @@ __global__ void __launch_bounds__(threads, 4)
     } else {
       value = (from[0] + from[sumsApart]) + (from[2 * sumsApart] + from[3 * sumsApart]);
     }
-    value = activate(value * scale + bias, e.activation) + residual;
-    storeAs(m.y, m.yType, ownRow * m.columns + ownColumn, value);
+    value = activate(value * scale + bias, e.activation) + residual[n];
+    storeAs(m.y, m.yType, row * m.columns + ownColumn, value);
   }
   if (Split) clusterBarrier();  // no block exits while others read its sums
 }
+
+int nTilesFor(int64_t rows) { return rows <= 8 ? 1 : rows <= 16 ? 2 : 4; }
 
 /** Computes the layout; returns false if the product is too large for this kernel. */
 bool layOut(const FewRowsArguments& m, const Launcher& launcher, RowLayout& l) {
@@ -165,18 +186,27 @@ bool layOut(const FewRowsArguments& m, const Launcher& launcher, RowLayout& l) {
   l.xStride = m.rows == 1 ? 0 : l.depth * element + 16;
   l.normAt = warps * rowStages * stageBytes;
   l.xAt = l.normAt + normFloats(m) * int(sizeof(float));
-  l.sharedBytes = size_t(l.xAt) + size_t(m.rows == 1 ? l.depth * element : maxNormRows * l.xStride);
-  return l.sharedBytes <= launcher.sharedMemory && !(m.normWeight && (l.split > 1 || m.depth > maxNormDepth));
+  l.sharedBytes = size_t(l.xAt) + size_t(m.rows == 1 ? l.depth * element : nTilesFor(m.rows) * 8 * l.xStride);
+  if (l.sharedBytes > launcher.sharedMemory) return false;
+  if (m.rows > maxNormRows) {
+    // All blocks must be resident at once; registers leave two on a multiprocessor. The system takes 1 KB for each.
+    const bool fitTwice = launcher.sharedMemory >= 2 * l.sharedBytes + 1024;
+    return l.split == 1 && !m.normWeight && tiles <= launcher.multiprocessors * (fitTwice ? 2 : 1);
+  }
+  return !(m.normWeight && (l.split > 1 || m.depth > maxNormDepth));
 }
 
 }  // namespace
 
 bool rowProductFits(const FewRowsArguments& m, const Launcher& launcher) {
   RowLayout layout;
-  return m.rows <= maxNormRows && copiesFit(m, launcher) && m.depth % 4 == 0 && layOut(m, launcher, layout);
+  return m.rows <= min<int64_t>(launcher.maxRowProductRows, maxRows) && copiesFit(m, launcher) && m.depth % 4 == 0 &&
+         layOut(m, launcher, layout);
 }
 
-cudaError_t rowProduct(const FewRowsArguments& m, const Launcher& launcher) {
+cudaError_t rowProduct(const FewRowsArguments& arguments, const Launcher& launcher) {
+  FewRowsArguments m = arguments;
+  m.prefetch = launcher.prefetch;
   RowLayout layout;
   layOut(m, launcher, layout);
   const dim3 grid(unsigned(divideUp<int64_t>(m.columns, warpColumns) * layout.split));
@@ -187,7 +217,9 @@ cudaError_t rowProduct(const FewRowsArguments& m, const Launcher& launcher) {
     };
     auto stored = [&](auto weight) {
       using W = decltype(weight);
-      return layout.split > 1 ? start(rowProductKernel<T, W, true>) : start(rowProductKernel<T, W, false>);
+      if (m.rows > 16) return start(rowProductKernel<T, W, false, 4>);
+      if (m.rows > 8) return start(rowProductKernel<T, W, false, 2>);
+      return layout.split > 1 ? start(rowProductKernel<T, W, true, 1>) : start(rowProductKernel<T, W, false, 1>);
     };
     return m.epilogue.columnScales ? stored(int8_t{}) : stored(element);
   });
