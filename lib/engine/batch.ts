@@ -8,6 +8,7 @@ import { publish } from './figures.js';
 import type { Ranges } from './ranges.js';
 import type { Runtime, Sequence, StepRun, Steps, Submitted, Work, Written } from './runtime.js';
 import type { Encoding, RunningSearch } from './tasks.js';
+import { Turns } from './turns.js';
 
 /** Totals of a batch. */
 export interface BatchCounts {
@@ -58,6 +59,8 @@ export class Batch<Search, Result> {
   #runs: SubmittedRun<Search>[] = [];
   /** The error of `close`. */
   #endedBy: { error: unknown } | null = null;
+  /** Callers get their results one after another, each in its turn. */
+  readonly #results = new Turns();
   /** The number of starts and collections under way. */
   #otherWork = 0;
   /** The number of starts under way that all others wait for. */
@@ -297,7 +300,11 @@ export class Batch<Search, Result> {
       return;
     }
     this.#collecting.add(search);
-    const found = submitted.data.then((data) => submitted.finish(data));
+    const found = submitted.data.then(async (data) => {
+      const result = submitted.finish(data);
+      await this.#results.turn();
+      return result;
+    });
     this.#track(
       found,
       (result) => {

@@ -189,4 +189,22 @@ describe('turns', () => {
     // They are encoded between the steps of the others, rather than after these have ended.
     expect(done.late0).toBeLessThan(done.early0 + 20 * 3);
   });
+
+  it('let the next window be submitted before all callers have handled results that came together', async () => {
+    const { ask, runtime } = simulated({ windows: 8, rows: 8, encodeBatch: 8 });
+    let handled = 0;
+    const handledAtEncodes: number[] = [];
+    const { encode } = runtime;
+    runtime.encode = (windows) => {
+      handledAtEncodes.push(handled);
+      return encode.call(runtime, windows);
+    };
+    const caller = async (index: number) => {
+      await ask(`first${index}`);
+      handled += 1;
+      await ask(`second${index}`);
+    };
+    await Promise.all(Array.from({ length: 8 }, (_, index) => caller(index)));
+    expect(handledAtEncodes.find((count) => count > 0)).toBeLessThan(8);
+  });
 });
