@@ -88,9 +88,10 @@ export interface AttentionOptions extends OutputOptions {
    * For 'split-kv' and 'memory-efficient', without append, causal, start and source: key and value are one pool of
    * positions [1, N, keyValueHeads * size], and each entry attends to `count` positions from `begin` on. Both are int32
    * [batch], or [pool] with `rows`. The output of an entry with no positions is zero. In 'split-kv', adjacent entries
-   * with the same range share one pass over it.
+   * with the same range share one pass over it. A larger count than `longest` (N by default) counts as `longest`, for
+   * which scratch memory is allocated.
    */
-  keys?: { begin: Tensor; count: Tensor };
+  keys?: { begin: Tensor; count: Tensor; longest?: number };
   /**
    * Scales of int8 keys and values: float32 [pool, N, keyValueHeads], or [1, N, keyValueHeads] with `keys`. Requires
    * 'split-kv', which 'auto' then chooses. Query, appended rows and result have floating types.

@@ -130,6 +130,7 @@ export class Operations {
       scoreRow: scores?.row,
       keyBegin: keys?.begin,
       keyCount: keys?.count,
+      keyLimit: keys?.longest,
       keyScales: cacheScales?.key,
       valueScales: cacheScales?.value,
       ...options,

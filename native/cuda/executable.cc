@@ -12,7 +12,7 @@ namespace {
 
 /** Replays in flight while the host polls for completion: with none the device would idle between two replays, but each
  * may turn out to be superfluous. */
-constexpr int64_t replaysInFlight = 2;
+constexpr int64_t replaysInFlight = 1;
 /** How often the host polls before it sleeps on an event: a short step ends sooner than a thread wakes up. */
 constexpr int pollsBeforeSleep = 20000;
 /** Attempts to capture a graph. Other libraries in the process do not hold the driver lock, and may invalidate a

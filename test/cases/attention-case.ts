@@ -28,6 +28,8 @@ export interface AttentionShape extends AttentionSizes {
   source?: readonly number[];
   /** For each row of the state, its range in one pool of positions. */
   ranges?: readonly { begin: number; count: number }[];
+  /** The limit of the ranges' lengths. */
+  longest?: number;
   scores?: Scores;
   /** Keys and values are int8. */
   bytes?: boolean;
@@ -35,7 +37,7 @@ export interface AttentionShape extends AttentionSizes {
   outside?: boolean;
 }
 
-type ChoiceShape = Pick<AttentionShape, 'rows' | 'source' | 'ranges' | 'scores' | 'keys'>;
+type ChoiceShape = Pick<AttentionShape, 'rows' | 'source' | 'ranges' | 'longest' | 'scores' | 'keys'>;
 
 /** Scores are returned, in a tensor [sequences, positions, chosen heads, keys]. */
 export interface Scores {
@@ -49,11 +51,12 @@ export interface Scores {
 }
 
 /** The rows, positions and scores of a case, for its name. */
-function choiceWords({ rows, source, ranges, scores }: ChoiceShape): string[] {
+function choiceWords({ rows, source, ranges, longest, scores }: ChoiceShape): string[] {
   const words: string[] = [];
   if (rows) words.push('rows of a pool');
   if (source) words.push('by index');
   if (ranges) words.push('ranges of a pool');
+  if (longest) words.push(`at most ${longest} keys each`);
   if (scores) words.push('gives out scores');
   return words;
 }
@@ -74,10 +77,13 @@ function choiceOperands(make: Make, { rows, source, ranges, scores, keys }: Choi
 }
 
 /** The options of `Operations.attention` for these settings. */
-const choiceOptions = (t: { [Name in keyof ReturnType<typeof choiceOperands>]?: Tensor }) => ({
+const choiceOptions = (
+  t: { [Name in keyof ReturnType<typeof choiceOperands>]?: Tensor },
+  { longest }: ChoiceShape,
+) => ({
   source: t.source,
   rows: t.rows,
-  keys: t.begin && t.count && { begin: t.begin, count: t.count },
+  keys: t.begin && t.count && { begin: t.begin, count: t.count, longest },
   scores: t.to && { to: t.to, heads: t.scoreHeads!, position: t.scorePosition!, row: t.scoreRow },
 });
 
@@ -184,7 +190,7 @@ export function attentionCase(shape: AttentionShape, name = described(shape)): O
         start: t.start,
         append: append && fresh ? { key: part(t.added, 0), value: part(t.added, shared) } : undefined,
         cacheScales: t.keyScales && t.valueScales && { key: t.keyScales, value: t.valueScales },
-        ...choiceOptions(t),
+        ...choiceOptions(t, shape),
         output: t.y,
       });
     },

@@ -44,6 +44,20 @@ const withBoth = [false, true].flatMap((bytes) => [
     ],
     bytes,
   }),
+  attentionCase({
+    ...sizes,
+    ...heads(1),
+    batch: 1,
+    keys: 900,
+    pool: 2,
+    rows: [1],
+    ranges: [
+      { begin: 0, count: 900 },
+      { begin: 300, count: 577 },
+    ],
+    longest: 400,
+    bytes,
+  }),
 ]);
 
 /** Scores of single heads, which each block of a cluster writes for its keys. */

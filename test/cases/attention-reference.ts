@@ -103,7 +103,7 @@ export function wantedAttention(shape: AttentionShape, given: Given, swapped: bo
   /** The begin of an entry's keys in the pool, and the number of keys that it sees. */
   const range = (b: number): [number, number] => {
     const { begin, count } = ranges![row(b)] ?? { begin: -1, count: 0 };
-    return begin < 0 ? [0, 0] : [begin, Math.max(0, Math.min(count, keys - begin))];
+    return begin < 0 ? [0, 0] : [begin, Math.max(0, Math.min(count, shape.longest ?? count, keys - begin))];
   };
   const limit = (b: number, i: number) => {
     if (!active(b)) return 0;

@@ -34,10 +34,10 @@ export interface DecoderRun {
   /** Returns a layer's cross-attention cache. */
   cross(ops: Operations, layer: number): KeyValueCache;
   /**
-   * int32 [R]: the range of audio positions that each row attends to. Absent if the cross-attention cache has one
-   * sequence for each window.
+   * int32 [R]: the range of audio positions that each row attends to, of at most `longest`. Absent if the
+   * cross-attention cache has one sequence for each window.
    */
-  audio?: { begin: Tensor; count: Tensor };
+  audio?: { begin: Tensor; count: Tensor; longest: number };
   /**
    * True if `audio` and the rows and positions of `scores` have one element for each token instead of each row: int32
    * [batch * count].

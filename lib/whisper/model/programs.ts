@@ -274,7 +274,7 @@ export class RuntimePrograms {
         start: pool.zero,
         count,
         tokenwise: true,
-        audio: { begin, count: audioCount },
+        audio: { begin, count: audioCount, longest: checkpoint.config.sourcePositions },
         ...(this.alignment?.tokenScores(row, position) ?? this.attention?.tokenScores(row, position, audioCount)),
       });
       const gathered = ops.gatherRows(x, outputs);
@@ -369,7 +369,7 @@ export class RuntimePrograms {
     const { checkpoint, parameters, precision } = this.#parts;
     return recordDecoder(ops, checkpoint.config, parameters, {
       types: precision.decoder,
-      audio: this.pool.audio,
+      audio: { ...this.pool.audio, longest: checkpoint.config.sourcePositions },
       ...run,
       tokens: this.pool.state.tokens,
       self: this.#self,

@@ -15,11 +15,18 @@ import {
 import { OneheadError } from '../../errors.js';
 import { encodedOf, featuresOf } from './feature-tensors.js';
 import { handled } from './handled.js';
-import { prefillLength, type RuntimeParts, RuntimePrograms, type StepParts, sizeFor } from './programs.js';
+import {
+  maximumChoices,
+  prefillLength,
+  type RuntimeParts,
+  RuntimePrograms,
+  type StepParts,
+  sizeFor,
+} from './programs.js';
 import { RowFlags } from './row-flags.js';
 import type { Write } from './rows.js';
 import { type Candidate, likeliest, type ModelWindow, type Search, type SearchResult } from './search.js';
-import { verify } from './verify.js';
+import { largestVerifications, verify } from './verify.js';
 import { WindowEncoder } from './window-encoder.js';
 
 /**
@@ -86,6 +93,9 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
     }
     for (const count of [1, 2, 3, 4]) await this.programs.prefill(1, count).program.prepare();
     await this.programs.features().program.prepare();
+    for (const [batch, count] of largestVerifications(this.programs.pool, this.#device)) {
+      await this.programs.verify(batch, count, maximumChoices).program.prepare();
+    }
   }
 
   /**

@@ -7,6 +7,7 @@ import type { ReadData } from '../../device/transfer.js';
 import type { Sequence } from '../../engine/runtime.js';
 import { handled } from './handled.js';
 import { maximumChoices, prefillLength, type RuntimePrograms, sizeFor, verifyBatch, verifyTokens } from './programs.js';
+import type { RowPool } from './rows.js';
 import type { Candidate, Search } from './search.js';
 
 /** The result of the pass for one sequence. */
@@ -28,6 +29,19 @@ const maximumDraft = maximumChoices - 1;
 
 const lengthOf = ({ search: { prompt, prefix = [] } }: Sequence<Search>): number => prompt.length + prefix.length;
 const draftOf = ({ search: { draft = [] } }: Sequence<Search>): readonly number[] => draft.slice(0, maximumDraft);
+
+/** The number of sequences of `count` tokens each that a pass verifies together: one on a CPU. */
+function batchFor(count: number, { capacity, count: rows }: RowPool, device: Device): number {
+  const fitting = 2 ** Math.floor(Math.log2(verifyTokens(capacity) / count));
+  return device.kind === 'cpu' ? 1 : Math.max(1, Math.min(verifyBatch, fitting, rows));
+}
+
+/** Numbers of sequences, and of tokens of each: no pass needs more memory than the largest of these. */
+export function largestVerifications(pool: RowPool, device: Device): [batch: number, count: number][] {
+  const longest = verifyTokens(pool.capacity);
+  const counts = [1, 2, verifyBatch].map((batch) => Math.min(pool.capacity, Math.floor(longest / batch)));
+  return [...new Set(counts)].map((count) => [batchFor(count, pool, device), count]);
+}
 
 /**
  * Verifies the drafts of sequences whose state has been written. On a CPU each sequence has its own pass, so that its
@@ -51,8 +65,7 @@ export async function verify(
   const verified: Verified[] = [];
   for (const [key, group] of groups) {
     const [count, choices] = key.split(' ').map(Number);
-    const fitting = 2 ** Math.floor(Math.log2(verifyTokens(capacity) / count));
-    const batch = device.kind === 'cpu' ? 1 : Math.max(1, Math.min(verifyBatch, fitting, programs.pool.count));
+    const batch = batchFor(count, programs.pool, device);
     for (let begin = 0; begin < group.length; begin += batch) {
       const result = await verifyPass(device, programs, group.slice(begin, begin + batch), count, choices);
       elapsed += result.elapsed;

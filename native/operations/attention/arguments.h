@@ -58,6 +58,7 @@ struct AttentionArguments {
   const int32_t* rows = nullptr;  // [batch]; start is [pool] then
   int64_t pool = 0;
   const int32_t *keyBegin = nullptr, *keyCount = nullptr;  // [pool]; k and v are then one sequence of `keys` positions
+  int64_t keyLimit = 0;                                    // the most keys of an entry: at most `keys`
   const int32_t* scoreRow = nullptr;                       // [pool]
   int64_t scoreSequences = 0, scoreKeys = 0;
 

@@ -39,7 +39,7 @@ AttentionArguments attentionOf(const Preparation& p, const Attention& o) {
 
 /** What an attention of a decode step reads from memory, about: a cache that grows is half full. */
 Reads readsOf(const AttentionArguments& a) {
-  const int64_t keys = a.keyBegin ? std::min<int64_t>(a.keys, expectedRange) : a.newKey.data ? a.keys / 4 : a.keys;
+  const int64_t keys = a.keyBegin ? std::min<int64_t>(a.keyLimit, expectedRange) : a.newKey.data ? a.keys / 4 : a.keys;
   const int64_t elementBytes = a.keyScales ? 1 : int64_t(bytesOf(a.type));
   return {.bytes = 2 * a.batch * keys * a.keyValueHeads * a.headSize * elementBytes, .prefetches = true};
 }

@@ -79,6 +79,8 @@ Attention attention(const Arguments& arguments) {
     arguments.refuse("INVALID_ARGUMENT", "key", "contiguous if it is int8", "a view of some columns");
   if (given.append != arguments.has("newValue"))
     arguments.refuse("INVALID_ARGUMENT", "newValue", "given together with newKey", "one of them alone");
+  if (!ranges && arguments.has("keyLimit"))
+    arguments.refuse("INVALID_ARGUMENT", "keyLimit", "given together with keyBegin", "keyLimit alone");
   if (ranges && (given.append || given.causal || arguments.has("start")))
     arguments.refuse("INVALID_ARGUMENT", "keyBegin", "given without newKey, causal and start", "one of these");
   if (given.append && !arguments.has("start"))
@@ -119,6 +121,7 @@ Attention attention(const Arguments& arguments) {
           .heads = given.heads,
           .keyValueHeads = given.keyValueHeads,
           .headSize = size,
+          .keyLimit = arguments.integer("keyLimit", 1, std::max<int64_t>(keys, 1), double(std::max<int64_t>(keys, 1))),
           .causal = given.causal,
           .scale = float(arguments.number("scale", 1 / std::sqrt(double(size)))),
           .algorithm = algorithm,
@@ -165,6 +168,7 @@ AttentionArguments argumentsOf(const Addresses& p, const Attention& o) {
           .pool = o.pool(),
           .keyBegin = p.at<int32_t>(o.keyBegin),
           .keyCount = p.at<int32_t>(o.keyCount),
+          .keyLimit = std::min(o.keyLimit, o.keys()),
           .scoreRow = p.at<int32_t>(o.scoreRow),
           .scoreSequences = o.scores ? o.scores->shape[0] : 0,
           .scoreKeys = o.scores ? o.scores->shape[3] : 0,

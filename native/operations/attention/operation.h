@@ -33,7 +33,8 @@ class Addresses;
  *  - `keyBegin` and `keyCount` int32 [R], both or neither, without append, causal, start and source: key and value are
  *    one pool of positions [1, P, G * S]. Entry b attends to positions keyBegin ... keyBegin + keyCount - 1, clamped to
  *    the pool. If keyBegin is negative, it attends to none and its output is zero. In splitKeyValue, neighbouring
- *    entries with the same range (the beams of a window) share one pass over its keys and values.
+ *    entries with the same range (the beams of a window) share one pass over its keys and values. A keyCount above
+ *    `keyLimit` (P if not given) counts as keyLimit, for which memory is planned.
  *  - `scoreRow` int32 [R]: the row of `scores` [any, P, A, any] to which an entry writes; nothing is written if it is
  *    out of range. Without it, entry b writes to row b of [B, P, A, any]. The last dimension counts the entry's own
  *    keys, 0 ... keyCount - 1; keys beyond its end are not written.
@@ -44,7 +45,7 @@ class Addresses;
 struct Attention {
   Tensor query, key, value;
   std::optional<Tensor> newKey, newValue, start;
-  int64_t heads, keyValueHeads, headSize;
+  int64_t heads, keyValueHeads, headSize, keyLimit;
   bool causal;
   float scale;
   AttentionAlgorithm algorithm;

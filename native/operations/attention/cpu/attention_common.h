@@ -27,7 +27,7 @@ static inline int64_t visibleKeys(const A& a, int64_t row, int64_t i) {
   if constexpr (requires { a.keyBegin; }) {
     if (a.keyBegin) {
       const int64_t begin = a.keyBegin[row];
-      return begin < 0 ? 0 : max(min(int64_t(a.keyCount[row]), a.keys - begin), 0);
+      return begin < 0 ? 0 : max(min(min(int64_t(a.keyCount[row]), a.keyLimit), a.keys - begin), 0);
     }
   }
   return a.causal ? min(startOf(a, row) + i + 1, a.keys) : a.keys;

@@ -41,7 +41,7 @@ struct Layout {
     const int64_t entriesPerPass = a.keyBegin ? min(a.batch, maxEntriesPerPass) : 1;
     rows = a.queries * a.heads;
     padded = roundUp(a.headSize, 32);
-    blocks = blocksOf(a.keys);
+    blocks = blocksOf(a.keyLimit);
     maxima = 0;
     totals = a.batch * rows * blocks;
     values = roundUp(2 * totals, 16);

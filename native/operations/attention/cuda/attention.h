@@ -28,7 +28,7 @@ __device__ inline Entry entryOfRange(const AttentionArguments& a, int64_t b) {
   const int64_t row = stateRow(a, b);
   if (row < 0) return {};
   const int begin = a.keyBegin[row];
-  const int64_t room = begin < 0 ? 0 : a.keys - begin;
+  const int64_t room = begin < 0 ? 0 : min<int64_t>(a.keys - begin, a.keyLimit);
   return {0, begin, int(max<int64_t>(min<int64_t>(a.keyCount[row], room), 0)), 0};
 }
 /** An entry that reads a row of the cache. */

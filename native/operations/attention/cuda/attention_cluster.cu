@@ -266,7 +266,7 @@ bool planFor(const AttentionArguments& a, RangeGroups groups, const Launcher& la
   // multiprocessors, so not every place can be filled. Several waves of clusters would each wait for all their keys;
   // blocks with several rounds compute one while they load the next.
   const int64_t resident = (multiprocessors - multiprocessors / 11) * residentBlocks<T, P>;
-  const int64_t keys = a.keyBegin ? min<int64_t>(a.keys, expectedRange) : a.keys;
+  const int64_t keys = a.keyBegin ? min<int64_t>(a.keyLimit, expectedRange) : a.keys;
   const int64_t tiles = groups.minimum > 1 ? divideUp<int64_t>(a.batch, expectedBeams) * plan.tiles
                                            : a.batch * divideUp<int64_t>(rows, S::rows);
   plan.cluster = 1;

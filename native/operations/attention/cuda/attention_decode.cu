@@ -249,16 +249,16 @@ Division clustersOf(const AttentionArguments& a, const Launcher& launcher) {
   const int blocks = residentBlocksOf(Kind, a.heads != a.keyValueHeads);
   const int64_t resident = multiprocessors * blocks - multiprocessors / 11;
   int cluster = portableCluster;
-  while (cluster > 1 && (heads * cluster > resident || a.keys < cluster * minKeysPerSplit)) cluster /= 2;
+  while (cluster > 1 && (heads * cluster > resident || a.keyLimit < cluster * minKeysPerSplit)) cluster /= 2;
   return {heads <= resident ? Kind : Blocks::narrow, cluster};
 }
 Division divisionOf(const AttentionArguments& a, const Launcher& launcher) {
   if (!launcher.clusters)
     return {Blocks::apart,
-            int(splitsFor(a.keys, minKeysPerSplit, a.batch * a.heads, blocksPerMultiprocessor, launcher))};
+            int(splitsFor(a.keyLimit, minKeysPerSplit, a.batch * a.heads, blocksPerMultiprocessor, launcher))};
   constexpr int keysOfWide = 2 * singleBlockKeys;  // two rounds
   const Division wide = clustersOf<Blocks::wide>(a, launcher), narrow = clustersOf<Blocks::narrow>(a, launcher);
-  return a.keys > wide.splits * keysOfWide && narrow.splits > wide.splits ? narrow : wide;
+  return a.keyLimit > wide.splits * keysOfWide && narrow.splits > wide.splits ? narrow : wide;
 }
 
 /** Shared memory: partial results of the warps and of a cluster's blocks; or of the warps and a flag. */
@@ -272,7 +272,7 @@ size_t sharedFloats(const AttentionArguments& a, Blocks kind) {
 bool decodeFits(const AttentionArguments& a, const Launcher& launcher) {
   if (a.queries != 1) return false;
   if (a.heads == a.keyValueHeads) return true;
-  const int64_t keys = a.keyBegin ? min<int64_t>(a.keys, expectedRange) : a.keys;
+  const int64_t keys = a.keyBegin ? min<int64_t>(a.keyLimit, expectedRange) : a.keys;
   const int64_t elementBytes = a.keyScales ? 1 : int64_t(bytesOf(a.type));
   return launcher.clusters && 2 * a.batch * a.heads * keys * a.headSize * elementBytes <= maxSharedBytes;
 }

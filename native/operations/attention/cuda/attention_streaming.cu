@@ -342,8 +342,9 @@ int64_t rowTilesOf(const AttentionArguments& a, RangeGroups groups) {
 
 int64_t splitsOf(const AttentionArguments& a, bool split, RangeGroups groups, const Launcher& launcher) {
   if (!split) return 1;
-  return splitsFor(a.keys, 64 * minTilesPerSplit, divideUp(rowsOf(a), blockRows(a, groups)) * a.keyValueHeads * a.batch,
-                   blocksPerMultiprocessor, launcher);
+  return splitsFor(a.keyLimit, 64 * minTilesPerSplit,
+                   divideUp(rowsOf(a), blockRows(a, groups)) * a.keyValueHeads * a.batch, blocksPerMultiprocessor,
+                   launcher);
 }
 
 template <class T, class C, int P, int Warps, int MTiles>
