@@ -39,7 +39,8 @@ function batchFor(count: number, { capacity, count: rows }: RowPool, device: Dev
 /** Numbers of sequences, and of tokens of each: no pass needs more memory than the largest of these. */
 export function largestVerifications(pool: RowPool, device: Device): [batch: number, count: number][] {
   const longest = verifyTokens(pool.capacity);
-  const counts = [1, 2, verifyBatch].map((batch) => Math.min(pool.capacity, Math.floor(longest / batch)));
+  const batches = device.kind === 'cpu' ? [1] : [1, 2, verifyBatch];
+  const counts = batches.map((batch) => Math.min(pool.capacity, Math.floor(longest / batch)));
   return [...new Set(counts)].map((count) => [batchFor(count, pool, device), count]);
 }
 
