@@ -44,9 +44,12 @@ step changed $operations $changed --batches 1,8,32 --output "$folder/changed.jso
 command -v "${ONEHEAD_NCU:-ncu}" >/dev/null 2>&1 &&
   step counters $operations $changed --ncu --batches 1 --output "$folder/counters.json"
 # Steps without the designs that no GPU has measured yet (ONEHEAD_CUDA_WITHOUT in docs/design-cuda.md).
-for design in prefetch rows; do
+for design in prefetch rows ring; do
   step "steps-without-$design" env ONEHEAD_CUDA_WITHOUT=$design $bench --only steps --models turbo,large-v3,tiny --attentions multi-head --batches 1,8,32 --output "$folder/steps-without-$design.json"
 done
+# The same for operations. Beams and 8 bits are what changes most.
+step operations-ring $operations --only cross-attention --batches 1,8,32 --output "$folder/operations-ring.json"
+step operations-without-ring env ONEHEAD_CUDA_WITHOUT=ring $operations --only cross-attention --batches 1,8,32 --output "$folder/operations-without-ring.json"
 # Steps with multi-head and multi-query attention; the latter must never be slower.
 step steps $bench --only steps --models turbo,large-v3,tiny --batches 1,8,32 --trace "$folder/steps-trace.json" --output "$folder/steps.json"
 [ -s "$folder/steps-trace.json" ] && step timeline npm run --silent bench -- timeline "$folder/steps-trace.json" "$folder/steps.svg" --track turbo --title "The kernels of a decode step"

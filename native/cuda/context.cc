@@ -60,6 +60,7 @@ Context::Context(const CudaOptions& options) : Context(options.index) {
   launcher_.sharedMemory = properties.sharedMemPerBlockOptin;
   if (!isLeftOut("prefetch")) launcher_.cacheBytes = properties.l2CacheSize;
   if (isLeftOut("rows")) launcher_.maxRowProductRows = 8;
+  launcher_.ringAttention = !isLeftOut("ring");
   check(cudaStreamCreateWithFlags(&launcher_.stream, cudaStreamNonBlocking), "creating a stream");
   check(cudaStreamCreateWithFlags(&allocations_, cudaStreamNonBlocking), "creating a stream");
   cudaMemPoolProps pool{};

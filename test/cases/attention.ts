@@ -4,6 +4,7 @@
 import { attentionVariants } from '../../lib/attention/variants.js';
 import { type AttentionShape, attentionCase } from './attention-case.js';
 import { dividedKeys } from './attention-clusters.js';
+import { ringed } from './attention-ring.js';
 import { Choices, distinct, type Family, type OperationCase, wholeNumbers } from './case.js';
 import { headSize, textPositions, whisperShapes, windowPositions } from './shapes.js';
 
@@ -408,6 +409,7 @@ export const family: Family = {
     ...neighbours,
     ...prompts,
     ...dividedKeys,
+    ...ringed,
     ...distinct([...combined, ...softmax, ...bytes]),
   ],
   timed,

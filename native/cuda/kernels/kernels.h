@@ -34,6 +34,8 @@ struct Launcher {
   int64_t cacheBytes = 0;
   /** The most rows that row_product.cu is used for. */
   int64_t maxRowProductRows = 32;
+  /** Whether attention_ring.cu is used. */
+  bool ringAttention = true;
   /** What this launch loads for a later one. */
   Prefetch prefetch{};
 };

@@ -124,6 +124,19 @@ __device__ inline void copyAsync16(void* shared, const void* global, int bytes) 
   emulation::executor().fiber().pending.push_back({shared, global, 16, bytes});
 #endif
 }
+/** Copies 4 or 8 bytes in the same way, or zeros. */
+template <int Bytes>
+__device__ inline void copyAsyncSmall(void* shared, const void* global, bool valid) {
+#if defined(__CUDACC__)
+  asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;\n" ::"r"(sharedAddress(shared)), "l"(global), "n"(Bytes),
+               "r"(valid ? Bytes : 0)
+               : "memory");
+#else
+  emulation::executor().requireGlobal(global, Bytes);
+  emulation::executor().requireShared(shared, Bytes);
+  emulation::executor().fiber().pending.push_back({shared, global, Bytes, valid ? Bytes : 0});
+#endif
+}
 /** Closes a group of copies. */
 __device__ inline void commitCopies() {
 #if defined(__CUDACC__)

@@ -5,7 +5,7 @@ namespace onehead::cuda {
 
 namespace {
 
-enum class Kernel { baseline, warpgroup, decode, cluster, streaming };
+enum class Kernel { baseline, warpgroup, decode, ring, cluster, streaming };
 
 /** What is launched: one kernel, or attention_decode.cu and another for entries that share a range of a pool. */
 struct Choice {
@@ -26,6 +26,18 @@ bool keepsScores(AttentionAlgorithm algorithm) {
 }
 bool splitsKeys(const AttentionArguments& a) { return a.algorithm == AttentionAlgorithm::splitKeyValue; }
 
+/** Whether attention_ring.cu is predicted to be clearly faster than what was measured of the other kernels: with int8
+ * caches, where instructions bound attention_decode.cu; for some 70 to 330 heads on 132 multiprocessors, which have
+ * neither full clusters with all their keys in flight nor enough blocks; and for entries with ranges of a pool, which
+ * may be the beams of a window. Other shapes keep the kernels that are measured to be near the memory's rate. */
+bool ringPays(const AttentionArguments& a, const Launcher& launcher) {
+  if (a.heads != a.keyValueHeads) return a.keyScales && !decodeFits(a, launcher);
+  if (a.keyScales) return true;
+  const int64_t heads = a.batch * a.heads, multiprocessors = launcher.multiprocessors;
+  return heads > multiprocessors / 2 &&
+         (a.keyBegin || (heads <= multiprocessors * 5 / 2 && a.keys > 4 * singleBlockKeys));
+}
+
 /** Both what memory an attention needs and what is launched follow from this. */
 Choice choose(const AttentionArguments& a, const Launcher& launcher) {
   Choice choice;
@@ -35,7 +47,9 @@ Choice choose(const AttentionArguments& a, const Launcher& launcher) {
     choice.add(warpgroupFits(a, launcher) ? Kernel::warpgroup : Kernel::streaming);
   } else {
     const Kernel severalRows = clusterAttentionFits(a, launcher) ? Kernel::cluster : Kernel::streaming;
-    if (decodeFits(a, launcher)) {
+    if (ringFits(a, launcher) && ringPays(a, launcher)) {
+      choice.add(Kernel::ring);
+    } else if (decodeFits(a, launcher)) {
       choice.add(Kernel::decode);
       // decode attention skips entries that share their range.
       if (a.keyBegin && a.batch > 1) choice.add(severalRows, {2, maxRangeGroup});
@@ -55,6 +69,7 @@ Needs needsOf(Kernel kernel, RangeGroups groups, const AttentionArguments& a, co
     case Kernel::streaming:
       return streamingNeeds(a, splitsKeys(a), groups, launcher);
     case Kernel::warpgroup:
+    case Kernel::ring:
     case Kernel::cluster:
       return {};
   }
@@ -99,6 +114,8 @@ cudaError_t start(Kernel kernel, RangeGroups groups, const AttentionArguments& a
       return warpgroupAttention(a, launcher);
     case Kernel::decode:
       return decodeAttention(a, launcher);
+    case Kernel::ring:
+      return ringAttention(a, launcher);
     case Kernel::cluster:
       return clusterAttention(a, groups, launcher);
     case Kernel::streaming:

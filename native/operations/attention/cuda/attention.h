@@ -53,10 +53,11 @@ constexpr int maxRangeGroup = 16;
 constexpr int expectedBeams = 5;
 
 /**
- * How many entries from b on read the same range of a pool of positions and are served by b's blocks; 0 if an earlier
- * entry's blocks serve b. Called by whole warps: each lane examines one of 32 entries, so it takes no longer than
- * examining one. Neighbours on both sides of a multiple of 32 are not joined.
+ * How many entries from b on, at most `Most`, read the same range of a pool of positions and are served by b's blocks;
+ * 0 if an earlier entry's blocks serve b. Called by whole warps: each lane examines one of 32 entries, so it takes no
+ * longer than examining one. Neighbours on both sides of a multiple of 32 are not joined.
  */
+template <int Most = maxRangeGroup>
 __device__ inline int rangeGroupSize(const AttentionArguments& a, int64_t b) {
   const int lane = int(threadIdx.x) % 32, ownLane = int(b % 32);
   const int64_t other = b - ownLane + lane;
@@ -64,8 +65,8 @@ __device__ inline int rangeGroupSize(const AttentionArguments& a, int64_t b) {
   const int first = __shfl_sync(allLanes, entry.first, ownLane), keys = __shfl_sync(allLanes, entry.keys, ownLane);
   const unsigned same = __ballot_sync(allLanes, entry.first == first && entry.keys == keys);
   const unsigned before = ownLane ? same << (32 - ownLane) : 0, after = same >> ownLane;
-  if (__clz(int(~before)) % maxRangeGroup) return 0;
-  return after == ~0u ? maxRangeGroup : min(__ffs(int(~after)) - 1, maxRangeGroup);
+  if (__clz(int(~before)) % Most) return 0;
+  return after == ~0u ? Most : min(__ffs(int(~after)) - 1, Most);
 }
 
 /** The cache row that holds a key of an entry. */
@@ -143,8 +144,8 @@ inline int64_t splitsFor(int64_t keys, int64_t tile, int64_t blocks, int64_t blo
   return max<int64_t>(1, min<int64_t>(min(wanted, divideUp(keys, tile)), maxSplits));
 }
 
-// Implemented in attention_decode.cu, attention_streaming.cu, attention_cluster.cu, attention_warpgroup.cu and
-// attention_baselines.cu.
+// Implemented in attention_decode.cu, attention_ring.cu, attention_streaming.cu, attention_cluster.cu,
+// attention_warpgroup.cu and attention_baselines.cu.
 /** One query, and a key/value head for each query head, or so few keys that reading them for each head costs little. */
 bool decodeFits(const AttentionArguments& arguments, const Launcher& launcher);
 /** For ranges of a pool, decodeAttention skips entries that share theirs: another kernel computes those. */
@@ -160,6 +161,10 @@ cudaError_t streamingAttention(const AttentionArguments& arguments, bool split, 
 /** clusterAttention is splitKeyValue, for groups of entries with the same range of a pool too. It needs no scratch. */
 bool clusterAttentionFits(const AttentionArguments& arguments, const Launcher& launcher);
 cudaError_t clusterAttention(const AttentionArguments& arguments, RangeGroups groups, const Launcher& launcher);
+/** One query, 16-bit types, heads of 64, and nothing to append. For ranges of a pool ringAttention computes all
+ * entries, also those that share theirs. */
+bool ringFits(const AttentionArguments& arguments, const Launcher& launcher);
+cudaError_t ringAttention(const AttentionArguments& arguments, const Launcher& launcher);
 bool warpgroupFits(const AttentionArguments& arguments, const Launcher& launcher);
 cudaError_t warpgroupAttention(const AttentionArguments& arguments, const Launcher& launcher);
 Needs baselineNeeds(const AttentionArguments& arguments);
