@@ -50,6 +50,8 @@ done
 # The same for operations. Beams and 8 bits are what changes most.
 step operations-ring $operations --only cross-attention --batches 1,8,32 --output "$folder/operations-ring.json"
 step operations-without-ring env ONEHEAD_CUDA_WITHOUT=ring $operations --only cross-attention --batches 1,8,32 --output "$folder/operations-without-ring.json"
+step operations-encoder $operations --only layerNorm --only "1500 rows, up" --batches 1,8 --output "$folder/operations-encoder.json"
+step operations-without-encoder env ONEHEAD_CUDA_WITHOUT=norm,gelu $operations --only layerNorm --only "1500 rows, up" --batches 1,8 --output "$folder/operations-without-encoder.json"
 # Steps with multi-head and multi-query attention; the latter must never be slower.
 step steps $bench --only steps --models turbo,large-v3,tiny --batches 1,8,32 --trace "$folder/steps-trace.json" --output "$folder/steps.json"
 [ -s "$folder/steps-trace.json" ] && step timeline npm run --silent bench -- timeline "$folder/steps-trace.json" "$folder/steps.svg" --track turbo --title "The kernels of a decode step"

@@ -61,6 +61,8 @@ Context::Context(const CudaOptions& options) : Context(options.index) {
   if (!isLeftOut("prefetch")) launcher_.cacheBytes = properties.l2CacheSize;
   if (isLeftOut("rows")) launcher_.maxRowProductRows = 8;
   launcher_.ringAttention = !isLeftOut("ring");
+  launcher_.sharingNorm = !isLeftOut("norm");
+  launcher_.wideActivation = !isLeftOut("gelu");
   check(cudaStreamCreateWithFlags(&launcher_.stream, cudaStreamNonBlocking), "creating a stream");
   check(cudaStreamCreateWithFlags(&allocations_, cudaStreamNonBlocking), "creating a stream");
   cudaMemPoolProps pool{};

@@ -31,6 +31,10 @@ const sizes = [
   [3, 516],
   [2, 1280],
   [2, 1284],
+  // Many rows, of which the emulated GPU's blocks have several for each warp.
+  [33, 1280],
+  [250, 384],
+  [401, 516],
   ...[5, 16, 33, 384, 400, 1280].flatMap((width) => [1, 3, 10].map((rows) => [rows, width])),
 ];
 
@@ -40,5 +44,6 @@ export const family: Family = {
     whisperShapes.flatMap(({ model, width }) => [
       norm(batch, width, `${model}, batch ${batch}, a row a sequence`),
       ...(batch === 1 ? [norm(windowPositions, width, `${model}, an encoder's window`)] : []),
+      ...(batch === 8 ? [norm(8 * windowPositions, width, `${model}, 8 encoder's windows`)] : []),
     ]),
 };

@@ -36,6 +36,8 @@ struct Launcher {
   int64_t maxRowProductRows = 32;
   /** Whether attention_ring.cu is used. */
   bool ringAttention = true;
+  /** Whether layer_norm.cu shares weight and bias of many rows, and activate.cu has several vectors in flight. */
+  bool sharingNorm = true, wideActivation = true;
   /** What this launch loads for a later one. */
   Prefetch prefetch{};
 };
