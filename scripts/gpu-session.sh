@@ -43,13 +43,14 @@ changed="--only linear --only self-attention --only cross-attention --only nextT
 step changed $operations $changed --batches 1,8,32 --output "$folder/changed.json"
 command -v "${ONEHEAD_NCU:-ncu}" >/dev/null 2>&1 &&
   step counters $operations $changed --ncu --batches 1 --output "$folder/counters.json"
-# Steps without the designs that no GPU has measured yet (ONEHEAD_CUDA_WITHOUT in docs/design-cuda.md).
-for design in prefetch rows ring; do
+# Designs that no GPU has measured yet (docs/design-cuda.md): the tests of the one that only runs if it is named, then
+# steps and operations without and with each.
+[ -n "$gpu" ] && step tests-ring env ONEHEAD_CUDA_WITH=ring ONEHEAD_TEST_GPU=1 npx vitest run test/cases/attention.test.ts test/cases/attention-ring.test.ts test/whisper/model.test.ts
+for design in prefetch rows; do
   step "steps-without-$design" env ONEHEAD_CUDA_WITHOUT=$design $bench --only steps --models turbo,large-v3,tiny --attentions multi-head --batches 1,8,32 --output "$folder/steps-without-$design.json"
 done
-# The same for operations. Beams and 8 bits are what changes most.
-step operations-ring $operations --only cross-attention --batches 1,8,32 --output "$folder/operations-ring.json"
-step operations-without-ring env ONEHEAD_CUDA_WITHOUT=ring $operations --only cross-attention --batches 1,8,32 --output "$folder/operations-without-ring.json"
+step steps-ring env ONEHEAD_CUDA_WITH=ring $bench --only steps --models turbo,large-v3,tiny --attentions multi-head --batches 1,8,32 --output "$folder/steps-ring.json"
+step operations-ring env ONEHEAD_CUDA_WITH=ring $operations --only cross-attention --batches 1,8,32 --output "$folder/operations-ring.json"
 step operations-encoder $operations --only layerNorm --only "1500 rows, up" --batches 1,8 --output "$folder/operations-encoder.json"
 step operations-without-encoder env ONEHEAD_CUDA_WITHOUT=norm,gelu $operations --only layerNorm --only "1500 rows, up" --batches 1,8 --output "$folder/operations-without-encoder.json"
 # Steps with multi-head and multi-query attention; the latter must never be slower.

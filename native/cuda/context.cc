@@ -16,9 +16,9 @@ namespace {
 /** Up to this much freed memory stays in the pool, so that programs can come and go without calls to the driver. */
 constexpr uint64_t poolBytes = uint64_t(256) << 20;
 
-/** Whether ONEHEAD_CUDA_WITHOUT, a list such as 'prefetch,rows', names a design: to measure what it is worth. */
-bool isLeftOut(std::string_view design) {
-  const char* given = std::getenv("ONEHEAD_CUDA_WITHOUT");
+/** Whether an environment variable, a list such as 'prefetch,rows', names a design: to measure what it is worth. */
+bool isNamed(const char* variable, std::string_view design) {
+  const char* given = std::getenv(variable);
   std::string_view names = given ? given : "";
   while (!names.empty()) {
     const size_t end = std::min(names.find(','), names.size());
@@ -27,6 +27,10 @@ bool isLeftOut(std::string_view design) {
   }
   return false;
 }
+
+bool isLeftOut(std::string_view design) { return isNamed("ONEHEAD_CUDA_WITHOUT", design); }
+/** For a kernel in place of one that was measured: only if it is named. */
+bool isTried(std::string_view design) { return isNamed("ONEHEAD_CUDA_WITH", design); }
 
 std::string mebibytes(size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
 
@@ -60,7 +64,7 @@ Context::Context(const CudaOptions& options) : Context(options.index) {
   launcher_.sharedMemory = properties.sharedMemPerBlockOptin;
   if (!isLeftOut("prefetch")) launcher_.cacheBytes = properties.l2CacheSize;
   if (isLeftOut("rows")) launcher_.maxRowProductRows = 8;
-  launcher_.ringAttention = !isLeftOut("ring");
+  launcher_.ringAttention = isTried("ring");
   launcher_.sharingNorm = !isLeftOut("norm");
   launcher_.wideActivation = !isLeftOut("gelu");
   check(cudaStreamCreateWithFlags(&launcher_.stream, cudaStreamNonBlocking), "creating a stream");

@@ -1,5 +1,5 @@
 /**
- * Decode steps over a cache that the step does not write, in the shapes for which a GPU uses attention_ring.cu: heads
+ * Decode steps over a cache that the step does not write, in the shapes that attention_ring.cu computes: heads
  * of 64; with 16-bit types several heads for each multiprocessor, of which the emulated GPU has 8, or ranges of a pool.
  */
 import { type AttentionShape, attentionCase } from './attention-case.js';

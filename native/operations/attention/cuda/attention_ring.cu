@@ -26,12 +26,12 @@
 //   batch 1 / 8 / 32): cross-attention 4.2 / 25.1 / 57.7, of ranges 4.1 / 27.5 / 60.8, with int8 caches 4.8 / 24.1 /
 //   54.1 (attention_decode.cu); five beams of each range 51.3 at batch 8 and 179 at 32 (attention_cluster.cu).
 //   Predicted for this kernel, not measured: cross-attention 4.0 / 17.5 / 57, of ranges the same, with int8 caches 4.2
-//   / 12 / 34; five beams 20 to 25 and 65 to 75. It is used only where that is a clear gain:
-//   `ringPays` in attention.cu. One key/value head (today 4.8 / 6.1 / 14.2) would take 3.6 / 4.5 / 7.5 to 10 if a
+//   / 12 / 34; five beams 20 to 25 and 65 to 75. It would be used only where that is a clear
+//   gain: `ringPays` in attention.cu. One key/value head (today 4.8 / 6.1 / 14.2) would take 3.6 / 4.5 / 7.5 to 10 if a
 //   cluster had 24 rows, but with registers for only three blocks per multiprocessor; left out until it can be
 //   measured. With int8 caches, where attention_streaming.cu took 15.8 for one row, three clusters of 8 rows read the
 //   same keys, two from the L2 cache.
-//   To compare: operations --only cross-attention with and without ONEHEAD_CUDA_WITHOUT=ring (scripts/gpu-session.sh).
+//   Until it is measured, a GPU uses it only with ONEHEAD_CUDA_WITH=ring (scripts/gpu-session.sh compares).
 //   Registers for 90a: 90 to 93 (int8: 96 to 118); no spills, on 8.0, 10.0 and 12.0 neither.
 #include "ring_parts.h"
 
