@@ -68,12 +68,16 @@ export interface AttentionOptions extends OutputOptions {
   start?: Tensor;
   /** New keys and values. They are written to the caches `key` and `value` at positions start[b] ... first. */
   append?: { key: Tensor; value: Tensor };
-  /** Factor of the scores. Default: 1 / sqrt(head size). */
+  /**
+   * Factor of the scores, of any sign; 0 attends to all visible keys equally. Default: 1 / sqrt(head size). Scores must
+   * be within 1e30.
+   */
   scale?: number;
   algorithm?: AttentionAlgorithm;
   /**
    * int32 [batch, N], requires `start`, `causal` and 'split-kv': the block table of beams, with blocks of one position.
-   * Sequence b reads position n < start[b] from cache row source[b, n], and later positions from its own row.
+   * Sequence b reads position n < start[b] from cache row source[b, n], and later positions from its own row. With
+   * `append`, no other sequence of the run may write the positions that are read, as where all have the same start.
    */
   source?: Tensor;
   /** Also writes scores before the softmax. Not for the multi-query algorithms. */

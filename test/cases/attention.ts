@@ -56,6 +56,15 @@ const selves: Sizes[] = [
   { queries: 130, heads: 2, keyValueHeads: 2, headSize: 64, causal: false },
 ].map((size) => ({ ...size, batch: 2, keys: size.queries, scale: 0.3, fused: true }));
 
+/** Scores that are negated, and scores that are all zero, with masked keys and without. */
+const signs: Sizes[] = [-0.3, -3, 0].flatMap((scale) =>
+  [
+    { queries: 1, keys: 150, causal: false },
+    { queries: 5, keys: 90, causal: true },
+    { queries: 70, keys: 70, causal: true },
+  ].map((size) => ({ ...size, batch: 2, heads: 4, keyValueHeads: 1, headSize: 32, scale })),
+);
+
 const caches: Sizes[] = [1, 4].flatMap((queries) =>
   [2, 1].flatMap((keyValueHeads) =>
     [
@@ -401,7 +410,7 @@ function timed(batch: number): OperationCase[] {
 
 export const family: Family = {
   checked: [
-    ...withAll([...plain, ...selves, ...caches, ...outside]),
+    ...withAll([...plain, ...selves, ...signs, ...caches, ...outside]),
     ...byIndex,
     ...chosenHeads,
     ...ofPool,

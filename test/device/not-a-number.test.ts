@@ -26,4 +26,37 @@ describe.each(Device.information().cpu.available)('the CPU with %s', (kernels) =
       }
     },
   );
+
+  it.each(['multi-head', 'multi-query', 'multi-query-1', 'memory-efficient', 'split-kv'] as const)(
+    'gives numbers for attention (%s) with scores of ten billion',
+    async (algorithm) => {
+      using device = new Device('cpu', { kernels, threads: 1 });
+      const shape = (length: number) => (algorithm === 'multi-query' ? [length, 1, width] : [1, length, width]);
+      const fill = (of: (row: number) => number) =>
+        new Float32Array(keys * width).map((_, i) => of(Math.floor(i / width)));
+      const query = device.tensor('float32', shape(1), new Float32Array(width).fill(1e10 / 3));
+      const key = device.tensor(
+        'float32',
+        shape(keys),
+        fill((row) => (row + 1) / 7),
+      );
+      const value = device.tensor(
+        'float32',
+        shape(keys),
+        fill((row) => row),
+      );
+      for (const [scale, best] of [
+        [1, keys - 1],
+        [-1, 0],
+      ]) {
+        const output = device.tensor('float32', shape(1));
+        using program = device.record('attention', (ops) => {
+          ops.attention(query, key, value, { heads: 1, algorithm, scale, output });
+        });
+        await program.run();
+        // The other keys' weights are at most 2^-126 each.
+        for (const x of await output.toFloat32Array()) expect(x).toBeCloseTo(best, 6);
+      }
+    },
+  );
 });

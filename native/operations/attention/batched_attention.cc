@@ -77,7 +77,7 @@ void copyVisible(const CopyVisible& a, const Team& team) {
   for (int64_t i = share.begin; i < share.end; ++i) {
     int64_t b = i / a.keys, row = i % a.keys;
     std::byte* to = static_cast<std::byte*>(a.scratch) + a.offset + size_t(i) * a.width;
-    if (row < a.start[b] + a.queries)
+    if (row < std::clamp<int64_t>(a.start[b], 0, a.keys) + a.queries)
       std::memcpy(to, a.from.at(b, row), a.width);
     else
       std::memset(to, 0, a.width);

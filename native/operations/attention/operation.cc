@@ -49,6 +49,17 @@ const AttentionDeclaration* wantedAlgorithm(const Arguments& arguments) {
   return arguments.choice("algorithm", choices, "auto");
 }
 
+/** Refuses more scores than can be kept: sizes of scratch memory, and the work that threads share, do not overflow. */
+void requireCountable(const AttentionCase& given, int64_t batch, AttentionAlgorithm algorithm) {
+  const bool streams = algorithm == AttentionAlgorithm::memoryEfficient;
+  const double scores = double(batch) * double(given.heads) * double(given.queries) * double(given.keys);
+  if (scores <= double(streams ? maxElements << 16 : maxElements)) return;
+  throw Error("OUT_OF_MEMORY", "attention: scores of shape " +
+                                   toString({batch, given.heads, given.queries, given.keys}) + " have more than 2^" +
+                                   (streams ? "56" : "40") + " elements; use fewer queries or keys" +
+                                   (streams ? "." : ", or the algorithm 'memory-efficient'."));
+}
+
 }  // namespace
 
 Attention attention(const Arguments& arguments) {
@@ -60,6 +71,7 @@ Attention attention(const Arguments& arguments) {
   const DType cached = given.bytes ? DType::int8 : query.dtype;
   const Tensor& key = arguments.typed(arguments.tensor("key", 3, true), "key", cached);
   const int64_t batch = query.shape[lengthFirst ? 1 : 0];
+  requireCountable(given, batch, algorithm);
   const auto [queries, keys, size] = std::tuple(given.queries, given.keys, given.headSize);
   const bool ranges = arguments.has("keyBegin"), rows = arguments.has("rows");
   if (ranges != arguments.has("keyCount"))
@@ -111,6 +123,9 @@ Attention attention(const Arguments& arguments) {
   } else if (arguments.has("scoreRow")) {
     arguments.refuse("INVALID_ARGUMENT", "scoreRow", "given together with scores", "scoreRow alone");
   }
+  const double scale = arguments.number("scale", 1 / std::sqrt(double(size)));
+  if (!std::isfinite(float(scale)))
+    arguments.refuse("INVALID_ARGUMENT", "scale", "a finite float32 number", std::to_string(scale));
   const Shape scales{held, keys, given.keyValueHeads};
   return {.query = query,
           .key = key,
@@ -123,7 +138,7 @@ Attention attention(const Arguments& arguments) {
           .headSize = size,
           .keyLimit = arguments.integer("keyLimit", 1, std::max<int64_t>(keys, 1), double(std::max<int64_t>(keys, 1))),
           .causal = given.causal,
-          .scale = float(arguments.number("scale", 1 / std::sqrt(double(size)))),
+          .scale = float(scale),
           .algorithm = algorithm,
           .y = arguments.output(query.dtype, query.shape, "query"),
           .source = source,

@@ -90,7 +90,7 @@ class Baseline {
     }
     const T* q = rowOf<T>(a_.q, unit.b, unit.first) + unit.head * a_.headSize;
     float* queries = packed_ + layout_.queries;
-    packQueries<T, Pairs>(q, a_.q.rowStride, unit.rows, a_.headSize, unit.size, queries);
+    packQueries<T, Pairs>(q, a_.q.rowStride, unit.rows, a_.headSize, unit.size, querySign(a_), queries);
     alignas(64) int32_t seenKeys[queryTile];
     for (int64_t i = 0; i < queryTile; ++i)
       seenKeys[i] = int32_t(visibleKeys(a_, unit.b, unit.first + min(i, unit.rows - 1)));
@@ -106,12 +106,16 @@ class Baseline {
   }
 
   void computeWeights(const Unit& unit) {
-    const F factor = splat(a_.scale * log2E);
     for (int c = 0; c < maxVectors; ++c) {
       float* column = unit.matrix + c * vectorWidth;
-      F highest = splat(-1e30f);
+      F factor = splat(positiveScale(a_) * log2E), highest = splat(-1e30f);
       for (int64_t key = 0; key < unit.size.keys; ++key) highest = max(highest, load(column + key * queryTile));
       const F lowered = -(highest * factor);
+      if (maxLane(max(lowered, -lowered)) > largeExponent) {
+        for (int64_t key = 0; key < unit.size.keys; ++key)
+          store(column + key * queryTile, load(column + key * queryTile) * factor);
+        factor = splat(1.0f);
+      }
       F total = {};
       for (int64_t key = 0; key < unit.size.keys; ++key) {
         const F weight = exp2(fused(load(column + key * queryTile), factor, lowered));

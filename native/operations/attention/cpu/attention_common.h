@@ -41,6 +41,18 @@ static inline int64_t keyValueHead(const AttentionArguments& a, int64_t head) {
   return head * a.keyValueHeads / a.heads;
 }
 
+/** The kernels look for the highest q . k, so the sign of the scale is that of the queries: -1, 1, or 0, for which all
+ * scores are 0. */
+static inline float querySign(const AttentionArguments& a) { return a.scale > 0 ? 1.0f : a.scale < 0 ? -1.0f : 0.0f; }
+/** The factor of the scores of such queries; never 0, since 0 times the score of a masked key, -infinity, is NaN. */
+static inline float positiveScale(const AttentionArguments& a) {
+  return a.scale == 0 ? 1.0f : __builtin_fabsf(a.scale);
+}
+
+/** Up to here, the rounding error of a score's exponent is below 1. Above it, the error of a fused multiply-add would
+ * decide how much a weight is, so products are rounded before the highest one is subtracted from them. */
+constexpr float largeExponent = 0x1p24f;
+
 template <typename T>
 static inline const T* rowOf(const AttentionView& view, int64_t b, int64_t row) {
   return static_cast<const T*>(view.data) + b * view.batchStride + row * view.rowStride;

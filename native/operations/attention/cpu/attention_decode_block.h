@@ -97,11 +97,10 @@ class DecodeBlock {
     }
     if constexpr (scaled<T>) {
       scale(a_.keyScales, keyScales_, first, count);
-      eachRow([&](int64_t, int64_t, int64_t, int64_t row) {
-        float* scores = scores_ + row * blockPositions;
-        for (int p = 0; p < count; p += vectorWidth) store(scores + p, load(scores + p) * splat(factors_[row]));
-      });
+      eachRow([&](int64_t, int64_t, int64_t, int64_t row) { multiply(row, factors_[row]); });
     }
+    if (const float sign = querySign(a_); sign != 1)
+      eachRow([&](int64_t, int64_t, int64_t, int64_t row) { multiply(row, sign); });
   }
 
   /** Writes the scores of positions [first, first + count) where they are wanted. */
@@ -111,7 +110,8 @@ class DecodeBlock {
       float* to = scoresOf(a_, b, query, head);
       if (!to) return;
       const int64_t seen = min(visibleKeys(a_, pass_.row, query), a_.scoreKeys) - first;
-      for (int64_t p = 0; p < min(seen, count); ++p) to[first + p] = scores_[row * blockPositions + p] * a_.scale;
+      for (int64_t p = 0; p < min(seen, count); ++p)
+        to[first + p] = scores_[row * blockPositions + p] * positiveScale(a_);
     });
   }
 
@@ -149,9 +149,12 @@ class DecodeBlock {
     for (int64_t p = max(seen, 0); p < blockPositions; ++p) scores[p] = -infinity;
     F maximumLanes = splat(lowestScore);
     for (int p = 0; p < blockPositions; p += vectorWidth) maximumLanes = max(maximumLanes, load(scores + p));
-    const float c = a_.scale * log2E;
-    float highest = maxLane(maximumLanes) * c;
+    float c = positiveScale(a_) * log2E, highest = maxLane(maximumLanes) * c;
     if (highest < lowestScore) highest = lowestScore;
+    if (highest > largeExponent || -highest > largeExponent) {
+      multiply(row, c);
+      c = 1;
+    }
     F sums = {};
     for (int p = 0; p < blockPositions; p += vectorWidth) {
       const F raw = load(scores + p);
@@ -166,6 +169,12 @@ class DecodeBlock {
 
  private:
   static constexpr int rowBlock = 4;
+
+  /** Multiplies a row's scores. */
+  void multiply(int64_t row, float factor) {
+    float* scores = scores_ + row * blockPositions;
+    for (int p = 0; p < blockPositions; p += vectorWidth) store(scores + p, load(scores + p) * splat(factor));
+  }
 
   int64_t headSize() const { return Size ? Size : a_.headSize; }
 

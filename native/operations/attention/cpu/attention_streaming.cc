@@ -98,7 +98,7 @@ class Streaming {
     const int64_t rows = min(Vectors * vectorWidth, a_.queries - first);
     const PackedSize size(a_.headSize, keysOf(a_, row), Pairs);
     const T* q = rowOf<T>(a_.q, b, first) + head * a_.headSize;
-    packQueries<T, Pairs>(q, a_.q.rowStride, rows, a_.headSize, size, queries_);
+    packQueries<T, Pairs>(q, a_.q.rowStride, rows, a_.headSize, size, querySign(a_), queries_);
     __builtin_memset(sums_, 0, size_t(size.columns * queryTile) * sizeof(float));
 
     alignas(64) int32_t seenKeys[queryTile];
@@ -130,7 +130,7 @@ class Streaming {
   /** Replaces the tile's scores by weights relative to the new maxima; `old` rescales the earlier sums. */
   template <int Vectors>
   void computeWeights(const F* highest, F* maxima, F* totals, F* old) {
-    const F factor = splat(a_.scale * log2E);
+    F factor = splat(positiveScale(a_) * log2E), largest = {};
     F lowered[Vectors];
     for (int c = 0; c < Vectors; ++c) {
       const F maximum = max(maxima[c], highest[c] * factor);  // base 2, rounded once for all uses
@@ -138,6 +138,11 @@ class Streaming {
       maxima[c] = maximum;
       lowered[c] = -maximum;
       totals[c] *= old[c];
+      largest = max(largest, max(maximum, lowered[c]));
+    }
+    if (maxLane(largest) > largeExponent) {
+      for (int64_t i = 0; i < keyTile * queryTile; i += vectorWidth) store(scores_ + i, load(scores_ + i) * factor);
+      factor = splat(1.0f);
     }
     constexpr int rowStep = Pairs ? 2 : 1;
     for (int64_t row = 0; row < keyTile; row += rowStep) {

@@ -117,10 +117,21 @@ static inline void packValues(const T* v, int64_t rowStride, int64_t rows, int64
   }
 }
 
-/** Packs a tile of queries of one head as [word][queryTile]; padding is zero. */
+/** A vector of packed words times the sign of the queries. */
+template <bool Pairs>
+static inline F signedWords(F words, float sign) {
+  if constexpr (Pairs) {
+    const F low = (F)((U)words << 16) * splat(sign), high = (F)((U)words & 0xffff0000u) * splat(sign);
+    return (F)((U)low >> 16 | ((U)high & 0xffff0000u));
+  } else {
+    return words * splat(sign);
+  }
+}
+
+/** Packs a tile of queries of one head, times `sign`, as [word][queryTile]; padding is zero. */
 template <typename T, bool Pairs>
 static inline void packQueries(const T* q, int64_t rowStride, int64_t rows, int64_t headSize, const PackedSize& size,
-                               float* packed) {
+                               float sign, float* packed) {
   for (int64_t first = 0; first < queryTile; first += vectorWidth) {
     for (int64_t s = 0; s < size.depth; s += vectorWidth) {
       const int64_t count = min(vectorWidth, size.depth - s);
@@ -131,6 +142,9 @@ static inline void packQueries(const T* q, int64_t rowStride, int64_t rows, int6
       for (int64_t i = 0; i < count; ++i) store(packed + (s + i) * queryTile + first, square[i]);
     }
   }
+  if (sign == 1) return;
+  for (int64_t i = 0; i < size.depth * queryTile; i += vectorWidth)
+    store(packed + i, signedWords<Pairs>(load(packed + i), sign));
 }
 
 /** The scores of a tile of keyTile keys from `key` on, [key][queryTile]; -infinity for masked keys. Depth is size.depth
@@ -162,7 +176,7 @@ static inline void writeScores(const AttentionArguments& a, int64_t b, int64_t h
     float* to = scoresOf(a, b, first + i, head);
     if (!to) continue;
     const int64_t seen = min(visibleKeys(a, stateRow(a, b), first + i), a.scoreKeys) - key;
-    for (int64_t j = 0; j < min(seen, keyTile); ++j) to[key + j] = scores[j * queryTile + i] * a.scale;
+    for (int64_t j = 0; j < min(seen, keyTile); ++j) to[key + j] = scores[j * queryTile + i] * positiveScale(a);
   }
 }
 

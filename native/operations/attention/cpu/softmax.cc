@@ -17,6 +17,10 @@ void softmaxRow(float* scores, int64_t seen, int64_t keys, float factor, T* weig
   float top = maxLane(highest);
   for (int64_t i = vectorized; i < seen; ++i) top = scores[i] * factor > top ? scores[i] * factor : top;
 
+  if (max(splat(top), splat(-top))[0] > largeExponent) {
+    for (int64_t i = 0; i < seen; ++i) scores[i] *= factor;
+    factor = 1;
+  }
   F total = {};
   for (int64_t i = 0; i < vectorized; i += vectorWidth) {
     const F weight = exp2(fused(load(scores + i), splat(factor), splat(-top)));
