@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cmath>
-#include <set>
+#include <map>
 
 #include "../operations/operations.h"
 #include "error.h"
@@ -20,13 +20,13 @@ class Arguments {
     throw Error::argumentError(code, request_.operation, argument, expected, received);
   }
   bool has(const std::string& name) const {
-    read_.insert(name);
+    read_.emplace(name, aTensor);
     return request_.tensors.contains(name);
   }
 
   const Tensor& tensor(const std::string& name) const {
     auto found = request_.tensors.find(name);
-    read_.insert(name);
+    read_.emplace(name, aTensor);
     if (found == request_.tensors.end()) refuse("INVALID_ARGUMENT", name, "a tensor", "nothing");
     return found->second;
   }
@@ -64,7 +64,7 @@ class Arguments {
 
   double number(const std::string& name, std::optional<double> otherwise = {}) const {
     auto found = request_.numbers.find(name);
-    read_.insert(name);
+    read_.emplace(name, aNumber);
     if (found != request_.numbers.end()) return found->second;
     if (!otherwise) refuse("INVALID_ARGUMENT", name, "a number", "nothing");
     return *otherwise;
@@ -80,7 +80,7 @@ class Arguments {
   T choice(const std::string& name, const std::vector<std::pair<std::string, T>>& choices,
            const std::string& otherwise) const {
     auto found = request_.strings.find(name);
-    read_.insert(name);
+    read_.emplace(name, aString);
     const std::string value = found == request_.strings.end() ? otherwise : found->second;
     const bool few = choices.size() <= 2;
     std::string expected = few ? "" : "one of ";
@@ -115,19 +115,24 @@ class Arguments {
   /** Refuses arguments that were not read, since they would have no effect: of an unknown name or the wrong kind. */
   void refuseUnread() const {
     auto check = [&](const auto& given, const char* kind) {
-      for (const auto& [name, value] : given)
-        if (!read_.contains(name))
+      for (const auto& [name, value] : given) {
+        const auto read = read_.find(name);
+        if (read == read_.end())
           refuse("INVALID_ARGUMENT", name.substr(0, 100), "absent, since it is not an option here,", kind);
+        if (read->second != kind) refuse("INVALID_ARGUMENT", name, read->second, kind);
+      }
     };
-    check(request_.tensors, "a tensor");
-    check(request_.numbers, "a number");
-    check(request_.strings, "a string");
+    check(request_.tensors, aTensor);
+    check(request_.numbers, aNumber);
+    check(request_.strings, aString);
   }
 
  private:
   const Request& request_;
   Recorder& recorder_;
-  mutable std::set<std::string> read_;
+  static constexpr const char *aTensor = "a tensor", *aNumber = "a number", *aString = "a string";
+  /** The names that were read, with the kind of value that each has. */
+  mutable std::map<std::string, std::string> read_;
 };
 
 }  // namespace onehead

@@ -1,6 +1,6 @@
 /** Unknown arguments of operations are refused by name, since a misspelled option would have no effect. */
 import { describe, expect, it } from 'vitest';
-import type { Device } from '../../lib/device/device.js';
+import { Device } from '../../lib/device/device.js';
 import type { Operations } from '../../lib/device/operations.js';
 import { devices } from './devices.js';
 
@@ -31,6 +31,20 @@ describe.each(devices)('arguments of operations on $name', ({ open }) => {
     expect((error as Error).message).toContain(kind);
   });
 
+  it.each([
+    ['scale', '1', 'a number but received a string'],
+    ['algorithm', 3, 'a string but received a number'],
+  ])('refuse a wrong kind of %s', (name, value, kinds) => {
+    const error = refused((ops, device) => {
+      const x = device.tensor('float32', [1, 4, 32], new Float32Array(128));
+      ops.attention(x, x, x, { heads: 2, ...{ [name]: value } });
+    });
+    expect(error).toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: expect.stringContaining(`attention: expected ${name} to be ${kinds}`),
+    });
+  });
+
   it('refuse a tensor that is only valid together with another', () => {
     const error = refused((ops, device) => {
       const x = device.tensor('float32', [1, 4, 32], new Float32Array(128));
@@ -42,4 +56,32 @@ describe.each(devices)('arguments of operations on $name', ({ open }) => {
       message: expect.stringContaining('attention: expected scoreHeads to be absent'),
     });
   });
+
+  it.each([Number.NaN, Number.POSITIVE_INFINITY, -1e39])('refuse the scale %d', (scale) => {
+    const error = refused((ops, device) => {
+      const x = device.tensor('float32', [1, 4, 32], new Float32Array(128));
+      ops.attention(x, x, x, { heads: 2, scale });
+    });
+    expect(error).toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: expect.stringContaining('attention: expected scale to be a finite float32 number'),
+    });
+  });
+});
+
+describe('scores that cannot be counted', () => {
+  it.each(['multi-head', 'multi-query-1', 'memory-efficient', 'split-kv'] as const)(
+    'are refused when %s is recorded',
+    async (algorithm) => {
+      using device = new Device('cpu');
+      const length = 2 ** 31;
+      using x = await device.load('float32', [1, length, 1], [{ elements: length }]); // takes no memory yet
+      const record = () =>
+        device.record('attention', (ops) => {
+          ops.attention(x, x, x, { heads: 1, algorithm });
+        });
+      expect(record).toThrow(expect.objectContaining({ code: 'OUT_OF_MEMORY' }));
+      expect(record).toThrow(/scores of shape \[1, 1, 2147483648, 2147483648\] have more than 2\^(40|56) elements/);
+    },
+  );
 });
