@@ -47,7 +47,7 @@ class Preparation final : public Addresses {
               size_t scratchBytes, size_t counters, Complete complete, const char* part = "") {
     add(
         [=](const Launcher& launcher, const Workspace& workspace) {
-          Arguments here = arguments;
+          Arguments here = withPrefetch(arguments, launcher);
           complete(here, workspace);
           return function(here, launcher);
         },
@@ -66,7 +66,9 @@ class Preparation final : public Addresses {
   /** Adds a kernel without scratch memory. */
   template <class Arguments>
   void kernel(const Arguments& arguments, cudaError_t (*function)(const Arguments&, const Launcher&)) {
-    add([=](const Launcher& launcher, const Workspace&) { return function(arguments, launcher); });
+    add([=](const Launcher& launcher, const Workspace&) {
+      return function(withPrefetch(arguments, launcher), launcher);
+    });
   }
 
   /** Says what the last launch that was added reads. */
@@ -77,6 +79,13 @@ class Preparation final : public Addresses {
   CublasLt* const cublasLt;  // null if absent
 
  private:
+  /** The arguments with what this launch prefetches, if its kernel can. */
+  template <class Arguments>
+  static Arguments withPrefetch(Arguments arguments, const Launcher& launcher) {
+    if constexpr (requires { arguments.prefetch; }) arguments.prefetch = launcher.prefetch;
+    return arguments;
+  }
+
   CudaExecutable& executable_;
   std::set<const Storage*> written_, writtenBefore_;
   size_t index_ = 0;

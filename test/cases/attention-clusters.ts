@@ -31,33 +31,22 @@ const withBoth = [false, true].flatMap((bytes) => [
   }),
   attentionCase({ ...sizes, ...appending, ...shared, batch: 2, keys: 600, starts: [599, 100], bytes }),
   attentionCase({ ...sizes, ...appending, ...shared, batch: 1, keys: 600, starts: [0], headSize: 128, bytes }),
-  attentionCase({
-    ...sizes,
-    ...heads(1),
-    batch: 1,
-    keys: 900,
-    pool: 2,
-    rows: [1],
-    ranges: [
-      { begin: 0, count: 900 },
-      { begin: 300, count: 577 },
-    ],
-    bytes,
-  }),
-  attentionCase({
-    ...sizes,
-    ...heads(1),
-    batch: 1,
-    keys: 900,
-    pool: 2,
-    rows: [1],
-    ranges: [
-      { begin: 0, count: 900 },
-      { begin: 300, count: 577 },
-    ],
-    longest: 400,
-    bytes,
-  }),
+  ...[undefined, 400].map((longest) =>
+    attentionCase({
+      ...sizes,
+      ...heads(1),
+      batch: 1,
+      keys: 900,
+      pool: 2,
+      rows: [1],
+      ranges: [
+        { begin: 0, count: 900 },
+        { begin: 300, count: 577 },
+      ],
+      longest,
+      bytes,
+    }),
+  ),
 ]);
 
 /** Scores of single heads, which each block of a cluster writes for its keys. */

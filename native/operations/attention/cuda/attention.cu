@@ -144,11 +144,10 @@ Needs attentionNeeds(const AttentionArguments& a, const Launcher& launcher) {
 
 cudaError_t attention(const AttentionArguments& arguments, const Launcher& launcher) {
   AttentionArguments a = arguments;
-  a.prefetch = launcher.prefetch;
   for (const auto& [kernel, groups] : choose(a, launcher)) {
     const cudaError_t error = start(kernel, groups, a, launcher);
     if (error != cudaSuccess) return error;
-    a.prefetch = {};
+    a.prefetch = {};  // the first launch has loaded it
   }
   return cudaSuccess;
 }

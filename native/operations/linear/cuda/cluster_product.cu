@@ -226,9 +226,7 @@ bool clusterProductFits(const FewRowsArguments& m, const Launcher& launcher) {
   return m.rows <= clusterProductRows && copiesFit(m, launcher) && layOut(m, launcher, layout);
 }
 
-cudaError_t clusterProduct(const FewRowsArguments& arguments, const Launcher& launcher) {
-  FewRowsArguments m = arguments;
-  m.prefetch = launcher.prefetch;
+cudaError_t clusterProduct(const FewRowsArguments& m, const Launcher& launcher) {
   Layout layout;
   layOut(m, launcher, layout);
   return withType(m.weightType, [&](auto element) {

@@ -204,9 +204,7 @@ bool rowProductFits(const FewRowsArguments& m, const Launcher& launcher) {
          layOut(m, launcher, layout);
 }
 
-cudaError_t rowProduct(const FewRowsArguments& arguments, const Launcher& launcher) {
-  FewRowsArguments m = arguments;
-  m.prefetch = launcher.prefetch;
+cudaError_t rowProduct(const FewRowsArguments& m, const Launcher& launcher) {
   RowLayout layout;
   layOut(m, launcher, layout);
   const dim3 grid(unsigned(divideUp<int64_t>(m.columns, warpColumns) * layout.split));
