@@ -17,8 +17,8 @@ interface Job {
   replays: number;
 }
 
-/** A program's name without what differs between its sizes; text before the first number if `isShort`. */
-const kindOf = (name: string, isShort: boolean) => (isShort ? name.split(' ')[0] : name);
+/** The first word of a program's name, which has no sizes. */
+const kindOf = (name: string) => name.split(' ')[0];
 
 export class DeviceJobs {
   #jobs: Job[] = [];
@@ -79,7 +79,7 @@ export class DeviceJobs {
       kind.before += before;
       kinds.set(job.name, kind);
       if (before > 0) {
-        const name = `${kindOf(last!.name, true)} -> ${kindOf(job.name, true)}`;
+        const name = `${kindOf(last!.name)} -> ${kindOf(job.name)}`;
         const gap = gaps.get(name) ?? { count: 0, before: 0 };
         gap.count += 1;
         gap.before += before;

@@ -11,7 +11,7 @@ type Sdk = typeof import('@aws-sdk/client-s3');
 /** Attempts to write when there are conflicts, which take some seconds together. */
 const maxAttempts = 7;
 /** The prefix of objects that test whether the server supports conditional writes. */
-const trialPrefix = '.onehead/trialPrefix';
+const trialPrefix = '.onehead/trial';
 
 export interface Bucket {
   sdk: Sdk;

@@ -108,8 +108,8 @@ async function* expand(
  * Results are named after the path relative to the source, without its extension unless two names would be equal.
  *
  * `onMissing` is called for each line of a list whose source does not exist, and for each file in a folder that cannot
- * be examined, such as a broken link; without it, that throws. Throws
- * OneheadError AUDIO_NOT_FOUND, INVALID_ARGUMENT for a list that contains itself, or the errors of opening a bucket.
+ * be examined, such as a broken link; without it, that throws. Throws OneheadError AUDIO_NOT_FOUND, INVALID_ARGUMENT
+ * for a list that contains itself, or the errors of opening a bucket.
  */
 export async function recordingsOf(
   sources: readonly string[],

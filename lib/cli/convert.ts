@@ -12,18 +12,19 @@ import { resolveModel } from '../whisper/checkpoint/hub.js';
 import { prepareArguments } from './arguments.js';
 import { oneOf, positiveInteger, UsageError } from './usage.js';
 
-export const convertHelp = `onehead convert IN OUT                 converts a checkpoint of any form (folder, file or hub name) to a new Hugging Face
-                                      folder with safetensors
+export const convertHelp = `onehead convert IN OUT                 converts a checkpoint of any form (folder, file or hub name)
+                                      to a new Hugging Face folder with safetensors
 
-  --kv-heads N           convert to N key/value heads: 1 is multi-query attention, the number of query heads is
-                         multi-head attention
+  --kv-heads N           convert to N key/value heads: 1 is multi-query attention, the number of
+                         query heads is multi-head attention
   --parts PART,...       attention layers to convert: cross, self, encoder (default: cross,self)
   --method METHOD        how heads are pooled: mean, first, or random for a new head (default: mean)
-  --quantize TYPE        quantize weights to int8, like \`--dtype int8\` when a model is loaded: the file is smaller and
-                         loads faster; weights that would lose too much precision are not quantized
+  --quantize TYPE        quantize weights to int8, like \`--dtype int8\` when a model is loaded: the
+                         file is smaller and loads faster; weights that would lose too much
+                         precision are not quantized
 
-The converted model computes the same, except that quantization rounds its weights. If heads were pooled, the model
-must be trained further before it is useful.
+The converted model computes the same, except that quantization rounds its weights. If heads were
+pooled, the model must be trained further before it is useful.
 `;
 
 const millions = (count: number) => `${(count / 1e6).toFixed(2)} M`;

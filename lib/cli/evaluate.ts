@@ -24,12 +24,12 @@ export const evaluateHelp =
 onehead evaluate FILE|DIR --words REF  errors of word times
 onehead evaluate DIR|LIST --compare TYPE,...  compares dtypes
 
-  DIR contains NAME.flac (or wav, mp3, ...) and its text in NAME.txt. Each line of LIST is a path, a tab and the text, or
-  JSON: {"audio": PATH, "text": TEXT}.
+  DIR contains NAME.flac (or wav, mp3, ...) and its text in NAME.txt. Each line of LIST is a path, a
+  tab and the text, or JSON: {"audio": PATH, "text": TEXT}.
 ${flagsHelp(evaluateFlags)}
-  and the model and decoding options of transcribe. A recording that cannot be transcribed is reported and left out, and
-  the exit status is 1, except with --compare and --live, which end there. The exit status is 3 if a part of a recording
-  could not be read.
+  and the model and decoding options of transcribe. A recording that cannot be transcribed is
+  reported and left out, and the exit status is 1, except with --compare and --live, which end
+  there. The exit status is 3 if a part of a recording could not be read.
 `;
 
 const percent = (rate: number): string => (Number.isFinite(rate) ? `${(100 * rate).toFixed(2)} %` : '-').padStart(9);

@@ -106,7 +106,7 @@ const typedForm = (text: string): string =>
     .replace(/\{ (\w+: '[^}]*') \}/g, (_, pairs: string) => pairs.replaceAll(': ', '=').replace(/'|(?<=,) /g, ''));
 
 /** Columns at which descriptions begin, and at which lines are wrapped. */
-const [column, width] = [25, 120];
+const [column, width] = [25, 100];
 
 /** The help for flags, with the description and default of each. */
 export function flagsHelp(flags: readonly Flag[]): string {

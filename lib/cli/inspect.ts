@@ -37,11 +37,13 @@ const planFlags = flagsOf(loadOptions).filter(({ option }) =>
   ['windows', 'rows', 'dtype', 'precision'].includes(option),
 );
 
-export const inspectHelp = `onehead inspect [MODEL|FILE]          shows the sizes, heads and memory of a checkpoint (default: the bundled model), or
-                                      the format and audio tracks of a recording
+export const inspectHelp = `onehead inspect [MODEL|FILE]          shows the sizes, heads and memory of a checkpoint (default:
+                                      the bundled model), or the format and audio tracks of a
+                                      recording
 
   --json                 print JSON
-  --windows N, --rows N  plan the memory for these numbers of windows and rows (default: those of a CPU)
+  --windows N, --rows N  plan the memory for these numbers of windows and rows (default: those of a
+                         CPU)
   --dtype TYPE           plan the memory for one dtype: float32, float16, bfloat16 or int8
   --precision PART=TYPE,...  plan the memory for dtypes of single parts, as for transcribe
   --track N|LANGUAGE     mark the track of a recording that transcribe chooses with this option

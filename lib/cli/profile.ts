@@ -30,8 +30,8 @@ export const profileHelp =
   () => `onehead profile NAME                  measures this machine with one of these experiments:
 ${experimentNames.map((name) => `    ${name.padEnd(19)}${experiments[name].title}`).join('\n')}
     all                all experiments
-onehead profile compare A B           shows which rows of two --json files differ by more than the noise; with --all shows
-                                      all rows, with --json prints JSON
+onehead profile compare A B           shows which rows of two --json files differ by more than the
+                                      noise; with --all shows all rows, with --json prints JSON
 onehead profile report FILE DIR       writes the report of a --json file
 
 ${flagsHelp([...settingFlags, ...commandFlags])}

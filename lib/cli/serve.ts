@@ -35,14 +35,14 @@ const flags: readonly Flag[] = [
   ...flagsOf(transcribeOptions).filter(({ option, within }) => !excluded.includes(within ?? option)),
 ];
 
-export const serveHelp =
-  () => `onehead serve [MODEL...]                  starts a server for OpenAI's clients: /v1/audio/transcriptions and more
+export const serveHelp = () => `onehead serve [MODEL...]                  starts a server for OpenAI's clients
 
 ${flagsHelp(flags)}
 
-MODEL is a folder or a hub name. Clients can use only these models; the first is the default. Every flag can also be set
-as an environment variable: ONEHEAD_PORT=9000 for --port 9000, ONEHEAD_REFUSE_UNKNOWN_FIELDS=true, and
-ONEHEAD_MODELS=MODEL,... for the models. Flags take precedence over variables.
+MODEL is a folder or a hub name. Clients can use only these models; the first is the default. Every
+flag can also be set as an environment variable: ONEHEAD_PORT=9000 for --port 9000,
+ONEHEAD_REFUSE_UNKNOWN_FIELDS=true, and ONEHEAD_MODELS=MODEL,... for the models. Flags take
+precedence over variables.
 `;
 
 const variableOf = (name: string) => `ONEHEAD_${name.replaceAll('-', '_').toUpperCase()}`;

@@ -22,7 +22,8 @@ ${flagsHelp([...queueFlags, ...statusFlags])}
 export const retryHelp = () => `onehead retry [RECORDING...]           retries recordings that were set aside
 
 ${flagsHelp([...queueFlags, ...chooseFlags])}
-  RECORDING is a source, name or id, as status shows them. The exit status is 1 if none of them was set aside.
+  RECORDING is a source, name or id, as status shows them. The exit status is 1 if none of them was
+  set aside.
 `;
 
 export const cancelHelp =

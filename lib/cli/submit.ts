@@ -21,8 +21,8 @@ export const submitHelp =
   () => `onehead submit SOURCE...               adds recordings to a queue, for workers on any machine
 
   SOURCE is a file, a folder, a pattern ('talks/**/*.mp3'), a list (@FILE, one source per line), or
-  s3://BUCKET/PREFIX. A file that is already in the queue with the same options is not added again. The exit status is 1
-  if a line of a list names nothing; the other lines are added.
+  s3://BUCKET/PREFIX. A file that is already in the queue with the same options is not added again.
+  The exit status is 1 if a line of a list names nothing; the other lines are added.
 ${flagsHelp([...queueFlags, ...submitFlags])}
   and the decoding options of transcribe
 `;

@@ -26,10 +26,11 @@ export const transcribeHelp = () => `onehead transcribe FILE... | -        speec
 
 ${flagsHelp(flags)}
 
-The results of several files are printed in the order given, without the files' names; use --output-dir to keep them
-apart. If a file fails, the error is reported, the others are still transcribed, and the exit status is 1. Warnings, and
-text that was left out because there seems to be no speech, are printed on standard error. If a part of a recording
-could not be read, or an error interrupted it, the rest of its text is still printed and the exit status is 3.
+The results of several files are printed in the order given, without the files' names; use
+--output-dir to keep them apart. If a file fails, the error is reported, the others are still
+transcribed, and the exit status is 1. Warnings, and text that was left out because there seems to
+be no speech, are printed on standard error. If a part of a recording could not be read, or an error
+interrupted it, the rest of its text is still printed and the exit status is 3.
 `;
 
 interface TranscribeCommand extends ModelChoice {

@@ -28,11 +28,12 @@ const flags = [...queueFlags, ...workerFlags, ...formatFlags, ...modelFlags];
 export const workerHelp =
   () => `onehead worker [SOURCE...]             transcribes the recordings of a queue, many at once
 
-  With SOURCEs (as for submit) and no --redis, transcribes only these, on this machine. If a worker ends for any reason,
-  start it again: it skips recordings that have results, and continues interrupted ones.
+  With SOURCEs (as for submit) and no --redis, transcribes only these, on this machine. If a worker
+  ends for any reason, start it again: it skips recordings that have results, and continues
+  interrupted ones.
 ${flagsHelp([...queueFlags, ...workerFlags])}
-  and the model and format options of transcribe; with SOURCEs, also its decoding options. The exit status is 1 if
-  recordings were set aside, else 0, even after SIGTERM or SIGINT.
+  and the model and format options of transcribe; with SOURCEs, also its decoding options. The exit
+  status is 1 if recordings were set aside, else 0, even after SIGTERM or SIGINT.
 `;
 
 /** Prints events: all as JSON lines with `log`; otherwise errors and warnings as sentences, and a progress bar. */

@@ -117,7 +117,7 @@ export interface NativeVoiceModel {
    */
   run(
     streams: readonly (readonly [state: Float32Array, samples: Float32Array])[],
-  ): Promise<[state: Float32Array<ArrayBuffer>, probabilities: Float32Array<ArrayBuffer>][]>;
+  ): Promise<[state: Float32Array, probabilities: Float32Array][]>;
 }
 
 /** The addon's description of this machine. */

@@ -43,6 +43,11 @@ describe('onehead', () => {
       expect(stdout.startsWith(`onehead ${command}`)).toBe(true);
     },
   );
+
+  it('--help of all commands fits into 100 columns', async () => {
+    const { stdout } = await onehead(['--help']);
+    expect(stdout.split('\n').filter((line) => line.length > 100)).toEqual([]);
+  });
 });
 
 describe('a usage error is one sentence and status 2:', () => {

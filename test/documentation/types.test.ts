@@ -85,6 +85,17 @@ it.each([
   expect(await checked(['--strict', ...options], files)).toBe('');
 });
 
+it('need no TypeScript newer than the README’s minimum', () => {
+  const [, minimum] = /TypeScript (\d+\.\d+) or newer/.exec(readFileSync(join(root, 'README.md'), 'utf8')) ?? [];
+  expect(minimum).toBe('5.4'); // that of NoInfer
+  // Typed arrays and buffers have type arguments since 5.7. Older versions refuse them.
+  const newer = /\b(?:(?:Int|Uint|Float|BigInt|BigUint)\d+(?:Clamped)?Array|Buffer|DataView)</;
+  const files = readdirSync(join(root, 'dist'), { recursive: true, encoding: 'utf8' });
+  const declarations = files.filter((file) => /\.d\.c?ts$/.test(file));
+  expect(declarations.length).toBeGreaterThan(100);
+  expect(declarations.filter((file) => newer.test(readFileSync(join(root, 'dist', file), 'utf8')))).toEqual([]);
+});
+
 it('hold for the examples in JavaScript', async () => {
   const options = [
     '--strict',
