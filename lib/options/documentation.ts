@@ -798,6 +798,11 @@ export const documentation = {
         "Where a window begins. 'pause': in the pause before the word that contains the last timestamp, if there is one, since timestamps are often late. 'timestamp': at the timestamp, as in openai/whisper.",
       defaultText: "'pause'",
     },
+    windowPadding: {
+      about:
+        "The features after the audio of a window that is not full, such as the last one. 'silence': those of silence. 'zeros': zeros, as in openai/whisper and faster-whisper, which is steady noise. Short windows (`audioContext` 'fit') have silence.",
+      defaultText: "'silence'",
+    },
     languagePerSegment: {
       about: 'Detects the language of each window, which its segments have as `language`.',
       defaultText: 'false',
@@ -874,7 +879,7 @@ export const documentation = {
     },
     rules: {
       about:
-        "'openai' replaces five rules of onehead by those of openai/whisper: `recoverSpeech`, `dropInventions` and `followLanguage` are then false, `windowBegin` is 'timestamp' and `noSpeechRule` is 'openai', unless they are given.",
+        "'openai' replaces rules of onehead by those of openai/whisper: `recoverSpeech`, `dropInventions` and `followLanguage` are then false, `windowBegin` is 'timestamp', `noSpeechRule` is 'openai' and `windowPadding` is 'zeros', unless they are given. The language is that of the first 30 s, even if they are silent.",
       defaultText: "'onehead'",
     },
     journal: {

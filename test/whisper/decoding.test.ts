@@ -26,6 +26,8 @@ interface Recorded {
 interface Expected {
   windows: Record<string, Decoded[]>;
   recordings: Record<string, Recorded[]>;
+  /** The same with silence, not zeros, after the end of the recording. */
+  silence: Record<string, Recorded[]>;
 }
 
 const range = (begin: number, end: number) => Array.from({ length: end - begin }, (_, i) => begin + i);
@@ -79,7 +81,8 @@ function specialTokens({ checkpoint: { generation } }: WhisperModel): number[] {
 const cases = readdirSync(referenceFolder).filter((name) => existsSync(`${referenceFolder}${name}/decoding.json`));
 
 describe.each(cases)('%s, compared with openai/whisper', (name) => {
-  const { windows, recordings }: Expected = JSON.parse(readFileSync(`${referenceFolder}${name}/decoding.json`, 'utf8'));
+  const path = `${referenceFolder}${name}/decoding.json`;
+  const { windows, recordings, silence }: Expected = JSON.parse(readFileSync(path, 'utf8'));
   const stored = readTensors(`${referenceFolder}${name}/expected.safetensors`);
 
   describe('windows', () => {
@@ -148,15 +151,22 @@ describe.each(cases)('%s, compared with openai/whisper', (name) => {
     });
     afterAll(() => whisper.dispose());
 
-    it.each(Object.keys(recordings))('%s', async (kind) => {
+    const paddings = [
+      { padding: 'zeros', expected: recordings },
+      { padding: 'silence', expected: silence },
+    ] as const;
+    const all = paddings.flatMap((one) => Object.keys(one.expected).map((kind) => ({ kind, ...one })));
+    it.each(all)('$kind, padded with $padding', async ({ kind, padding, expected }) => {
       const { segments, duration } = await whisper.transcribe(samples, {
         language: 'en',
         maxNewTokens: 40,
         noSpeechThreshold: 'none',
         rules: 'openai',
+        // The default of these rules is zeros.
+        ...(padding === 'silence' && { windowPadding: padding }),
         ...recordingOptions[kind],
       });
-      const wanted = recordings[kind].filter(({ tokens }) => tokens.length > 0);
+      const wanted = expected[kind].filter(({ tokens }) => tokens.length > 0);
       expect(segments.map(({ seek, tokens }) => ({ seek, tokens }))).toEqual(
         wanted.map(({ seek, tokens }) => ({ seek, tokens })),
       );

@@ -56,6 +56,36 @@ describe('language', () => {
     expect((await batching.transcribe(both, { ...chosen, batched: true, vad: false })).language).toBe(language);
   });
 
+  it('is not that of silent windows, unless by the rules of openai/whisper', async () => {
+    const { language } = await whisper.detectLanguage(windows[0]);
+    // All windows are dropped as silent.
+    const silent = {
+      ...options,
+      noSpeechRule: 'openai',
+      noSpeechThreshold: -1,
+      logProbabilityThreshold: 'none',
+    } as const;
+    for (const [one, cut] of [
+      [whisper, {}],
+      [batching, { batched: true, vad: false }],
+    ] as const) {
+      const own = await one.transcribe(both, { ...silent, ...cut });
+      expect([own.language, own.text]).toEqual([null, '']);
+      const openai = await one.transcribe(both, { ...silent, ...cut, rules: 'openai' });
+      expect([openai.language, openai.text]).toEqual([language, '']);
+    }
+  });
+
+  it('of a short recording is detected with silence after it, also if windows are padded with zeros', async () => {
+    const lengths = [4000, 8000, 12_000, 16_000, 20_000, 24_000, 28_000];
+    const rules = { ...options, rules: 'openai' } as const;
+    for (const length of lengths) {
+      const part = windows[0].subarray(0, length);
+      const { language } = await whisper.detectLanguage(part);
+      expect((await whisper.transcribe(part, rules)).language).toBe(language);
+    }
+  });
+
   it('is one of the candidates', async () => {
     const { probabilities } = await whisper.detectLanguage(windows[0], unsure);
     const others = ['de', 'en', 'zh'].filter((code) => code !== expected.languages[0]);

@@ -3,8 +3,8 @@
     python openai.py CHECKOUT [OUTPUT]      (a checkout of github.com/openai/whisper; default: test/fixtures/reference)
 
 Each case's folder gets `decoding.json`: tokens of windows under beam search, prompts and lists of suppressed tokens, and
-segments of a longer recording (recording.safetensors) under temperature fallback. Its code runs unchanged but for three things: the tokenizer is
-the checkpoint's, a window has the checkpoint's length, and behind a recording's end there is silence, not zeroed features.
+segments of a longer recording (recording.safetensors) under temperature fallback. Its code runs unchanged but for two things: the tokenizer is
+the checkpoint's, and a window has the checkpoint's length. `silence` has the same with silence, not zeroed features, behind a recording's end.
 """
 
 import argparse
@@ -182,7 +182,7 @@ def windows(model, folder):
     return results
 
 
-def recordings(model):
+def recordings(model, silence=False):
     """Segments of seven seconds: three and a half windows if each is used completely, more if timestamps shorten them."""
     whole = sys.modules["whisper.transcribe"]  # the package's attribute of this name is the function
     seconds = model.dims.n_audio_ctx // 50
@@ -193,7 +193,7 @@ def recordings(model):
         rows = mel.stride(0)
         return torch.as_strided(mel, (mel.shape[0], length), (rows, 1), mel.storage_offset()).contiguous()
 
-    whole.pad_or_trim = with_silence
+    whole.pad_or_trim = with_silence if silence else sys.modules["whisper.audio"].pad_or_trim
     audio = recording()
     results = {}
     for name, options in RECORDINGS.items():
@@ -284,7 +284,8 @@ def main():
         whisper.decoding.get_tokenizer = sys.modules["whisper.transcribe"].get_tokenizer = tokenizer
         if case == "base":
             (options.output / "words.json").write_text(json.dumps(words(tokenizer), default=float) + "\n")
-        results = dict(windows=windows(model, folder), recordings=recordings(model) if case in RECORDED else {})
+        results = dict(windows=windows(model, folder), recordings=recordings(model) if case in RECORDED else {},
+                       silence=recordings(model, silence=True) if case in RECORDED else {})
         (folder / "decoding.json").write_text(json.dumps(results, separators=(",", ":")) + "\n")
         print(case, {name: [len(one["tokens"]) for one in found] for name, found in results["windows"].items()})
         print(case, {name: [(one["seek"], one["temperature"]) for one in found] for name, found in results["recordings"].items()})

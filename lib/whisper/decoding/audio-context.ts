@@ -47,7 +47,11 @@ export function shortWindow(
   const positions = Math.ceil(minimum / step) * step;
   if (positions >= config.sourcePositions) return null;
   return {
-    window: { ...window, samples: window.samples.subarray(0, windowSamples(preprocessor, positions)) },
+    window: {
+      ...window,
+      samples: window.samples.subarray(0, windowSamples(preprocessor, positions)),
+      soundFrames: undefined,
+    },
     maximumTokens: Math.ceil(additionalTokens + (tokensPerSecond * frames) / perSecond),
   };
 }

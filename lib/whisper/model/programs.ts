@@ -202,6 +202,18 @@ export class RuntimePrograms {
     return { samples, peaks, begins, program };
   }
 
+  /** Computes the cross-attention cache of the slot that begins at `begins` from the output of `features`. */
+  encodeFeatures() {
+    return this.#once('encode features', () => {
+      const begins = this.#begins.part(0, [1]);
+      const features = this.#features;
+      const program = this.#program('encode features', (ops) => {
+        this.#recordAudio(ops, this.#recordEncoder(ops, features), begins);
+      });
+      return { begins, features, program };
+    });
+  }
+
   /**
    * Computes the cross-attention cache of the slot that begins at `begins` from encoder output [1, positions, width].
    */

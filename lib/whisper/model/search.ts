@@ -8,6 +8,11 @@ export type ModelWindow =
       samples: Float32Array;
       /** All samples from this one on are zeros and need not be copied. Default: unknown. */
       end?: number;
+      /**
+       * Frames with sound. The features after them are set to zero. Default: all, so that features after the sound are
+       * those of silence.
+       */
+      soundFrames?: number;
       /** The highest log10 power that features are normalized by; -infinity: the window's own. */
       peak: number;
     }

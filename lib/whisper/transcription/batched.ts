@@ -178,7 +178,8 @@ class WindowQueue {
     const result = model.buffers.use(async (window) => {
       const soundEnd = this.#samples.fill(window, begin - fftSize / 2, end);
       const voice = this.#job.detectVoice(window.subarray(fftSize / 2, fftSize / 2 + end - begin));
-      const modelWindow = { samples: window, end: soundEnd, peak };
+      const soundFrames = this.#job.soundFrames(Math.floor((end - begin) / hop));
+      const modelWindow = { samples: window, end: soundEnd, peak, soundFrames };
       const windowSettings = { ...settings, language: range.language ?? settings.language };
       const decoded = await model.decodeWindow(request, modelWindow, { ...windowOptions, voice }, windowSettings);
       return { ...decoded, voice: await voice };

@@ -27,9 +27,11 @@ export function keptTokens(
   publishedTokens: number,
 ): number[] | null {
   const skipped = isSkipped(attempt, job.settings.decoding);
-  if (skipped && !published?.text) return null;
+  const isDropped = skipped && !published?.text;
+  // openai/whisper takes the language from the first window, even if that is silent.
+  if (!isDropped || job.options.rules === 'openai') job.setLanguage(attempt.language);
+  if (isDropped) return null;
   job.spoken = true;
-  job.setLanguage(attempt.language);
   return skipped ? attempt.tokens.slice(0, publishedTokens) : attempt.tokens;
 }
 

@@ -110,6 +110,13 @@ export const transcribeOptions = options('transcribe', {
    * @default 'pause'
    */
   windowBegin: option(oneOf(['pause', 'timestamp']), { default: 'pause' }),
+  /**
+   * The features after the audio of a window that is not full, such as the last one. 'silence': those of silence.
+   * 'zeros': zeros, as in openai/whisper and faster-whisper, which is steady noise. Short windows (`audioContext`
+   * 'fit') have silence.
+   * @default 'silence'
+   */
+  windowPadding: option(oneOf(['silence', 'zeros']), { default: 'silence' }),
   /** Detects the language of each window, which its segments have as `language`. @default false */
   languagePerSegment: option(flag(), { default: false, others: { faster: 'multilingual' } }),
   /**
@@ -194,9 +201,9 @@ export const transcribeOptions = options('transcribe', {
    */
   batched: option(flag(), { default: false }),
   /**
-   * 'openai' replaces five rules of onehead by those of openai/whisper: `recoverSpeech`, `dropInventions` and
-   * `followLanguage` are then false, `windowBegin` is 'timestamp' and `noSpeechRule` is 'openai', unless they are
-   * given.
+   * 'openai' replaces rules of onehead by those of openai/whisper: `recoverSpeech`, `dropInventions` and
+   * `followLanguage` are then false, `windowBegin` is 'timestamp', `noSpeechRule` is 'openai' and `windowPadding` is
+   * 'zeros', unless they are given. The language is that of the first 30 s, even if they are silent.
    * @default 'onehead'
    */
   rules: option(oneOf(['onehead', 'openai']), { default: 'onehead' }),
@@ -249,6 +256,7 @@ const openaiRules = {
   noSpeechRule: 'openai',
   dropInventions: false,
   followLanguage: false,
+  windowPadding: 'zeros',
 } as const;
 
 /** Checks options of a transcription and adds defaults. Throws OneheadError INVALID_ARGUMENT. */

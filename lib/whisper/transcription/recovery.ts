@@ -164,7 +164,8 @@ export class SpeechRecovery {
 
   /** Decodes a stretch at the first temperature only, since text of other temperatures would not be kept. */
   async #decode({ begin, end }: Stretch, language: string | null, peak: number): Promise<WindowResult> {
-    const { model, settings, request, times } = this.#job;
+    const job = this.#job;
+    const { model, settings, request, times } = job;
     const { hop, fftSize } = model.checkpoint.preprocessor;
     const { decoding, margin } = settings;
     const stretchSettings = {
@@ -173,10 +174,12 @@ export class SpeechRecovery {
       margin: margin ?? defaultMargin,
       decoding: { ...decoding, temperatures: decoding.temperatures.slice(0, 1) },
     };
-    const options = { seed: Math.round(begin / hop), frames: Math.floor((end - begin) / hop / 2) };
+    const frames = Math.floor((end - begin) / hop);
+    const options = { seed: Math.round(begin / hop), frames: Math.floor(frames / 2) };
     const { attempt, timings } = await model.buffers.use((window) => {
       this.#samples.fill(window, begin - fftSize / 2, end);
-      return model.decodeWindow(request, { samples: window, peak }, options, stretchSettings);
+      const modelWindow = { samples: window, peak, soundFrames: job.soundFrames(frames) };
+      return model.decodeWindow(request, modelWindow, options, stretchSettings);
     });
     times.add(timings);
     return attempt;

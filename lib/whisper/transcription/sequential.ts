@@ -68,7 +68,7 @@ class SequentialPlanner {
     const job = this.#job;
     const samples = this.#samples;
     const { hop, fftSize, sampleRate } = job.model.checkpoint.preprocessor;
-    if (job.options.languageDetectionWindows > 1) await detectFirst(job, samples, this.#meter);
+    if (await this.#detectsFirst()) await detectFirst(job, samples, this.#meter);
     for (let seek = 0; ; ) {
       job.options.signal?.throwIfAborted();
       const begin = seek * hop;
@@ -95,6 +95,17 @@ class SequentialPlanner {
       yield { segments, processed: round(job.builder.toRecording(next / sampleRate, true)) };
       if (samples.ended && seek * hop + hop > samples.end) return;
     }
+  }
+
+  /** True if the language is detected before the first window is decoded. */
+  async #detectsFirst(): Promise<boolean> {
+    const { options, model } = this.#job;
+    if (options.languageDetectionWindows > 1) return true;
+    if (options.rules !== 'openai' || options.windowPadding !== 'zeros') return false;
+    // openai/whisper pads with zeros for decoding, but with silence to detect the language.
+    const { frames, samples, fftSize } = model.checkpoint.preprocessor;
+    await this.#samples.readTo(samples + fftSize);
+    return this.#framesFrom(0) < frames;
   }
 
   /** The number of complete frames, read so far, of the window that begins at `begin`. */
@@ -147,7 +158,7 @@ class SequentialPlanner {
       const length = Math.max(1, this.#framesFrom(begin)) * hop;
       const voice = job.detectVoice(window.subarray(fftSize / 2, fftSize / 2 + length));
       const windowOptions = { ...request, seed: begin / hop, frames, onTokens: job.partial(begin), published, voice };
-      const modelWindow = { samples: window, end, peak: meter.peak };
+      const modelWindow = { samples: window, end, peak: meter.peak, soundFrames: job.soundFrames(length / hop) };
       const decoded = await model.decodeWindow(job.request, modelWindow, windowOptions, windowSettings);
       return { ...decoded, voice: await voice };
     });

@@ -165,10 +165,16 @@ export class TranscriptionState {
     if (!this.languages) this.settings.language ??= language;
   }
 
+  /** `soundFrames` of a window with `frames` frames of audio. */
+  soundFrames(frames: number): number | undefined {
+    const isPadded = frames < this.model.checkpoint.preprocessor.frames;
+    return isPadded && this.options.windowPadding === 'zeros' ? frames : undefined;
+  }
+
   /** The language of the result: that of the options, or that of the text; null if there is neither. */
   get languageOfText(): string | null {
     if (!this.model.checkpoint.generation.multilingual) return this.language ?? 'en';
-    return this.#given ?? (this.spoken ? this.language : null);
+    return this.#given ?? (this.spoken || this.options.rules === 'openai' ? this.language : null);
   }
 
   /** Warns of text in another language, once for each. It begins at sample `begin` of the decoded audio. */
