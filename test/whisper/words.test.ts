@@ -9,6 +9,7 @@ import type { Word } from '../../lib/whisper/transcription/types.js';
 import {
   addWords,
   defaultPunctuations,
+  endOfSpeech,
   joinTokens,
   mergePunctuations,
   shortenLongWords,
@@ -105,16 +106,26 @@ describe('text that looks hallucinated', () => {
   it('is omitted between silences, and the window continues there', () => {
     const good = segment(words(0.9, 0.4, 100));
     const bad = segment(words(0.1, 0.4, 110));
-    expect(skipHallucinations([good, bad], window, 2)).toEqual({ kept: 1, seek: 110 });
-    expect(skipHallucinations([good], window, 2)).toEqual({ kept: 1, seek: null });
+    expect(skipHallucinations([good, bad], window, 2)).toEqual({ kept: 1, seek: 110, again: false });
+    expect(skipHallucinations([good], window, 2)).toEqual({ kept: 1, seek: null, again: false });
   });
   it('at the beginning makes the window begin after the silence before it', () => {
-    expect(skipHallucinations([segment(words(0.1, 0.4, 105))], window, 2)).toEqual({ kept: 0, seek: 105 });
+    const text = skipHallucinations([segment(words(0.1, 0.4, 105))], window, 2);
+    expect(text).toEqual({ kept: 0, seek: 105, again: true });
   });
   it('near the end of the audio ends it', () => {
     const near = { ...window, audioEnd: 112 };
     const good = segment(words(0.9, 0.4, 100));
-    expect(skipHallucinations([good, segment(words(0.1, 0.4, 110))], near, 2)).toEqual({ kept: 1, seek: 112 });
+    const text = skipHallucinations([good, segment(words(0.1, 0.4, 110))], near, 2);
+    expect(text).toEqual({ kept: 1, seek: 112, again: false });
+  });
+  it('is found by silence after the last word, not after a segment without words', () => {
+    const good = segment(words(0.9, 0.4, 100));
+    expect(endOfSpeech([good, { end: 109, words: [] }])).toBeCloseTo(101.6);
+    expect(endOfSpeech([{ end: 109, words: [] }])).toBe(109);
+    // openai/whisper gives a long last word a longer time than its segment.
+    expect(endOfSpeech([{ ...good, end: 101.5 }])).toBeCloseTo(101.6);
+    expect(endOfSpeech([])).toBeUndefined();
   });
 });
 

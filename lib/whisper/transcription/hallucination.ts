@@ -42,16 +42,26 @@ export interface GuardedWindow {
   lastEnd: number;
 }
 
-/** Returns the number of segments to keep and, if silence is skipped, the new seek time. */
+/** The part of a window's text that is kept. */
+export interface KeptText {
+  /** The number of segments. */
+  kept: number;
+  /** The new seek time, if silence is skipped. */
+  seek: number | null;
+  /** True if the window is decoded once more after the silence at its beginning, as if it had not been decoded. */
+  again: boolean;
+}
+
+/** Returns what is kept of a window's text. */
 export function skipHallucinations(
   segments: readonly WordedSegment[],
   { begin, duration, windowEnd, audioEnd, lastEnd }: GuardedWindow,
   threshold: number,
-): { kept: number; seek: number | null } {
+): KeptText {
   const first = firstWithWords(segments);
   if (first && looksHallucinated(first)) {
     const gap = first.start - begin;
-    if (gap > threshold) return { kept: 0, seek: begin + gap };
+    if (gap > threshold) return { kept: 0, seek: begin + gap, again: true };
   }
   let before = lastEnd;
   for (const [index, segment] of segments.entries()) {
@@ -65,10 +75,10 @@ export function skipHallucinations(
         nextStart - segment.end > threshold || looksHallucinated(next) || windowEnd - segment.end < 2;
       if (silenceBefore && silenceAfter) {
         const isAtEnd = audioEnd - segment.end < threshold;
-        return { kept: index, seek: isAtEnd ? audioEnd : Math.max(begin + 1, segment.start) };
+        return { kept: index, seek: isAtEnd ? audioEnd : Math.max(begin + 1, segment.start), again: false };
       }
     }
     before = segment.end;
   }
-  return { kept: segments.length, seek: null };
+  return { kept: segments.length, seek: null, again: false };
 }

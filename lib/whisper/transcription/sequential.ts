@@ -17,6 +17,7 @@ import { splitWhole, splitWindow, type WindowSegment } from './segments.js';
 import type { Outcome, TranscriptionState } from './state.js';
 import type { Segment } from './types.js';
 import { advanceToPause, cutOff } from './window-begin.js';
+import { endOfSpeech } from './words.js';
 
 type WindowRequest = ReturnType<TextContext['next']>;
 
@@ -27,6 +28,8 @@ const maximumRepeats = 3;
 interface Window extends DecodedWindow {
   frames: number;
   limit: number;
+  /** True if the next window follows the same text as this one, since this one's text is dropped. */
+  again?: boolean;
 }
 
 /** A window's text, and the number of frames to the next window. */
@@ -183,8 +186,10 @@ class SequentialPlanner {
       if (cutOff(drafts.at(-1), (begin + moved * hop) / sampleRate)) advance = moved;
     }
     if (job.settings.decoding.words) {
-      advance = this.#advanceByWords(window, drafts, { ...split, advance, lastEnd });
-      job.builder.speechEnd = drafts.at(-1)?.end ?? lastEnd;
+      const byWords = this.#advanceByWords(window, drafts, { ...split, advance, lastEnd });
+      advance = byWords.advance;
+      window.again = byWords.again;
+      job.builder.speechEnd = endOfSpeech(drafts) ?? lastEnd;
     }
     dropInventions(job, window, drafts);
     return { drafts, advance: atChange ?? advance };
@@ -216,7 +221,8 @@ class SequentialPlanner {
   }
 
   /**
-   * The number of frames to the next window if there are word times. By default it begins at the timestamp. It begins
+   * The number of frames to the next window if there are word times, and whether that has the same text before it as
+   * this one. By default it begins at the timestamp. It begins
    * after the last word if there are no timestamps or `hallucinationSilenceThreshold` is set, and after silence next to
    * text that looks hallucinated; that text is removed from `drafts`. openai/whisper always continues after the last
    * word, but here timestamps are more exact than the ends of words.
@@ -225,7 +231,7 @@ class SequentialPlanner {
     { begin, frames }: Window,
     drafts: Draft[],
     { advance: byTimestamps, loneEnd, lastEnd }: { advance: number; loneEnd: boolean; lastEnd: number },
-  ): number {
+  ): { advance: number; again: boolean } {
     const { settings, options, model } = this.#job;
     const { hop, sampleRate, samples: windowSamples } = model.checkpoint.preprocessor;
     const { hallucinationSilenceThreshold: threshold } = options;
@@ -238,20 +244,21 @@ class SequentialPlanner {
       lastEnd,
     };
     const framesTo = (seconds: number) => Math.round((seconds - window.begin) * (sampleRate / hop));
-    const lastWord = drafts.flatMap(({ words = [] }) => words).at(-1);
-    const end = lastWord?.end ?? drafts.at(-1)?.end;
+    const end = endOfSpeech(drafts);
     const untimed = settings.timestamps === 'none';
     let advance = byTimestamps;
+    let again = false;
     if (!loneEnd && end !== undefined && end > window.begin && (untimed || threshold !== undefined)) {
       const silent = threshold !== undefined && window.windowEnd - end <= threshold;
       advance = silent ? frames : framesTo(end);
     }
     if (threshold !== undefined) {
-      const { kept, seek } = skipHallucinations(drafts, window, threshold);
-      drafts.length = kept;
-      if (seek !== null) advance = framesTo(seek);
+      const text = skipHallucinations(drafts, window, threshold);
+      drafts.length = text.kept;
+      if (text.seek !== null) advance = framesTo(text.seek);
+      again = text.again;
     }
-    return Math.max(1, Math.min(advance, frames));
+    return { advance: Math.max(1, Math.min(advance, frames)), again };
   }
 
   /** Finds speech that no draft covers: the next window begins there, or it is decoded separately. */
@@ -290,7 +297,7 @@ class SequentialPlanner {
     const samples = this.#samples;
     const audioEnd = Math.min(limit, samples.ended ? samples.end : limit);
     const segments = finishWindow(this.#job, window, drafts, { audioEnd, next });
-    if (!isSkipped(attempt, settings.decoding) || published?.text) {
+    if ((!isSkipped(attempt, settings.decoding) || published?.text) && !window.again) {
       this.#context.add(
         segments.flatMap(({ tokens }) => tokens),
         attempt.temperature,

@@ -167,6 +167,12 @@ export function addWords(
   return last;
 }
 
+/** The end of the last word of segments; without words, the end of the last segment. Undefined if there are none. */
+export function endOfSpeech(segments: readonly Pick<Segment, 'end' | 'words'>[]): number | undefined {
+  const lastWord = segments.flatMap(({ words = [] }) => words).at(-1);
+  return lastWord?.end ?? segments.at(-1)?.end;
+}
+
 /** The duration of separate punctuation in seconds, if there is room for it. */
 const markSeconds = 0.02;
 
