@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { aacPackages, missingDecoder } from '../audio/aac-decoders.js';
+import { cpuQuota, threadsWithinQuota } from '../cpu-quota.js';
 import { type FoundAddon, openAddon } from '../device/addon.js';
 import { Device } from '../device/device.js';
 import type { Information } from '../device/native.js';
@@ -10,6 +11,7 @@ import { unsupportedNode } from '../node-version.js';
 import { requireFromPackage } from '../package-root.js';
 import { bestTypesFile, chosenTypes, type TypeTimes, typeTimes } from '../whisper/model/best-types.js';
 import { prepareArguments } from './arguments.js';
+import { plural } from './queue.js';
 
 export const doctorHelp = `onehead doctor                        shows what is installed here, what that means, and what to do
 
@@ -84,11 +86,15 @@ function typesFinding(multiplies: boolean, times: TypeTimes | null): Finding {
 }
 
 function cpuFindings({ cpu, onednn, threads }: Information, times: TypeTimes | null): Finding[] {
+  const quota = cpuQuota();
+  const isLimit = threadsWithinQuota(Number.POSITIVE_INFINITY, quota) === threads;
+  const limit = isLimit ? ` (its container may use the CPU time of ${Number(quota.toFixed(2))})` : '';
+  const model = cpus()[0]?.model ?? 'unknown';
   return [
     {
       subject: 'CPU',
-      found: `${cpus()[0]?.model ?? 'unknown'}, ${threads} cores for this process; kernels: ${cpu.available.join(', ')}`,
-      means: `The ${cpu.kernels} kernels are used, with ${threads} threads by default.`,
+      found: `${model}, ${plural(threads, 'core')} for this process${limit}; kernels: ${cpu.available.join(', ')}`,
+      means: `The ${cpu.kernels} kernels are used, with ${plural(threads, 'thread')} by default.`,
       todo: cpu.kernels === 'portable' ? 'A CPU with AVX2 or AVX-512 would be several times faster.' : '',
     },
     typesFinding(cpu.multipliesBfloat16, times),

@@ -1,4 +1,5 @@
 import { refuse } from '../checks.js';
+import { threadsWithinQuota } from '../cpu-quota.js';
 import type { ElementType } from '../element-types.js';
 import { type OneheadError, shown } from '../errors.js';
 import {
@@ -18,7 +19,7 @@ import { Tensor } from './tensor.js';
 import { nativePieces, type ReadData, type TransferPieces } from './transfer.js';
 
 export interface DeviceOptions {
-  /** CPU threads; by default the cores that this process may use. */
+  /** CPU threads; by default the cores that this process may use, also by its container's limit of CPU time. */
   threads?: number;
   /**
    * The CPU's instruction set ('portable', 'avx2', 'avx2-vnni', 'avx512', 'avx512-vnni', 'avx512-bf16'). Default: the
@@ -127,8 +128,9 @@ export class Device {
     this.#kernels = kernels;
     const open = (name: string) => {
       const addon = nativeOf(name);
+      const threads = options.threads ?? (name === 'cpu' ? Device.cpu().threads : undefined);
       // The addon quotes a wrong name in its error; `shown` limits its length.
-      return { kind: name, addon, native: new addon.Device(shown(name), { ...options, kernels }) };
+      return { kind: name, addon, native: new addon.Device(shown(name), { ...options, threads, kernels }) };
     };
     const opened = kind === 'auto' ? openFirstUsable(open) : open(kind);
     ({ kind: this.kind, addon: this.#addon, native: this.#native } = opened);
@@ -136,14 +138,16 @@ export class Device {
 
   /** Describes this machine. Launches a kernel on every GPU to test it. Throws OneheadError ADDON_UNAVAILABLE. */
   static information(): Information {
-    return native().information();
+    const information = native().information();
+    return { ...information, threads: threadsWithinQuota(information.threads) };
   }
 
   /** Describes the CPU without accessing any GPU: kernels in use, oneDNN's version, and available cores. */
   static cpu(): { kernels: string; onednn: string; threads: number } {
     const addon = native();
-    if (addon.cpuInformation) return addon.cpuInformation();
-    const { cpu, onednn, threads } = addon.information(); // an addon that is older than the package
+    const found = addon.cpuInformation?.();
+    if (found) return { ...found, threads: threadsWithinQuota(found.threads) };
+    const { cpu, onednn, threads } = Device.information(); // an addon that is older than the package
     return { kernels: cpu.kernels, onednn: onednn.version, threads };
   }
 

@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { SHARE_ENV, type Transferable, Worker } from 'node:worker_threads';
+import { threadsWithinQuota } from '../cpu-quota.js';
 import { OneheadError, reasonOf } from '../errors.js';
 import { findPackageRoot } from '../package-root.js';
 
@@ -58,7 +59,7 @@ export interface PoolOptions {
 }
 
 /** Half of the cores; devices use the others. At least two, so that a short recording does not wait for a long one. */
-const defaultSize = Math.max(2, Math.min(16, Math.floor(availableParallelism() / 2)));
+const defaultSize = Math.max(2, Math.min(16, Math.floor(threadsWithinQuota(availableParallelism()) / 2)));
 
 export class WorkerPool {
   readonly #file: URL | null;
