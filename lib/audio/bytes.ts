@@ -2,6 +2,7 @@
 import { createReadStream } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { OneheadError, reasonOf, shown } from '../errors.js';
+import { onAbort } from '../signals.js';
 import { tooLarge } from './options.js';
 
 /** Random access to bytes, for formats whose index is at the end. */
@@ -140,8 +141,7 @@ export async function* abortable(
   const iterator = bytes[Symbol.asyncIterator]();
   // Not Promise.race with one promise for the abort: that would hold every chunk until the end.
   let fail: (reason: unknown) => void = () => {};
-  const abort = () => fail(signal.reason);
-  signal.addEventListener('abort', abort, { once: true });
+  const stopListening = onAbort(signal, () => fail(signal.reason));
   try {
     for (;;) {
       signal.throwIfAborted();
@@ -157,7 +157,7 @@ export async function* abortable(
     signal.throwIfAborted();
     throw error;
   } finally {
-    signal.removeEventListener('abort', abort);
+    stopListening();
     stop();
     // Not waited for after an abort: a stalled stream may never answer.
     const ended = iterator.return?.()?.catch(() => {});

@@ -6,6 +6,7 @@ import { delimiter, isAbsolute, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { OneheadError, reasonOf } from '../errors.js';
+import { onAbort } from '../signals.js';
 import { FfmpegLog, tracksOf } from './ffmpeg-log.js';
 import type { AudioTrack, Container } from './tracks.js';
 import type { Warn } from './warnings.js';
@@ -119,7 +120,7 @@ export async function tracksWithFfmpeg(
   // Without an output, ffmpeg describes the input and exits.
   const child = spawn(...limited(program, inputArguments(path), ffmpegLimits), { stdio: ['pipe', 'ignore', 'pipe'] });
   const kill = () => void child.kill('SIGKILL');
-  signal.addEventListener('abort', kill, { once: true });
+  const stopListening = onAbort(signal, kill);
   const timer = setTimeout(kill, ffmpegLimits.stall * 1000);
   try {
     let text = '';
@@ -133,7 +134,7 @@ export async function tracksWithFfmpeg(
     return tracksOf(text);
   } finally {
     clearTimeout(timer);
-    signal.removeEventListener('abort', kill);
+    stopListening();
   }
 }
 
@@ -171,7 +172,7 @@ export async function* decodeWithFfmpeg(
   args.push('-vn', '-sn', '-dn', '-c:a', 'pcm_f32le', '-f', 'wav', 'pipe:1');
   const child = spawn(...limited(program, args, limits), { stdio: ['pipe', 'pipe', 'pipe'] });
   const kill = () => void child.kill('SIGKILL');
-  signal.addEventListener('abort', kill, { once: true });
+  const stopListening = onAbort(signal, kill);
   let stalled = false;
   child.on('error', () => {}); // reported below; without a listener, a second error would crash the process
   const log = new FfmpegLog(child.stderr);
@@ -229,7 +230,7 @@ export async function* decodeWithFfmpeg(
     const loss = log.loss(seconds, track, maxDuration);
     if (loss) warn(`${name} ${loss}`, 'lost');
   } finally {
-    signal.removeEventListener('abort', kill);
+    stopListening();
     kill();
     child.stdin.destroy();
     child.stdout.destroy();

@@ -1,5 +1,6 @@
 /** Recordings that a worker thread decodes: the main thread supplies the input and delivers the chunks. */
 import type { OneheadError } from '../errors.js';
+import { onAbort } from '../signals.js';
 import { deserializeError, serializeError } from '../workers/errors.js';
 import type { Session, WorkerPool } from '../workers/pool.js';
 import { yieldTimeSlice } from '../workers/time-slices.js';
@@ -117,6 +118,7 @@ class Remote<T> {
   #answers = 0;
   #waits = true;
   #wake = () => {};
+  readonly #stopListening: () => void;
   /** Read errors, which the caller gets unchanged. */
   readonly #errors: unknown[] = [];
 
@@ -130,7 +132,7 @@ class Remote<T> {
     });
     this.opened.catch(() => {});
     this.#session = session;
-    signal.addEventListener('abort', this.#abort);
+    this.#stopListening = onAbort(signal, this.#abort);
   }
 
   /** Null if no thread is available. */
@@ -253,7 +255,7 @@ class Remote<T> {
 
   /** Stops using the input, and waits until the worker has closed what it opened. */
   async close(): Promise<void> {
-    this.#signal.removeEventListener('abort', this.#abort);
+    this.#stopListening();
     this.#given.stop?.();
     const closed = this.#session.close();
     for (const stream of this.#streams.values()) await stream.leave(this.#signal);

@@ -1,6 +1,7 @@
 /** A worker: claims recordings from a queue, transcribes many at once, and stores their results. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OneheadError, reasonOf } from '../errors.js';
+import { onAbort } from '../signals.js';
 import { TranscriptionError } from '../whisper/transcription/failure.js';
 import type { Whisper } from '../whisper/whisper.js';
 import { resultKey } from './digest.js';
@@ -124,8 +125,7 @@ export class BatchWorker {
     this.#ended = false;
     const running = new Set<Promise<void>>();
     let wake = () => {};
-    const onAbort = () => wake();
-    signal.addEventListener('abort', onAbort, { once: true });
+    const stopListening = onAbort(signal, () => wake());
     while (!signal.aborted && !this.#deviceFailure) {
       const pause = this.#resumeAt - performance.now();
       if (running.size >= this.#options.concurrency || pause > 0) {
@@ -148,7 +148,7 @@ export class BatchWorker {
         });
       } else if (this.#options.untilEmpty && running.size === 0 && (await this.#isEmpty())) break;
     }
-    signal.removeEventListener('abort', onAbort);
+    stopListening();
     const timer = setTimeout(() => {
       for (const { stop } of this.#tasks) stop.abort(new Unfinished('stopped'));
     }, this.#options.drain);
@@ -203,15 +203,14 @@ export class BatchWorker {
 
   /** Claims the next recording; null if there is none, or the queue cannot be reached. */
   async #claim(signal: AbortSignal): Promise<Claim | null> {
-    let onAbort = () => {};
+    let stopListening = () => {};
     let timer: NodeJS.Timeout | undefined;
     try {
       const request = this.#queue.claim();
       const late = new Promise<null>((resolve) => {
-        onAbort = () => {
+        stopListening = onAbort(signal, () => {
           timer = setTimeout(resolve, stopTimeout, null);
-        };
-        signal.addEventListener('abort', onAbort, { once: true });
+        });
       });
       const claim = await Promise.race([request, late]);
       if (!signal.aborted) return claim;
@@ -222,7 +221,7 @@ export class BatchWorker {
       this.#emit({ event: 'trouble', message: `A request to the queue failed: ${reasonOf(error)}.` });
       await sleep(retryInterval, undefined, { signal }).catch(() => {});
     } finally {
-      signal.removeEventListener('abort', onAbort);
+      stopListening();
       clearTimeout(timer);
     }
     return null;

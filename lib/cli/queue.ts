@@ -3,7 +3,7 @@ import { RedisQueue } from '../batch/bullmq.js';
 import { queueOptions } from '../batch/options.js';
 import { shown } from '../errors.js';
 import { check } from '../options/options.js';
-import { onAbort } from '../signals.js';
+import { unlessAborted } from '../signals.js';
 import { flagsOf, optionsFrom, type Values } from './flags.js';
 import { UsageError } from './usage.js';
 
@@ -58,26 +58,4 @@ export function withTermination(signal: AbortSignal): AbortSignal {
   const terminated = new AbortController();
   process.once('SIGTERM', () => terminated.abort());
   return AbortSignal.any([signal, terminated.signal]);
-}
-
-/**
- * The result of `work`. Rejects with the signal's reason if it aborts first, so that a server that does not respond
- * cannot prevent exiting. `release` is called with a result that comes later, such as a connection, which would keep
- * the process alive.
- */
-export async function unlessAborted<T>(
-  work: Promise<T>,
-  signal: AbortSignal,
-  release: (late: T) => unknown = () => {},
-): Promise<T> {
-  let stopListening = () => {};
-  const aborted = new Promise<never>((_, reject) => {
-    if (signal.aborted) reject(signal.reason);
-    stopListening = onAbort(signal, () => reject(signal.reason));
-  });
-  const inTime = work.then((value) => {
-    if (signal.aborted) release(value);
-    return value;
-  });
-  return Promise.race([aborted, inTime]).finally(stopListening);
 }

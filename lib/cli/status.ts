@@ -3,10 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { chooseOptions, statusOptions } from '../batch/options.js';
 import { type Status, statusOf } from '../batch/status.js';
 import { check } from '../options/options.js';
+import { unlessAborted } from '../signals.js';
 import { readArguments } from './arguments.js';
 import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
 import { withFlagNames } from './messages.js';
-import { formatSource, openQueue, plural, queueChoice, queueFlags, unlessAborted } from './queue.js';
+import { formatSource, openQueue, plural, queueChoice, queueFlags } from './queue.js';
 import { UsageError } from './usage.js';
 
 const statusFlags = flagsOf(statusOptions);

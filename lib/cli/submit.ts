@@ -5,11 +5,12 @@ import type { StoredOptions } from '../batch/queue.js';
 import { recordingsOf } from '../batch/sources.js';
 import { watchFolder } from '../batch/watch.js';
 import { check } from '../options/options.js';
+import { unlessAborted } from '../signals.js';
 import { transcribeOptions } from '../whisper/transcription/options.js';
 import { readArguments } from './arguments.js';
 import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
 import { modelChoice } from './model-choice.js';
-import { formatSource, openQueue, plural, queueChoice, queueFlags, unlessAborted, withTermination } from './queue.js';
+import { formatSource, openQueue, plural, queueChoice, queueFlags, withTermination } from './queue.js';
 import { UsageError } from './usage.js';
 
 const submitFlags = flagsOf(submitOptions);

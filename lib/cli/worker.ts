@@ -10,6 +10,7 @@ import { BatchWorker, type WorkerEvent } from '../batch/worker.js';
 import { OneheadError } from '../errors.js';
 import { formatOptions } from '../formats/options.js';
 import { check } from '../options/options.js';
+import { unlessAborted } from '../signals.js';
 import { precisionText } from '../whisper/model/precision.js';
 import { Whisper } from '../whisper/whisper.js';
 import { readArguments } from './arguments.js';
@@ -18,7 +19,7 @@ import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
 import { printMessage } from './messages.js';
 import { modelChoice, modelFlags } from './model-choice.js';
 import { progressBar } from './progress.js';
-import { formatSource, openQueue, plural, queueChoice, queueFlags, unlessAborted, withTermination } from './queue.js';
+import { formatSource, openQueue, plural, queueChoice, queueFlags, withTermination } from './queue.js';
 import { UsageError } from './usage.js';
 
 const workerFlags = [...flagsOf(modelOptions), ...flagsOf(workerOptions)];

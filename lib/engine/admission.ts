@@ -1,5 +1,6 @@
 /** Admission to a device: the waiting windows and searches, and the positions and rows that they wait for. */
 import { OneheadError } from '../errors.js';
+import { onAbort } from '../signals.js';
 import { longestDelay } from '../timers.js';
 import type { EngineFigures } from './figures.js';
 import { Ranges } from './ranges.js';
@@ -145,7 +146,6 @@ export class Admission<Window, Search, Result> {
     return new Promise<T>((resolve, reject) => {
       const { signal } = request;
       if (signal?.aborted) return reject(signal.reason);
-      const forget = () => signal?.removeEventListener('abort', abort);
       const remove = add({
         request,
         since: this.#now(),
@@ -158,13 +158,13 @@ export class Admission<Window, Search, Result> {
           reject(error);
         },
       });
-      const abort = () => {
+      const cancel = () => {
         remove();
         this.#events.cancelled();
         reject(signal!.reason);
         this.#events.changed();
       };
-      signal?.addEventListener('abort', abort, { once: true });
+      const forget = signal ? onAbort(signal, cancel) : () => {};
       this.#watchDeadline(request.deadline);
       this.#events.changed();
     });

@@ -6,6 +6,7 @@ import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { OneheadError, reasonOf, shown } from '../errors.js';
 import { check } from '../options/options.js';
+import { onAbort } from '../signals.js';
 import { Connections } from './connections.js';
 import { type ListenOptions, listenOptions } from './listen-options.js';
 import { onehead } from './plugin.js';
@@ -130,7 +131,7 @@ export async function serve(server: ServerOptions = {}, listen: ListenOptions = 
     const delay = service.options.shutdownTimeout + connectionGrace;
     const timers = [setTimeout(() => app.server.closeAllConnections(), delay)];
     const closeUnused = () => timers.push(setTimeout(() => connections.closeUnused(), connectionGrace));
-    service.ended.addEventListener('abort', closeUnused, { once: true });
+    onAbort(service.ended, closeUnused);
     await app.close().finally(() => timers.forEach(clearTimeout));
   };
   try {

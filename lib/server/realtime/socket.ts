@@ -3,6 +3,7 @@
  * misbehaving and lost connections.
  */
 import type { FastifyBaseLogger } from 'fastify';
+import { onAbort } from '../../signals.js';
 import type { OpenRequest, Service } from '../service/service.js';
 import { errorEvent, identifier, type ServerEvent } from './events.js';
 import { Session } from './session.js';
@@ -91,8 +92,7 @@ export function serveSocket(
     () => finish(1000, 'the session has reached its maximum duration'),
     realtimeDuration,
   );
-  service.ending.addEventListener('abort', shutDown, { once: true });
-  service.ended.addEventListener('abort', terminate, { once: true });
+  const removals = [onAbort(service.ending, shutDown), onAbort(service.ended, terminate)];
 
   socket.on('pong', () => {
     alive = true;
@@ -101,8 +101,7 @@ export function serveSocket(
   socket.on('close', () => {
     clearInterval(pings);
     clearTimeout(durationTimer);
-    service.ending.removeEventListener('abort', shutDown);
-    service.ended.removeEventListener('abort', terminate);
+    for (const remove of removals) remove();
     log.info({ session: session.id, audioSeconds }, 'realtime session ended');
     session.abort();
     request.close();

@@ -4,6 +4,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { type EngineEvent, engineChannel } from '../../engine/figures.js';
 import { OneheadError, reasonOf } from '../../errors.js';
+import { unlessAborted } from '../../signals.js';
 import type { LoadOptions } from '../../whisper/model/types.js';
 import { Whisper } from '../../whisper/whisper.js';
 import { ApiError, modelNotFound, overloaded, shuttingDown } from './api-error.js';
@@ -296,14 +297,4 @@ function deviceFailed({ served, owned, retryAt }: Entry): ApiError {
       : `The device of the model '${served.id}' has failed; try another server, or again when this one was restarted.`,
     { code: 'model_failed', retryAfter: owned ? seconds + 5 : 30 },
   );
-}
-
-/** Rejects when the signal aborts. The work goes on, since other callers may wait for it too. */
-function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return work;
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    signal.addEventListener('abort', abort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
-  });
 }

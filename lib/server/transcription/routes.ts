@@ -1,6 +1,7 @@
 /** POST /v1/audio/transcriptions and /v1/audio/translations. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { onAbort } from '../../signals.js';
 import { ApiError, overloaded } from '../service/api-error.js';
 import { library } from '../service/libraries.js';
 import type { Service } from '../service/service.js';
@@ -63,8 +64,7 @@ class RequestHandler {
     const onEnded = () => this.#abort.abort(ended.reason);
     if (raw.destroyed) onClose();
     else raw.once('close', onClose);
-    ended.addEventListener('abort', onEnded);
-    this.#cleanups.push(() => ended.removeEventListener('abort', onEnded));
+    this.#cleanups.push(onAbort(ended, onEnded));
   }
 
   async #cleanUp(): Promise<void> {

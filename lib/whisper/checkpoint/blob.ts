@@ -9,6 +9,7 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { shown } from '../../errors.js';
 import { makeFolder } from '../../make-folder.js';
+import { unlessAborted } from '../../signals.js';
 
 export interface BlobDownload {
   /** The file's name in messages. */
@@ -27,20 +28,6 @@ const abandonedAfter = 24 * 3600 * 1000;
 
 /** The running downloads of this process, by target. */
 const running = new Map<string, Promise<void>>();
-
-/** Rejects with the signal's reason when it is aborted before `work` has ended. */
-function untilAborted(work: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal!.reason);
-    if (signal?.aborted) abort();
-    signal?.addEventListener('abort', abort);
-    const done = () => {
-      signal?.removeEventListener('abort', abort);
-      resolve();
-    };
-    work.then(done, done);
-  });
-}
 
 const exists = (path: string): Promise<boolean> =>
   access(path).then(
@@ -94,7 +81,12 @@ async function download(target: string, { name, size, sha256, content, onBytes, 
  * others wait for it, and download themselves only if it fails.
  */
 export async function storeBlob(target: string, blob: BlobDownload): Promise<void> {
-  for (let other = running.get(target); other; other = running.get(target)) await untilAborted(other, blob.signal);
+  for (let other = running.get(target); other; other = running.get(target)) {
+    await unlessAborted(
+      other.catch(() => {}),
+      blob.signal,
+    );
+  }
   // Registered before the first await, so that no other call begins.
   const work = (async () => {
     if (await exists(target)) blob.onBytes(blob.size);

@@ -52,7 +52,7 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
     this.#queue = queue;
     this.#resampler = resampler;
     this.#end = end;
-    signal.addEventListener('abort', () => this.#wake?.(), { once: true });
+    onAbort(signal, () => this.#wake?.());
     this.#loop = this.#run(signal);
   }
 

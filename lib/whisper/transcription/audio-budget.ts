@@ -7,6 +7,7 @@
 import { totalmem } from 'node:os';
 import type { Source } from '../../audio/index.js';
 import { type Priority, priorities } from '../../engine/request.js';
+import { onAbort } from '../../signals.js';
 import type { WhisperModel } from '../decoding/whisper-model.js';
 
 interface Waiting {
@@ -40,15 +41,14 @@ export class AudioBudget {
     await new Promise<void>((resolve, reject) => {
       const entry: Waiting = { size, admit };
       function admit() {
-        signal.removeEventListener('abort', abort);
+        stopListening();
         resolve();
       }
-      const abort = () => {
+      const stopListening = onAbort(signal, () => {
         queue.splice(queue.indexOf(entry), 1);
         reject(signal.reason);
         this.#admit(); // those behind it may be smaller
-      };
-      signal.addEventListener('abort', abort, { once: true });
+      });
       queue.push(entry);
       this.#admit();
     });
