@@ -50,123 +50,179 @@ async function copyText(text, element) {
   }
 }
 
-/** Adds a recording. `options` returns the chosen options; `onUnauthorized` is called if the server requires a key. */
-export function addRecording(file, options, onUnauthorized) {
-  const item = template.content.firstElementChild.cloneNode(true);
-  const find = (selector) => item.querySelector(selector);
-  const [state, progress, text] = [find('.state'), find('progress'), find('.text')];
-  const audio = document.createElement('audio');
-  audio.controls = true;
-  audio.preload = 'metadata';
-  progress.after(audio);
-  // The server may support formats that the browser cannot play.
-  audio.onerror = () => {
-    audio.hidden = true;
-  };
-  const button = (action) => find(`[data-action="${action}"]`);
-  find('h3').textContent = file.name;
-  audio.src = URL.createObjectURL(file);
-  let controller = new AbortController();
-  let removeWords = () => {};
-  const urls = [audio.src];
+/** A recording in the list, from its upload to its transcript. */
+class Result {
+  #file;
+  #options;
+  #onUnauthorized;
+  #item = template.content.firstElementChild.cloneNode(true);
+  #audio = document.createElement('audio');
+  #controller;
+  /** Removes the listeners of the transcript's words. */
+  #removeWords = () => {};
+  /** URLs of the audio and the downloads, which have to be revoked. */
+  #urls = [];
 
-  function showResult(result, elapsed) {
-    const focused = document.activeElement === button('cancel');
-    progress.hidden = true;
-    button('cancel').hidden = true;
-    const { language, duration, warnings = [] } = result;
-    const speed = duration > 0 && elapsed > 0 ? ` (${(duration / elapsed).toFixed(1)} times real time)` : '';
-    const languageText = language && language !== 'unknown' ? `${language[0].toUpperCase()}${language.slice(1)}, ` : '';
-    state.textContent = `${languageText}${clock(duration)}, done in ${elapsed.toFixed(1)} s${speed}`;
-    if (!result.text.trim()) text.textContent = 'No speech was found.';
-    else removeWords = showWords(text, audio, result);
-    find('.warning').textContent = warnings.join(' ');
-    find('.warning').hidden = warnings.length === 0;
-    const stem = file.name.replace(/\.[^.]*$/, '') || 'transcript';
-    for (const link of item.querySelectorAll('.downloads a')) {
-      const [type, write] = writers[link.dataset.format];
-      link.href = URL.createObjectURL(new Blob([write(result)], { type }));
-      link.download = `${stem}.${link.dataset.format}`;
-      urls.push(link.href);
-    }
-    find('.downloads').hidden = false;
-    button('copy').hidden = false;
-    // Keyboard focus moves to the button that replaces the hidden one.
-    if (focused) button('copy').focus();
-    button('copy').onclick = async () => {
-      button('copy').textContent = (await copyText(result.text.trim(), text)) ? 'Copied' : 'Selected: press Ctrl+C';
-    };
+  constructor(file, options, onUnauthorized) {
+    this.#file = file;
+    this.#options = options;
+    this.#onUnauthorized = onUnauthorized;
+    this.#find('h3').textContent = file.name;
+    this.#addPlayer();
+    this.#button('cancel').onclick = () => this.#cancel();
+    this.#button('retry').onclick = () => this.start();
+    this.#button('remove').onclick = () => this.#remove();
+    list.prepend(this.#item);
+    emptyHint.hidden = true;
   }
 
-  function showError(error) {
-    const focused = document.activeElement === button('cancel');
-    progress.hidden = true;
-    button('cancel').hidden = true;
-    button('retry').hidden = false;
-    if (focused) button('retry').focus();
-    state.textContent = controller.signal.aborted ? 'Stopped.' : error.message;
-    if (error instanceof ServerError && error.status === 401) onUnauthorized();
-  }
-
-  async function run() {
-    if (controller.signal.aborted) return;
-    state.textContent = 'Sending ...';
-    const started = performance.now();
-    try {
-      const result = await transcribe(file, {
-        ...options(),
-        signal: controller.signal,
-        onUpload(share) {
-          progress.value = share;
-          if (share === 1) {
-            progress.removeAttribute('value');
-            state.textContent = 'Transcribing ...';
-          }
-        },
-        onText(delta) {
-          text.append(delta);
-          text.scrollTop = text.scrollHeight;
-        },
-      });
-      showResult(result, (performance.now() - started) / 1000);
-    } catch (error) {
-      showError(error);
-    }
-  }
-
-  function enqueue() {
-    controller = new AbortController();
-    text.textContent = '';
-    progress.hidden = false;
-    progress.value = 0;
-    button('cancel').hidden = false;
-    if (document.activeElement === button('retry')) button('cancel').focus();
-    button('retry').hidden = true;
-    state.textContent = 'Waiting ...';
-    waiting.push(run);
+  /** Transcribes the recording when its turn has come. */
+  start() {
+    this.#controller = new AbortController();
+    this.#text.textContent = '';
+    this.#progress.hidden = false;
+    this.#progress.value = 0;
+    this.#replaceButton('retry', 'cancel');
+    this.#showState('Waiting ...');
+    waiting.push(this.#run);
     startWaiting();
   }
 
-  const cancel = () => {
-    controller.abort(new Error('stopped'));
-    const index = waiting.indexOf(run);
-    if (index >= 0) {
-      waiting.splice(index, 1);
-      showError(new Error('stopped'));
+  #find(selector) {
+    return this.#item.querySelector(selector);
+  }
+
+  #button(action) {
+    return this.#find(`[data-action="${action}"]`);
+  }
+
+  get #text() {
+    return this.#find('.text');
+  }
+
+  get #progress() {
+    return this.#find('progress');
+  }
+
+  #showState(text) {
+    this.#find('.state').textContent = text;
+  }
+
+  /** Shows a button instead of another one, and moves the keyboard's focus to it if the other one had it. */
+  #replaceButton(hidden, shown) {
+    const focused = document.activeElement === this.#button(hidden);
+    this.#button(hidden).hidden = true;
+    this.#button(shown).hidden = false;
+    if (focused) this.#button(shown).focus();
+  }
+
+  #newUrl(blob) {
+    const url = URL.createObjectURL(blob);
+    this.#urls.push(url);
+    return url;
+  }
+
+  #addPlayer() {
+    this.#audio.controls = true;
+    this.#audio.preload = 'metadata';
+    // The server may support formats that the browser cannot play.
+    this.#audio.onerror = () => {
+      this.#audio.hidden = true;
+    };
+    this.#audio.src = this.#newUrl(this.#file);
+    this.#progress.after(this.#audio);
+  }
+
+  /** Uploads and transcribes the recording. A field, since `waiting` finds it by identity. */
+  #run = async () => {
+    const { signal } = this.#controller;
+    if (signal.aborted) return;
+    this.#showState('Sending ...');
+    const started = performance.now();
+    try {
+      const result = await transcribe(this.#file, {
+        ...this.#options(),
+        signal,
+        onUpload: (share) => this.#showUpload(share),
+        onText: (delta) => {
+          this.#text.append(delta);
+          this.#text.scrollTop = this.#text.scrollHeight;
+        },
+      });
+      this.#showResult(result, (performance.now() - started) / 1000);
+    } catch (error) {
+      this.#showError(error);
     }
   };
-  button('cancel').onclick = cancel;
-  button('retry').onclick = enqueue;
-  button('remove').onclick = () => {
-    cancel();
-    removeWords();
-    for (const url of urls) URL.revokeObjectURL(url);
-    const neighbour = item.nextElementSibling ?? item.previousElementSibling;
-    item.remove();
+
+  #showUpload(share) {
+    this.#progress.value = share;
+    if (share < 1) return;
+    this.#progress.removeAttribute('value'); // its end is unknown
+    this.#showState('Transcribing ...');
+  }
+
+  #showResult(result, elapsed) {
+    this.#progress.hidden = true;
+    this.#replaceButton('cancel', 'copy');
+    this.#showSummary(result, elapsed);
+    if (result.text.trim()) this.#removeWords = showWords(this.#text, this.#audio, result);
+    else this.#text.textContent = 'No speech was found.';
+    this.#showDownloads(result);
+    this.#button('copy').onclick = async () => {
+      const copied = await copyText(result.text.trim(), this.#text);
+      this.#button('copy').textContent = copied ? 'Copied' : 'Selected: press Ctrl+C';
+    };
+  }
+
+  /** Shows language, duration and speed, and the warnings. */
+  #showSummary({ language, duration, warnings = [] }, elapsed) {
+    const speed = duration > 0 && elapsed > 0 ? ` (${(duration / elapsed).toFixed(1)} times real time)` : '';
+    const languageText = language && language !== 'unknown' ? `${language[0].toUpperCase()}${language.slice(1)}, ` : '';
+    this.#showState(`${languageText}${clock(duration)}, done in ${elapsed.toFixed(1)} s${speed}`);
+    this.#find('.warning').textContent = warnings.join(' ');
+    this.#find('.warning').hidden = warnings.length === 0;
+  }
+
+  #showDownloads(result) {
+    const stem = this.#file.name.replace(/\.[^.]*$/, '') || 'transcript';
+    for (const link of this.#item.querySelectorAll('.downloads a')) {
+      const [type, write] = writers[link.dataset.format];
+      link.href = this.#newUrl(new Blob([write(result)], { type }));
+      link.download = `${stem}.${link.dataset.format}`;
+    }
+    this.#find('.downloads').hidden = false;
+  }
+
+  #showError(error) {
+    this.#progress.hidden = true;
+    this.#replaceButton('cancel', 'retry');
+    this.#showState(this.#controller.signal.aborted ? 'Stopped.' : error.message);
+    if (error instanceof ServerError && error.status === 401) this.#onUnauthorized();
+  }
+
+  #cancel() {
+    this.#controller.abort(new Error('stopped'));
+    const index = waiting.indexOf(this.#run);
+    if (index >= 0) {
+      waiting.splice(index, 1);
+      this.#showError(new Error('stopped'));
+    }
+  }
+
+  /** Removes the recording. The keyboard's focus moves to the next one. */
+  #remove() {
+    this.#cancel();
+    this.#removeWords();
+    for (const url of this.#urls) URL.revokeObjectURL(url);
+    const neighbour = this.#item.nextElementSibling ?? this.#item.previousElementSibling;
+    this.#item.remove();
     emptyHint.hidden = list.children.length > 0;
     (neighbour?.querySelector('[data-action="remove"]') ?? document.querySelector('#files')).focus();
-  };
-  list.prepend(item);
-  emptyHint.hidden = true;
-  enqueue();
+  }
+}
+
+/** Adds a recording. `options` returns the chosen options; `onUnauthorized` is called if the server requires a key. */
+export function addRecording(file, options, onUnauthorized) {
+  new Result(file, options, onUnauthorized).start();
 }
