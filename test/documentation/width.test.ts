@@ -8,6 +8,8 @@ const width = 120;
 
 const pages = [
   ...['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'tools/reference/README.md', 'tools/train-micro/README.md'],
+  ...['micro', 'micro-mqa', 'silero-vad', 'vocabularies'].map((name) => `models/${name}/README.md`),
+  'test/fixtures/audio/README.md',
   // docs/options.md is a generated table.
   ...readdirSync(join(root, 'docs')).flatMap((name) => (/^(?!options).*\.md$/.test(name) ? [`docs/${name}`] : [])),
 ];
