@@ -67,6 +67,31 @@ describe('long recordings', () => {
       .join('')
       .trim();
 
+  it('are normalized by their loudest sound in every window, also if they are shorter than one', async () => {
+    const quiet = (samples: Float32Array) => samples.map((value) => value / 30);
+    const pause = new Float32Array(4000);
+    const [first, ...others] = await Promise.all(
+      ['00_seen', '03_seen', '04_uns_es'].map((name) => samplesOf(`${name}.flac`)),
+    );
+    const samples = joined([first, pause, ...others.flatMap((clip) => [quiet(clip), pause])]);
+    // The length limit cuts the text off, so that a second window begins at the last timestamp.
+    const options = {
+      ...english,
+      maxNewTokens: 24,
+      temperature: 0,
+      rules: 'openai',
+      windowPadding: 'silence',
+    } as const;
+    const longer = joined([samples, new Float32Array(12 * 16_000)]);
+    const [short, long] = [await whisper.transcribe(samples, options), await whisper.transcribe(longer, options)];
+    const second = (segments: readonly Segment[]) => segments.filter(({ seek }) => seek > 0);
+    expect(second(short.segments).length).toBeGreaterThan(0);
+    for (const [i, { text, avg_logprob }] of second(short.segments).entries()) {
+      expect(text).toBe(second(long.segments)[i].text);
+      expect(avg_logprob).toBeCloseTo(second(long.segments)[i].avg_logprob, 5);
+    }
+  });
+
   it('have the same complete text in every mode: sequential, batched, streamed, without silence', async () => {
     const sequential = await whisper.transcribe(long, english);
     expect(sequential.text.trim()).toBe(textOf('12_long_seen'));

@@ -94,7 +94,8 @@ class SequentialPlanner {
       const segments = this.#finish(window, text.drafts, next);
       seek += text.advance;
       if (limit < (seek + 1) * hop) seek = Math.ceil(limit / hop);
-      samples.drop(seek * hop - fftSize);
+      // Samples that have not been measured are kept.
+      samples.drop(Math.min(seek * hop, this.#meter.measured) - fftSize);
       yield { segments, processed: round(job.builder.toRecording(next / sampleRate, true)) };
       if (samples.ended && seek * hop + hop > samples.end) return;
     }
