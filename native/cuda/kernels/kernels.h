@@ -140,7 +140,8 @@ struct ProductArguments {
   /** A convolution's rows extend beyond their sequence: elements before -aBegin (aBegin is negative or 0) and from
    * aLimit on are zero. */
   int64_t aBegin = 0, aLimit = 0;  // aLimit 0: no limit
-  /** The depth of matrix z is at most start[z / startInner] + startExtra: keys beyond it were never written. */
+  /** The depth of matrix z is at most start[z / startInner] (0 if that is negative) + startExtra: keys beyond it were
+   * never written. */
   const int32_t* start = nullptr;
   int64_t startInner = 1, startExtra = 0;
   Epilogue epilogue;
@@ -259,8 +260,8 @@ struct ScatterRowsArguments {
 cudaError_t scatterRows(const ScatterRowsArguments& arguments, const Launcher& launcher);
 
 /** Quantizes heads of rows into an int8 cache. Row t of batch b goes to position begin[b] + t if it is within the
- * positions; nothing if begin[b] is negative. If `stateful`, each sequence has its own positions, and `stateRows`
- * [batch] (or null) gives the row of `begin` and of the cache. */
+ * positions; nothing if begin[b] is negative. If `stateful`, each sequence has its own positions, `stateRows` [batch]
+ * (or null) gives the row of `begin` and of the cache, and a negative begin is 0, as the start of an attention is. */
 struct QuantizeHeadsArguments {
   int64_t batch, rows, positions, heads, headSize;
   DType xType;

@@ -33,7 +33,7 @@
 //   Predicted: about 0.4 us more per tile of 64 keys than half types. With one key/value head that is more than the
 //   saved bytes gain; int8 is there for its memory.
 //   Registers for 90a and half types: 153 to 158 for heads up to 64 with 16 rows per warp, 215 to 217 for larger heads,
-//   255 with 32 rows per warp, 165 to 220 for int8 caches; no spills.
+//   255 with 32 rows per warp, 168 to 226 for int8 caches; no spills.
 #include "cuda/kernels/tensor_core.h"
 #include "streaming_parts.h"
 
@@ -192,8 +192,8 @@ __global__ void __launch_bounds__(Warps * 32, 1)
     const T* valueTile = keyTile + S::tile;
     if constexpr (S::bytes) {
       const int8_t* from = raw + stage * 2 * S::raw;
-      widenTile<T, P, S::threads, S::keys, S::stride>(shared, from, factors);
-      widenTile<T, P, S::threads, S::keys, S::stride>(shared + S::tile, from + S::raw, factors + S::keys);
+      widenTile<T, P, S::threads, S::keys, S::stride, false>(shared, from, factors);
+      widenTile<T, P, S::threads, S::keys, S::stride, true>(shared + S::tile, from + S::raw, factors + S::keys);
       __syncthreads();
     }
 
@@ -210,6 +210,22 @@ __global__ void __launch_bounds__(Warps * 32, 1)
           multiply<T>(scores[m][n + 1], query[m][k], keys[1]);
         }
       }
+
+    // Scales of keys multiply scores, not keys: a key times its scale, rounded to T, would give a large score an error
+    // that changes its weight.
+    if constexpr (S::bytes) {
+#pragma unroll
+      for (int n = 0; n < keyTiles; ++n) {
+        const float2 two = *reinterpret_cast<const float2*>(factors + n * 8 + quad * 2);
+#pragma unroll
+        for (int m = 0; m < MTiles; ++m)
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
+            scores[m][n][half * 2] *= two.x;
+            scores[m][n][half * 2 + 1] *= two.y;
+          }
+      }
+    }
 
     if constexpr (WritesScores)
       writeScores<MTiles, keyTiles>(a, b, scores, visible, rows, row0 + warp * MTiles * 16, tile * S::keys);

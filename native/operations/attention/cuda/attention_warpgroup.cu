@@ -33,7 +33,8 @@
 //   The best, TMA with turns and 80 keys, is not adopted yet: its tensor maps would have to be made on the host for
 //   each tensor, and emulated. In the project's own benchmark (commit 8c906c2e) this order takes 35.7 / 247 (torch's
 //   sdpa in the same run 37.5 / 245): 128 registers without spills, and 380 instructions per tile (123 and 377 in the
-//   separate program).
+//   separate program). The path for exponents above 2^24 came later and is not measured: 128 registers without spills,
+//   and some 10 more instructions per tile where it is not taken.
 #include "attention.h"
 #include "cuda/kernels/warpgroup.h"
 
@@ -46,11 +47,16 @@ constexpr int stages = 4, ahead = stages - 1;     // tiles in shared memory, and
 constexpr int tileBytes = tileKeys * operandRow;  // of keys or values
 constexpr int queryBytes = blockRows * operandRow;
 
+/** Up to here, the rounding error of a score's exponent is below 1. Above it, that of a fused multiply-add would decide
+ * how much a weight is, or overflow it, so products are rounded before the highest one is subtracted from them. */
+constexpr float largeExponent = 0x1p24f;
+
 /** The softmax of a thread's two rows: scores[n][half * 2 + i] is of row `half` and key n * 8 + quad * 2 + i. */
 struct Softmax {
   float scale;  // of scores to exponents of two
   float maximum[2] = {-infinity, -infinity}, highest[2] = {}, factor[2] = {1, 1}, sums[2] = {};
   bool changes = false;  // of any row of the warp: `factor` is for its values
+  bool large = false;    // any row's base is above `largeExponent`
 
   /**
    * Finds the rows' bases. A row's base is its maximum when it was last changed: weights of up to 2^8 are as exact as
@@ -82,15 +88,24 @@ struct Softmax {
       maximum[half] = highest[half];
       sums[half] *= factor[half];
     }
+    large = __ballot_sync(allLanes, fmaxf(fabsf(maximum[0]), fabsf(maximum[1])) * scale > largeExponent) != 0;
   }
   /** Replaces scores by weights. */
   __device__ void exponentiate(float (&scores)[8][4]) {
     const float base[2] = {maximum[0] * scale, maximum[1] * scale};
+    float scaleLeft = scale;
+    if (large) {
+#pragma unroll
+      for (int n = 0; n < 8; ++n)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) scores[n][i] *= scale;
+      scaleLeft = 1;
+    }
 #pragma unroll
     for (int n = 0; n < 8; ++n)
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        scores[n][i] = exp2Fast(fmaf(scores[n][i], scale, -base[i / 2]));
+        scores[n][i] = exp2Fast(fmaf(scores[n][i], scaleLeft, -base[i / 2]));
         sums[i / 2] += scores[n][i];
       }
   }

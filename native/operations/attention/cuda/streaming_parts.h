@@ -91,13 +91,13 @@ __device__ inline void joinSplits(const float* parts, int splitsOfGrid, int spli
   }
 }
 
-/** Converts a tile of int8 keys or values to T, times their scales. */
-template <class T, int P, int Threads, int Keys, int Stride>
+/** Converts a tile of int8 keys or values to T, times their scales if there are any. */
+template <class T, int P, int Threads, int Keys, int Stride, bool Scaled>
 __device__ inline void widenTile(T* tile, const int8_t* raw, const float* factors) {
   for (int index = int(threadIdx.x); index < Keys * P / 8; index += Threads) {
     const int row = index / (P / 8), column = index % (P / 8) * 8;
     uint4 wide[8 / vectorSize<T>];
-    widenScaled<T>(*reinterpret_cast<const uint2*>(raw + row * P + column), factors[row], wide);
+    widenScaled<T>(*reinterpret_cast<const uint2*>(raw + row * P + column), Scaled ? factors[row] : 1.0f, wide);
 #pragma unroll
     for (int i = 0; i < 8 / vectorSize<T>; ++i) reinterpret_cast<uint4*>(tile + row * Stride + column)[i] = wide[i];
   }

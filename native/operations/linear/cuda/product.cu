@@ -80,7 +80,7 @@ __global__ void __launch_bounds__(WM* WN * 32, residentBlocks<BM, B>)
   letNextKernelStart();
   waitForPreviousKernel();
   int64_t depth = p.depth;
-  if (p.start) depth = min<int64_t>(depth, p.start[z / p.startInner] + p.startExtra);
+  if (p.start) depth = min<int64_t>(depth, max<int64_t>(p.start[z / p.startInner], 0) + p.startExtra);
   const T* a = static_cast<const T*>(p.a) + offsetOf(p.aBatch, z);
   using Stored = std::conditional_t<B == Right::widened, int8_t, T>;
   const Stored* b = static_cast<const Stored*>(p.b) + offsetOf(p.bBatch, z);

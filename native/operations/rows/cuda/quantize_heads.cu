@@ -30,7 +30,7 @@ __global__ void __launch_bounds__(threads) quantizeHeadsKernel(const __grid_cons
       state = q.stateRows[b];
       if (state < 0 || state >= q.pool) continue;
     }
-    const int64_t begin = q.begin[state], to = begin + t;
+    const int64_t given = q.begin[state], begin = q.stateful ? max<int64_t>(given, 0) : given, to = begin + t;
     if (begin < 0 || to >= q.positions) continue;
     const int64_t position = (q.stateful ? state * q.positions : 0) + to;
     const int64_t from = b * q.batchStride + t * q.rowStride + head * q.headSize;
