@@ -43,6 +43,23 @@ export function refuse(
   throw new OneheadError(code, message, { argument, expected, received: described(received) });
 }
 
+const { keys } = Object.getPrototypeOf(Uint8Array.prototype) as Uint8Array;
+
+/**
+ * Refuses data whose buffer was transferred, to a worker for example, or resized to less than the data: its length is
+ * 0, so it would count as no data.
+ */
+export function requireMemory(argument: string, data: ArrayBufferView | ArrayBufferLike): void {
+  try {
+    if (ArrayBuffer.isView(data)) data instanceof DataView ? data.byteLength : keys.call(data);
+    else new Uint8Array(data);
+  } catch {
+    refuse(argument, 'data that is still in memory', data, {
+      advice: 'its buffer was transferred or shrunk, so pass a copy',
+    });
+  }
+}
+
 /** Returns a whole number from `min` to `max`. Throws OneheadError INVALID_ARGUMENT for other values. */
 export function integerIn(argument: string, value: unknown, min: number, max: number): number {
   const isValid = Number.isInteger(value) && (value as number) >= min && (value as number) <= max;
@@ -57,8 +74,8 @@ export function countOf(argument: string, value: unknown): number {
 }
 
 /** Returns a signal; null counts as absent. Throws OneheadError INVALID_ARGUMENT for other values. */
-export function checkSignal(signal: unknown): AbortSignal | undefined {
+export function checkSignal(signal: unknown, argument = 'signal'): AbortSignal | undefined {
   if (signal === undefined || signal === null) return undefined;
-  if (!(signal instanceof AbortSignal)) refuse('signal', 'an AbortSignal', signal);
+  if (!(signal instanceof AbortSignal)) refuse(argument, 'an AbortSignal', signal);
   return signal;
 }

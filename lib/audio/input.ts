@@ -1,6 +1,6 @@
 /** The kinds of audio input. */
 import { fileURLToPath } from 'node:url';
-import { refuse } from '../checks.js';
+import { refuse, requireMemory } from '../checks.js';
 import { OneheadError, reasonOf, shown } from '../errors.js';
 import { type ByteSource, blobBytes, bufferBytes, fileBytes } from './bytes.js';
 import { invalid } from './options.js';
@@ -70,8 +70,10 @@ export async function byteSource(input: Exclude<AudioInput, Float32Array | Sampl
   if (typeof input === 'string') return pathBytes(input);
   if (input instanceof URL)
     return input.protocol === 'file:' ? fileBytes(filePath(input)) : pathBytes(input.href, 'a file: URL');
-  if (input instanceof Uint8Array) return bufferBytes(input);
-  if (input instanceof ArrayBuffer) return bufferBytes(new Uint8Array(input));
+  if (input instanceof Uint8Array || input instanceof ArrayBuffer) {
+    requireMemory('audio', input);
+    return bufferBytes(input instanceof Uint8Array ? input : new Uint8Array(input));
+  }
   if (typeof input === 'object' && input !== null) {
     if (isBlob(input)) return blobBytes(input);
     if (hasBody(input)) return bodyBytes(input);

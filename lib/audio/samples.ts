@@ -1,5 +1,5 @@
 /** Samples given by the caller. */
-import { refuse } from '../checks.js';
+import { refuse, requireMemory } from '../checks.js';
 import { OneheadError } from '../errors.js';
 import { yieldTimeSlice } from '../workers/time-slices.js';
 import { checkSamples } from './level.js';
@@ -39,15 +39,18 @@ export async function givenSamples({ samples, sampleRate }: Samples): Promise<{
   if (!Array.isArray(channels) || !channels.every(alike)) {
     refuse('samples', 'a Float32Array, or a list with a Float32Array of equal length for each channel', samples);
   }
+  for (const channel of channels) requireMemory('samples', channel);
   if (length === 0) throw new OneheadError('AUDIO_INVALID', 'The given samples are empty; they contain no audio.');
   for (const channel of channels) {
     for (let at = 0; at < length; at += stepSamples) {
+      requireMemory('samples', channel); // other work may have run since
       checkSamples(channel, at, Math.min(at + stepSamples, length));
       await yieldTimeSlice();
     }
   }
   async function* decoded(): AsyncGenerator<DecodedChunk> {
     for (let at = 0; at < length; at += sampleRate) {
+      for (const channel of channels) requireMemory('samples', channel);
       yield { channels: channels.map((channel) => channel.subarray(at, at + sampleRate)), sampleRate, checked: true };
     }
   }

@@ -2,7 +2,7 @@
  * Reads the bytes of the caller's streams without closing them: an upload's request still needs its response. Reading
  * stops when enough was read; only an abort by the stream's owner destroys it.
  */
-import { refuse } from '../checks.js';
+import { refuse, requireMemory } from '../checks.js';
 import { OneheadError } from '../errors.js';
 import { type ByteSource, guarded } from './bytes.js';
 
@@ -140,6 +140,7 @@ export function streamBytes(
       if (!(chunk instanceof Uint8Array)) {
         refuse('chunks of the stream', 'bytes (Uint8Array)', chunk, { advice: 'do not set an encoding on the stream' });
       }
+      requireMemory('chunks of the stream', chunk);
       yield chunk;
     }
   }

@@ -2,6 +2,7 @@ import { refuse } from '../checks.js';
 import { threadsWithinQuota } from '../cpu-quota.js';
 import type { ElementType } from '../element-types.js';
 import { type OneheadError, shown } from '../errors.js';
+import { listOf, nativeTensor, optionsOf } from './arguments.js';
 import {
   type Information,
   type MemoryFigures,
@@ -120,6 +121,8 @@ export class Device {
    *   CPU. Throws OneheadError DEVICE_UNAVAILABLE if this machine has no such device; the message says what to do.
    */
   constructor(kind = 'cpu', options: DeviceOptions = {}) {
+    if (typeof kind !== 'string') refuse('device', "'cpu', 'cuda', 'cuda:<number>' or 'auto'", kind);
+    optionsOf('options', options);
     if (options.threads !== undefined && !(Number.isInteger(options.threads) && options.threads >= 1)) {
       refuse('threads', 'a whole number of at least 1', options.threads);
     }
@@ -176,8 +179,7 @@ export class Device {
    * finite.
    */
   async load(dtype: ElementType, shape: readonly number[], parts: readonly Part[]): Promise<Tensor> {
-    const nativeParts: NativePart[] = parts.map((part) => ({ ...part, file: part.file?.of(this.#addon) }));
-    return new Tensor(await this.#native.load(dtype, shape, nativeParts), this.#native);
+    return new Tensor(await this.#native.load(dtype, shape, this.#partsOf(parts)), this.#native);
   }
 
   /**
@@ -193,16 +195,30 @@ export class Device {
     shape: readonly number[],
     parts: readonly Part[],
   ): Promise<{ weight: QuantizedWeight; error: number }> {
-    const nativeParts: NativePart[] = parts.map((part) => ({ ...part, file: part.file?.of(this.#addon) }));
-    const { data, scales, error } = await this.#native.quantize(shape, nativeParts);
+    const { data, scales, error } = await this.#native.quantize(shape, this.#partsOf(parts));
     const [weight, rowScales] = [data, scales].map((tensor) => new Tensor(tensor, this.#native));
     return { weight: { data: weight, scales: rowScales, group: shape[1] }, error };
   }
 
+  #partsOf(parts: readonly Part[]): NativePart[] {
+    return listOf('parts', parts).map((part) => {
+      const { file } = optionsOf('part', part);
+      if (file !== undefined && !(file instanceof WeightsFile)) refuse('part.file', 'a WeightsFile', file);
+      return { ...part, file: file?.of(this.#addon) };
+    });
+  }
+
   /** Records the operations that `body` calls. They are checked when they are called, and run when the program runs. */
-  record(name: string, body: (operations: Operations) => void, { poison = false }: RecordOptions = {}): Program {
+  record(name: string, body: (operations: Operations) => void, options: RecordOptions = {}): Program {
+    if (typeof name !== 'string') refuse('name', 'a string', name);
+    if (typeof body !== 'function') refuse('body', 'a function', body);
+    const { poison = false } = optionsOf('options', options);
     const recorder = this.#native.createRecorder();
-    body(new Operations(recorder));
+    const result: unknown = body(new Operations(recorder));
+    if (result instanceof Promise) {
+      result.catch(() => {}); // what it records later is refused
+      refuse('the result of body', 'nothing', result, { advice: 'record all operations before it returns' });
+    }
     return new Program(name, recorder.finish(name, poison));
   }
 
@@ -212,10 +228,11 @@ export class Device {
   copy(
     from: Tensor,
     to: Tensor,
-    { fromElement = 0, toElement = 0, count }: { fromElement?: number; toElement?: number; count?: number } = {},
+    options: { fromElement?: number; toElement?: number; count?: number } = {},
   ): Promise<void> {
-    const elements = count ?? from.size - fromElement;
-    return this.#native.copy(from.native, fromElement, to.native, toElement, elements);
+    const { fromElement = 0, toElement = 0, count } = optionsOf('options', options);
+    const [source, target] = [nativeTensor('from', from), nativeTensor('to', to)];
+    return this.#native.copy(source, fromElement, target, toElement, count ?? from.size - fromElement);
   }
 
   /**
@@ -234,6 +251,7 @@ export class Device {
 
   /** True if a tensor is in this device's memory. */
   owns(tensor: Tensor): boolean {
+    nativeTensor('tensor', tensor);
     return tensor.owner === this.#native;
   }
 

@@ -1,3 +1,5 @@
+import { refuse } from '../checks.js';
+import { argumentsOf, nestedArguments } from './arguments.js';
 import type { NativeRecorder, NativeTensor } from './native.js';
 import type {
   AttentionOptions,
@@ -18,11 +20,11 @@ import { Tensor } from './tensor.js';
 
 export type * from './operation-options.js';
 
-/** Converts a weight to the arguments of native operations. */
-function weightTensors(weight: Weight): { weight: Tensor; weightScales?: Tensor } {
+/** Returns a weight as arguments: its tensor under this name, and its scales under this name and '.scales'. */
+function weightArguments(name: string, weight: Weight): Record<string, Tensor> {
   return weight instanceof Tensor || !weight?.scales
-    ? { weight: weight as Tensor }
-    : { weight: weight.data, weightScales: weight.scales };
+    ? { [name]: weight as Tensor }
+    : { [name]: weight.data, [`${name}.scales`]: weight.scales };
 }
 
 type Value = Tensor | number | boolean | string | undefined;
@@ -42,6 +44,8 @@ export class Operations {
 
   /** Labels the operations that `body` records, for traces. Nested scopes are joined: 'decoder.0/self'. */
   scope<T>(name: string, body: () => T): T {
+    if (typeof name !== 'string') refuse('name', 'a string', name);
+    if (typeof body !== 'function') refuse('body', 'a function', body);
     this.#scope.push(name);
     try {
       return body();
@@ -50,9 +54,12 @@ export class Operations {
     }
   }
 
-  #record(name: string, values: Record<string, Value>): Tensor {
+  /** Records an operation with these arguments, and those in objects of options. */
+  #record(name: string, values: Record<string, Value>, objects: Record<string, object | undefined> = {}): Tensor {
     const passed: Record<string, NativeTensor | number | boolean | string | undefined> = {};
-    for (const [key, value] of Object.entries(values)) passed[key] = value instanceof Tensor ? value.native : value;
+    const options = Object.entries(objects).map(([argument, object]) => argumentsOf(name, argument, object));
+    for (const [key, value] of Object.entries(Object.assign({ ...values }, ...options) as Record<string, Value>))
+      passed[key] = value instanceof Tensor ? value.native : value;
     return new Tensor(this.#recorder.operation(name, passed, this.#scope.join('/')));
   }
 
@@ -61,24 +68,18 @@ export class Operations {
    * first frame starts at the first sample. `peak` [batch] is the highest log10 power so far, initially -infinity; it
    * is read and updated.
    */
-  logMel(
-    samples: Tensor,
-    window: Tensor,
-    filters: Tensor,
-    peak: Tensor,
-    { hop, ...rest }: { hop: number } & OutputOptions,
-  ) {
-    return this.#record('logMel', { samples, window, filters, peak, hop, ...rest });
+  logMel(samples: Tensor, window: Tensor, filters: Tensor, peak: Tensor, options: { hop: number } & OutputOptions) {
+    return this.#record('logMel', { samples, window, filters, peak }, { options });
   }
 
   /** Copies the elements of x. */
   copy(x: Tensor, options: { output?: Tensor } = {}): Tensor {
-    return this.#record('copy', { x, ...options });
+    return this.#record('copy', { x }, { options });
   }
 
   /** Transposes float32 [batch, rows, columns] to [batch, columns, rows], and converts it to `dtype`. */
   transposeCast(x: Tensor, options: OutputOptions = {}): Tensor {
-    return this.#record('transposeCast', { x, ...options });
+    return this.#record('transposeCast', { x }, { options });
   }
 
   /**
@@ -86,24 +87,19 @@ export class Operations {
    * [batch, (length + 2 padding - kernel) / stride + 1, outputs].
    */
   convolution(x: Tensor, weight: Tensor, options: ConvolutionOptions = {}): Tensor {
-    return this.#record('convolution', { x, weight, ...options });
+    return this.#record('convolution', { x, weight }, { options });
   }
 
   /** Layer norm over the last dimension of float32 x. */
-  layerNorm(x: Tensor, { weight, bias, epsilon }: Norm, options: OutputOptions = {}): Tensor {
-    return this.#record('layerNorm', { x, weight, bias, epsilon, ...options });
+  layerNorm(x: Tensor, norm: Norm, options: OutputOptions = {}): Tensor {
+    return this.#record('layerNorm', { x }, { norm, options });
   }
 
   /** activation(norm(x) weight^T + bias) + residual: x [..., inputs], weight [outputs, inputs] to [..., outputs]. */
-  linear(x: Tensor, weight: Weight, { norm, ...options }: LinearOptions = {}): Tensor {
-    return this.#record('linear', {
-      x,
-      ...weightTensors(weight),
-      normWeight: norm?.weight,
-      normBias: norm?.bias,
-      epsilon: norm?.epsilon,
-      ...options,
-    });
+  linear(x: Tensor, weight: Weight, options: LinearOptions = {}): Tensor {
+    const { norm, ...rest } = argumentsOf('linear', 'options', options);
+    const values = { x, ...weightArguments('weight', weight), ...nestedArguments('linear', 'norm', norm) };
+    return this.#record('linear', values, { options: rest });
   }
 
   /**
@@ -112,29 +108,12 @@ export class Operations {
    * [M, batch, heads * size], [N, batch, size]. If the device does not support this case, throws OneheadError
    * NOT_SUPPORTED with all reasons and the algorithms that support it.
    */
-  attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    { append, scores, keys, cacheScales, ...options }: AttentionOptions,
-  ): Tensor {
-    return this.#record('attention', {
-      query,
-      key,
-      value,
-      newKey: append?.key,
-      newValue: append?.value,
-      scores: scores?.to,
-      scoreHeads: scores?.heads,
-      scorePosition: scores?.position,
-      scoreRow: scores?.row,
-      keyBegin: keys?.begin,
-      keyCount: keys?.count,
-      keyLimit: keys?.longest,
-      keyScales: cacheScales?.key,
-      valueScales: cacheScales?.value,
-      ...options,
-    });
+  attention(query: Tensor, key: Tensor, value: Tensor, options: AttentionOptions): Tensor {
+    const { append, scores, keys, cacheScales, ...rest } = argumentsOf('attention', 'options', options);
+    const values: Record<string, Value> = { query, key, value };
+    for (const [name, nested] of Object.entries({ append, scores, keys, cacheScales }))
+      Object.assign(values, nestedArguments('attention', name, nested));
+    return this.#record('attention', values, { options: rest });
   }
 
   /**
@@ -148,22 +127,15 @@ export class Operations {
     positionEmbedding: Tensor,
     options: { count?: number; scale?: number } & RowsOptions & OutputOptions = {},
   ): Tensor {
-    const { weight, weightScales } = weightTensors(tokenEmbedding);
-    return this.#record('embed', {
-      tokens,
-      start,
-      tokenEmbedding: weight,
-      tokenScales: weightScales,
-      positionEmbedding,
-      ...options,
-    });
+    const values = { tokens, start, ...weightArguments('tokenEmbedding', tokenEmbedding), positionEmbedding };
+    return this.#record('embed', values, { options });
   }
 
   /**
    * y[i, b] = x[b, index[i, b]]: float32 x [batch, length, width], int32 index [count, batch] to [count, batch, width].
    */
   gatherRows(x: Tensor, index: Tensor, options: OutputOptions = {}): Tensor {
-    return this.#record('gatherRows', { x, index, ...options });
+    return this.#record('gatherRows', { x, index }, { options });
   }
 
   /**
@@ -172,13 +144,13 @@ export class Operations {
    * sequence whose begin is negative. The ranges must not overlap. On a CPU, `to` may have another floating type, or
    * int8 with `scales` float32 [positions, heads] or [1, positions, heads]: each head of a row is then quantized.
    */
-  scatterRows(x: Tensor, to: Tensor, begin: Tensor, { scales }: { scales?: Tensor } = {}): void {
-    this.#record('scatterRows', { x, to, begin, scales });
+  scatterRows(x: Tensor, to: Tensor, begin: Tensor, options: { scales?: Tensor } = {}): void {
+    this.#record('scatterRows', { x, to, begin }, { options });
   }
 
   /** softmax(logits)[token] of each row: float32 [batch, vocabulary] to [batch]. */
   tokenProbability(logits: Tensor, token: number, options: OutputOptions = {}): Tensor {
-    return this.#record('tokenProbability', { logits, token, ...options });
+    return this.#record('tokenProbability', { logits, token }, { options });
   }
 
   /**
@@ -193,7 +165,7 @@ export class Operations {
     sampling?: Sampling,
     choice: ChoiceOptions = {},
   ): void {
-    this.#record('nextToken', { logits, ...rules, ...state, ...sampling, ...choice });
+    this.#record('nextToken', { logits }, { rules, state, sampling, choice });
   }
 
   /**
@@ -206,7 +178,7 @@ export class Operations {
     range: { source: Tensor; begin: Tensor; end: Tensor; frames: Tensor },
     options: { medianWidth?: number; output?: Tensor } = {},
   ): Tensor {
-    return this.#record('alignPositions', { scores, ...range, ...options });
+    return this.#record('alignPositions', { scores }, { range, options });
   }
 
   /**
@@ -218,9 +190,9 @@ export class Operations {
     scores: Tensor,
     sum: Tensor,
     indices: WeightIndices,
-    { factor = 1, fresh = false }: { factor?: number; fresh?: boolean } = {},
+    options: { factor?: number; fresh?: boolean } = {},
   ): void {
-    this.#record('addWeights', { scores, sum, ...indices, factor, fresh: Number(fresh) });
+    this.#record('addWeights', { scores, sum }, { indices, options });
   }
 
   /**
@@ -236,6 +208,6 @@ export class Operations {
     beams: BeamState,
     choice: ChoiceOptions = {},
   ): void {
-    this.#record('nextBeams', { logits, ...rules, ...state, ...beams, ...choice });
+    this.#record('nextBeams', { logits }, { rules, state, beams, choice });
   }
 }

@@ -1,7 +1,9 @@
+import { checkSignal, refuse } from '../checks.js';
 import { OneheadError } from '../errors.js';
 import { onAbort } from '../signals.js';
-import type { NativeProgram, NativeRunResult } from './native.js';
-import type { Tensor } from './tensor.js';
+import { listOf, nativeTensor, optionsOf } from './arguments.js';
+import type { NativeProgram, NativeRunOptions, NativeRunResult } from './native.js';
+import { Tensor } from './tensor.js';
 import { nativePieces, type ReadData, type TransferPieces } from './transfer.js';
 
 /** Flags on the device that end a run. */
@@ -78,6 +80,15 @@ function replays({ times, elapsed, reads, rows = [] }: NativeRunResult): Replays
   return { times, elapsed: elapsed / 1000, reads, rows };
 }
 
+/** Returns the arguments of the addon for the end of a run. */
+function conditionOf(until: Tensor | RunCondition | undefined): Pick<NativeRunOptions, 'until' | 'when' | 'most'> {
+  if (until === undefined) return {};
+  if (until instanceof Tensor) return { until: until.native, when: 'all' };
+  const { flags, when, most } = optionsOf('until', until);
+  if (when === undefined) refuse('until.when', "'all', 'any' or 'another'", when);
+  return { until: nativeTensor('until.flags', flags), when, most };
+}
+
 /** A recorded list of operations that the device replays on its own thread. */
 export class Program {
   readonly name: string;
@@ -112,7 +123,9 @@ export class Program {
   }
 
   /** Replays the program. Returns the number of replays and their milliseconds on the device's own clock. */
-  async replay({ signal, stop, ...options }: RunOptions = {}): Promise<Pick<Replays, 'times' | 'elapsed'>> {
+  async replay(given: RunOptions = {}): Promise<Pick<Replays, 'times' | 'elapsed'>> {
+    const { signal: aborts, stop: stops, ...options } = optionsOf('options', given);
+    const [signal, stop] = [checkSignal(aborts), checkSignal(stops, 'stop')];
     signal?.throwIfAborted();
     const run = this.submit({ ...options, ...(stop?.aborted && { times: 0 }) });
     const removals = [signal && onAbort(signal, run.cancel), stop && onAbort(stop, run.stop)];
@@ -126,17 +139,14 @@ export class Program {
   }
 
   /** Submits one job that writes, replays the program, and reads. */
-  submit({ times = 1, until, rows, ...pieces }: Omit<RunOptions, 'signal' | 'stop'> & RunPieces = {}): Run {
-    const { flags, when, most }: RunCondition | { flags?: undefined; when?: undefined; most?: undefined } =
-      until && 'flags' in until ? until : until ? { flags: until, when: 'all' } : {};
+  submit(options: Omit<RunOptions, 'signal' | 'stop'> & RunPieces = {}): Run {
+    const { times = 1, until, rows, ...pieces } = optionsOf('options', options);
     const { promise, cancel, stop } = this.#native.run({
       times,
-      until: flags?.native,
-      when,
-      most,
+      ...conditionOf(until),
       trace: false,
       ...nativePieces(pieces),
-      rows: rows?.map(({ native }) => native),
+      rows: rows && listOf('rows', rows).map((tensor) => nativeTensor('an element of rows', tensor)),
     });
     return { done: promise.then(replays), stop, cancel };
   }

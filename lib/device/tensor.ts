@@ -1,3 +1,4 @@
+import { requireMemory } from '../checks.js';
 import type { ElementType } from '../element-types.js';
 import type { NativeDevice, NativeTensor, TensorData } from './native.js';
 
@@ -36,6 +37,7 @@ export class Tensor {
    * promise resolves when it is on the device.
    */
   write(data: TensorData, first = 0): Promise<void> {
+    if (ArrayBuffer.isView(data)) requireMemory('data', data);
     return this.native.write(data, first);
   }
 

@@ -1,4 +1,6 @@
 /** Writes and reads of several tensors in one job. */
+import { requireMemory } from '../checks.js';
+import { listOf, nativeTensor, optionsOf } from './arguments.js';
 import type { NativeRead, NativeWrite, TensorData } from './native.js';
 import type { Tensor } from './tensor.js';
 
@@ -12,12 +14,18 @@ export interface TransferPieces {
 export type ReadData = Float32Array | Int32Array | Uint8Array;
 
 /** Converts writes and reads to the arguments of the addon. */
-export function nativePieces({ writes = [], reads = [] }: TransferPieces): {
-  writes: NativeWrite[];
-  reads: NativeRead[];
-} {
+export function nativePieces(pieces: TransferPieces): { writes: NativeWrite[]; reads: NativeRead[] } {
+  const { writes = [], reads = [] } = optionsOf('the pieces', pieces);
   return {
-    writes: writes.map(([tensor, data, first = 0]) => [tensor.native, data, first]),
-    reads: reads.map(([tensor, first = 0, count = tensor.size - first]) => [tensor.native, first, count]),
+    writes: listOf('writes', writes).map((write) => {
+      const [tensor, data, first = 0] = listOf('an element of writes', write) as typeof write;
+      if (ArrayBuffer.isView(data)) requireMemory('the data of a write', data);
+      return [nativeTensor('the tensor of a write', tensor), data, first];
+    }),
+    reads: listOf('reads', reads).map((read) => {
+      const [tensor, first = 0, count] = listOf('an element of reads', read) as typeof read;
+      const native = nativeTensor('the tensor of a read', tensor);
+      return [native, first, count ?? tensor.size - first];
+    }),
   };
 }

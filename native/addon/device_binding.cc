@@ -44,6 +44,10 @@ void SharedDevice::requireOpen() const {
   if (device_.closed()) throw Error("DISPOSED", "This device has been closed; open a new one.");
 }
 
+void SharedDevice::requireNotClosed() const {
+  if (device_.closed()) throw Error("DISPOSED", closedBeforeEnd);
+}
+
 void SharedDevice::settle(Napi::Env env, Napi::Function, std::nullptr_t*, Pending* pending) {
   std::unique_ptr<Pending> owned(pending);
   if (env == nullptr) return;  // the environment is gone, and so is everyone who waited
@@ -285,9 +289,10 @@ Napi::Value DeviceBinding::copy(const Napi::CallbackInfo& info) {
     if (from.dtype != to.dtype)
       throw Error::argumentError("INVALID_DTYPE", "copy", "to", std::string(nameOf(from.dtype)),
                                  std::string(nameOf(to.dtype)));
+    requireMemory(from, "copy");
+    requireMemory(to, "copy");
     auto inside = [&](const Tensor& tensor, int64_t element) {
-      return tensor.storage && tensor.contiguous() && element <= tensor.elements() &&
-             elements <= tensor.elements() - element;
+      return element <= tensor.elements() && elements <= tensor.elements() - element;
     };
     if (!inside(from, fromElement) || !inside(to, toElement))
       throw Error("INVALID_SHAPE", "copy: " + std::to_string(elements) + " elements from " +

@@ -22,6 +22,8 @@ class SharedDevice : public std::enable_shared_from_this<SharedDevice> {
   Napi::Value submit(Napi::Env env, Work work, Result result, std::shared_ptr<std::atomic<bool>> cancelled = nullptr);
   Backend& backend() { return device_.backend(); }
   void requireOpen() const;
+  /** For work that closing the device ends early: its promise is rejected as those of waiting work are. */
+  void requireNotClosed() const;
   void close();
 
  private:

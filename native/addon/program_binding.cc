@@ -150,6 +150,7 @@ Napi::Value ProgramBinding::run(const Napi::CallbackInfo& info) {
           around->write(device->backend());
           ensurePrepared(*state, *device);
           *result = state->executable->run(options, stop);
+          if (stop) device->requireNotClosed();
           around->read(device->backend());
           if (rows) rows->read(device->backend());
         },

@@ -71,6 +71,16 @@ const Tensor& TensorBinding::useOn(const std::shared_ptr<SharedDevice>& device, 
   return use(operation, argument);
 }
 
+void requireMemory(const Tensor& tensor, const char* operation) {
+  if (!tensor.storage)
+    throw Error("INVALID_ARGUMENT", std::string(operation) +
+                                        ": a program's temporary cannot be accessed from outside; pass the operation "
+                                        "an `output` tensor instead.");
+  if (!tensor.contiguous())
+    throw Error("INVALID_ARGUMENT",
+                std::string(operation) + ": expected a contiguous tensor but received a view of some columns.");
+}
+
 namespace {
 
 struct Range {
@@ -79,13 +89,7 @@ struct Range {
 
 /** A checked range of elements of a tensor that has its own memory. */
 Range rangeOf(const Tensor& tensor, const char* operation, int64_t begin, int64_t count) {
-  if (!tensor.storage)
-    throw Error("INVALID_ARGUMENT", std::string(operation) +
-                                        ": a program's temporary cannot be accessed from outside; pass the operation "
-                                        "an `output` tensor instead.");
-  if (!tensor.contiguous())
-    throw Error("INVALID_ARGUMENT",
-                std::string(operation) + ": expected a contiguous tensor but received a view of some columns.");
+  requireMemory(tensor, operation);
   if (begin > tensor.elements() || count > tensor.elements() - begin)
     throw Error("INVALID_SHAPE", std::string(operation) + ": elements " + std::to_string(begin) + " to " +
                                      std::to_string(begin + count) + " are not all within " + tensor.description() +

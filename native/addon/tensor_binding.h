@@ -7,6 +7,8 @@
 
 namespace onehead::addon {
 
+/** Refuses a program's temporary, and a view of columns. */
+void requireMemory(const Tensor& tensor, const char* operation);
 /** Elements of a typed array to write, converted to the tensor's type. Throws Error if they do not fit. */
 Piece pieceToWrite(const Tensor& tensor, const Napi::Value& array, const Napi::Value& element, const char* operation);
 /** Elements to read. Throws Error if they are not within the tensor. */

@@ -110,6 +110,15 @@ class Arguments {
     return found;
   }
 
+  /** Refuses more elements in scratch memory than a tensor may have, so that counts of their bytes do not overflow. */
+  void requireCountable(const std::string& what, const Shape& shape) const {
+    double elements = 1;
+    for (int64_t size : shape) elements *= double(size);
+    if (elements <= double(maxElements)) return;
+    throw Error("OUT_OF_MEMORY", request_.operation + ": " + what + " of shape " + toString(shape) +
+                                     " have more than 2^40 elements; use smaller arguments.");
+  }
+
   Recorder& recorder() const { return recorder_; }
 
   /** Refuses arguments that were not read, since they would have no effect: of an unknown name or the wrong kind. */

@@ -56,8 +56,7 @@ void Device::run() {
       running_ = job.cancelled;
     }
     std::exception_ptr failure = broken;
-    if (closing)
-      failure = std::make_exception_ptr(Error("DISPOSED", "This device was closed before the work was finished."));
+    if (closing) failure = std::make_exception_ptr(Error("DISPOSED", closedBeforeEnd));
     if (!failure) {
       try {
         job.work(*job.cancelled);

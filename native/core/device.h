@@ -13,6 +13,9 @@
 
 namespace onehead {
 
+/** The error of work that had not ended when its device was closed. */
+constexpr const char* closedBeforeEnd = "This device was closed before the work was finished.";
+
 /** Work for a device's thread. */
 struct Job {
   std::function<void(const std::atomic<bool>& cancelled)> work;

@@ -76,6 +76,21 @@ describe('refuses, with one sentence,', () => {
     ],
     ['a page', () => new Response('<!doctype html><title>Log in</title>'), 'AUDIO_INVALID', /is text/],
     ['a stream that fails at length', () => Readable.from(failing()), 'AUDIO_INVALID', /xxx/],
+    ['transferred samples', () => transferred(new Float32Array(16_000)), 'INVALID_ARGUMENT', /samples .*transferred/],
+    [
+      'a transferred channel',
+      () => ({ samples: [transferred(new Float32Array(16_000))], sampleRate: 16_000 }),
+      'INVALID_ARGUMENT',
+      /samples .*transferred/,
+    ],
+    ['transferred bytes', () => transferred(Uint8Array.from(bytesOf('tone.wav'))), 'INVALID_ARGUMENT', /transferred/],
+    ['a transferred buffer', () => transferred(new Uint8Array(9)).buffer, 'INVALID_ARGUMENT', /transferred/],
+    [
+      'a stream of transferred bytes',
+      () => Readable.from([transferred(new Uint8Array(9))]),
+      'INVALID_ARGUMENT',
+      /chunks of the stream .*transferred/,
+    ],
     [
       'a rate that is long',
       () => ({ samples: new Float32Array(9), sampleRate: long }),
@@ -93,6 +108,10 @@ describe('refuses, with one sentence,', () => {
     expect(text).not.toMatch(/x{200}/);
     for (let at = 0; at + 200 <= text.length; ++at) expect(base64.includes(text.slice(at, at + 200))).toBe(false);
   });
+  function transferred<T extends Float32Array | Uint8Array>(data: T): T {
+    structuredClone(data.buffer, { transfer: [data.buffer as ArrayBuffer] });
+    return data;
+  }
   async function* failing(): AsyncGenerator<Uint8Array> {
     yield new Uint8Array(0);
     throw new Error(long);

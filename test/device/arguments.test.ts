@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { Device } from '../../lib/device/device.js';
 import type { Operations } from '../../lib/device/operations.js';
+import type { Tensor } from '../../lib/device/tensor.js';
 import { devices } from './devices.js';
 
 describe.each(devices)('arguments of operations on $name', ({ open }) => {
@@ -49,11 +50,11 @@ describe.each(devices)('arguments of operations on $name', ({ open }) => {
     const error = refused((ops, device) => {
       const x = device.tensor('float32', [1, 4, 32], new Float32Array(128));
       const heads = device.tensor('int32', [2], new Int32Array(2));
-      ops.attention(x, x, x, { heads: 2, ...{ scoreHeads: heads } });
+      ops.attention(x, x, x, { heads: 2, ...{ scores: { heads } } } as never);
     });
     expect(error).toMatchObject({
       code: 'INVALID_ARGUMENT',
-      message: expect.stringContaining('attention: expected scoreHeads to be absent'),
+      message: expect.stringContaining('attention: expected scores.to to be a tensor but received nothing'),
     });
   });
 
@@ -66,6 +67,43 @@ describe.each(devices)('arguments of operations on $name', ({ open }) => {
       code: 'INVALID_ARGUMENT',
       message: expect.stringContaining('attention: expected scale to be a finite float32 number'),
     });
+  });
+});
+
+describe('scratch memory that cannot be counted', () => {
+  /** Makes float32 tensors that take no memory yet. */
+  type Make = (...shape: number[]) => Promise<Tensor>;
+  const cases: Record<string, (make: Make, device: Device) => Promise<(ops: Operations) => void>> = {
+    async 'convolution: unfolded inputs of shape [17179868161, 1, 1024]'(make) {
+      const [x, weight] = [await make(1, 2 ** 34, 1), await make(1, 1, 1024)];
+      return (ops) => ops.convolution(x, weight);
+    },
+    async 'alignPositions: weights of shape [2097152, 1, 1099511627776]'(make, device) {
+      const sequences = 2 ** 21;
+      const scores = await make(1, 1, 1, 2 ** 40);
+      const one = device.tensor('int32', [sequences]);
+      const range = { source: one.reshape([sequences, 1]), begin: one, end: one, frames: one };
+      return (ops) => ops.alignPositions(scores, range);
+    },
+    async 'nextBeams: copies of tokens of shape [2097152, 2097152]'(make, device) {
+      const count = 2 ** 21;
+      const [logits, tokens] = [await make(count, 2), device.tensor('int32', [1, count])];
+      const [rows, one] = [tokens.reshape([count]), tokens.part(0, [1])];
+      const state = { length: one, position: one, begin: one, minimum: one, maximum: one, timestamps: one };
+      const decoding = { ...state, tokens, logProbability: await make(1, count), finished: one };
+      const rules = { suppressed: device.tensor('uint8', [2]), endToken: 1 };
+      return (ops) => ops.nextBeams(logits, rules, decoding, { wanted: one } as never, { rows, beams: rows });
+    },
+  };
+  it.each(Object.entries(cases))('%s', async (message, prepare) => {
+    for (const { open } of devices) {
+      using device = open();
+      const make: Make = (...shape) =>
+        device.load('float32', shape, [{ elements: shape.reduce((product, size) => product * size, 1) }]);
+      const record = await prepare(make, device);
+      const error = expect.objectContaining({ code: 'OUT_OF_MEMORY', message: expect.stringContaining(message) });
+      expect(() => device.record('huge', record)).toThrow(error);
+    }
   });
 });
 

@@ -131,7 +131,7 @@ describe.each(kinds)('an int8 weight on %s', (kind) => {
     const x = device.tensor('float32', [1, 8]);
     const record = (body: (ops: Parameters<Parameters<Device['record']>[1]>[0]) => void) => () =>
       device.record('refused', body);
-    expect(record((ops) => ops.linear(x, weight.data))).toThrow('weightScales');
+    expect(record((ops) => ops.linear(x, weight.data))).toThrow('weight.scales');
     expect(record((ops) => ops.linear(x, device.tensor('float32', [4, 8]), { quantized: true }))).toThrow('quantized');
     if (kind !== 'cpu') return; // a GPU multiplies with any tensor of whole numbers
     const plain = device.tensor('int8', [4, 8]);
@@ -181,7 +181,9 @@ describe.each(kinds)('an int8 cache on %s', (kind) => {
     expect(attend({})).toThrow('expected key to be float32 but received int8');
     const cacheScales = { key: scale, value: scale };
     expect(attend({ cacheScales, algorithm: 'memory-efficient' })).toThrow("'split-kv'");
-    expect(attend({ cacheScales: { key: scale } })).toThrow('valueScales');
-    expect(attend({ cacheScales: { key: scale, value: device.tensor('float32', [1, 4, 1]) } })).toThrow('valueScales');
+    expect(attend({ cacheScales: { key: scale } })).toThrow('cacheScales.value');
+    expect(attend({ cacheScales: { key: scale, value: device.tensor('float32', [1, 4, 1]) } })).toThrow(
+      'cacheScales.value',
+    );
   });
 });

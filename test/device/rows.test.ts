@@ -63,9 +63,9 @@ describe.each(devices)('rows of a pool on $name', ({ open }) => {
     expect(refusal(cache, { rows: two, causal: true, start: two })).toBe('start');
     expect(refusal(positions, { keys: { begin: two, count: two } })).toBe('none');
     expect(refusal(positions, { rows: two, keys: { begin: five, count: five } })).toBe('none');
-    expect(refusal(positions, { rows: two, keys: { begin: five, count: two } })).toBe('keyCount');
-    expect(refusal(positions, { keys: { begin: two } })).toBe('keyCount');
-    expect(refusal(positions, { keys: { begin: two, count: two }, causal: true })).toBe('keyBegin');
+    expect(refusal(positions, { rows: two, keys: { begin: five, count: two } })).toBe('keys.count');
+    expect(refusal(positions, { keys: { begin: two } })).toBe('keys.count');
+    expect(refusal(positions, { keys: { begin: two, count: two }, causal: true })).toBe('keys.begin');
     expect(refusal(cache, { rows: two, keys: { begin: five, count: five } })).toBe('key');
     expect(refusal(cache, { rows: two, algorithm: 'multi-head' })).toBe('NOT_SUPPORTED');
     expect(() => device.record('bad', (ops) => ops.scatterRows(query, cache, two))).toThrow('scatterRows: expected to');

@@ -295,6 +295,9 @@ describe('the end of a live stream', () => {
     expect(() => live.push(Float32Array.of(Number.NaN))).toThrow(
       'Expected samples[0] to be a number from -1 to 1 but received NaN',
     );
+    const transferred = new Int16Array(160);
+    structuredClone(transferred.buffer, { transfer: [transferred.buffer] });
+    expect(() => live.push(transferred)).toThrow('its buffer was transferred or shrunk, so pass a copy.');
     await live.close();
     await expect(live.flush()).rejects.toThrow(/is closed/);
     await expect(live.drained()).rejects.toThrow(/is closed/);

@@ -1,5 +1,5 @@
 /** Measures one attention call on plain arrays. */
-import { countOf, refuse } from '../../checks.js';
+import { countOf, refuse, requireMemory } from '../../checks.js';
 import { Device } from '../../device/device.js';
 import type { AttentionAlgorithm } from '../../device/operations.js';
 import type { OperationTime } from '../../device/program.js';
@@ -44,6 +44,7 @@ export interface AttentionMeasurement {
 function checkCall({ query, key, value, scale, causal, dtype, ...numbers }: AttentionCall): void {
   for (const [name, array] of Object.entries({ query, key, value })) {
     if (!(array instanceof Float32Array)) refuse(name, 'a Float32Array', array);
+    requireMemory(name, array);
   }
   for (const name of ['batch', 'heads', 'keyValueHeads', 'headSize', 'repeats'] as const) {
     if (numbers[name] !== undefined || name === 'heads' || name === 'headSize') countOf(name, numbers[name]);

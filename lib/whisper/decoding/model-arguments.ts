@@ -1,6 +1,6 @@
 /** Checks of a model's arguments: loading options, samples and tokens. */
 import { checkSamples } from '../../audio/level.js';
-import { refuse } from '../../checks.js';
+import { refuse, requireMemory } from '../../checks.js';
 import type { Checked } from '../../options/options.js';
 import type { WhisperConfig } from '../checkpoint/config.js';
 import type { Capacity } from '../model/plan.js';
@@ -41,7 +41,10 @@ export function windowSamplesOf(samples: Float32Array | readonly Float32Array[])
   if (windows.length === 0) {
     refuse('samples', 'a Float32Array, or a list of one for each window', samples, { code: 'INVALID_SHAPE' });
   }
-  for (const window of windows) checkSamples(window);
+  for (const window of windows) {
+    requireMemory('samples', window);
+    checkSamples(window);
+  }
   return windows;
 }
 

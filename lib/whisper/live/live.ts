@@ -1,7 +1,7 @@
 /** Live transcription: receives samples and emits events. */
 import { checkSamples } from '../../audio/level.js';
 import { Resampler } from '../../audio/resample.js';
-import { refuse } from '../../checks.js';
+import { refuse, requireMemory } from '../../checks.js';
 import { OneheadError } from '../../errors.js';
 import { check } from '../../options/options.js';
 import { onAbort } from '../../signals.js';
@@ -107,6 +107,7 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
     if (!(samples instanceof Float32Array || samples instanceof Int16Array)) {
       refuse('samples', 'a Float32Array or an Int16Array', samples);
     }
+    requireMemory('samples', samples);
     this.#checkOpen();
     let floats: Float32Array;
     if (samples instanceof Int16Array) floats = Float32Array.from(samples, (sample) => sample / 32_768);

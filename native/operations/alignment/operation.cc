@@ -26,6 +26,7 @@ AlignPositions alignPositions(const Arguments& arguments) {
   const Tensor& source = arguments.typed(arguments.tensor("source", 2), "source", DType::int32);
   int64_t sequences = source.shape[0], positions = scores.shape[1];
   arguments.shaped("source", {sequences, positions});
+  arguments.requireCountable("weights", {sequences, positions, scores.shape[3]});
   int64_t width = arguments.integer("medianWidth", 1, maxWidth, 7);
   if (width % 2 == 0)
     arguments.refuse("INVALID_ARGUMENT", "medianWidth", "an odd number up to 31", std::to_string(width));

@@ -31,12 +31,12 @@ AttentionCase caseOf(const Arguments& arguments, const AttentionDeclaration* wan
   given.queries = query.shape[length];
   given.keys = key.shape[length];
   given.causal = arguments.integer("causal", 0, 1, 0) == 1;
-  given.append = arguments.has("newKey");
-  given.scores = arguments.has("scores");
-  given.pooled = arguments.has("keyBegin") || arguments.has("rows") || arguments.has("scoreRow");
+  given.append = arguments.has("append.key");
+  given.scores = arguments.has("scores.to");
+  given.pooled = arguments.has("keys.begin") || arguments.has("rows") || arguments.has("scores.row");
   given.source = arguments.has("source");
-  given.bytes = arguments.has("keyScales");
-  for (const char* name : {"query", "key", "value", "newKey", "newValue", "output"})
+  given.bytes = arguments.has("cacheScales.key");
+  for (const char* name : {"query", "key", "value", "append.key", "append.value", "output"})
     if (arguments.has(name)) given.alignment = std::min(given.alignment, alignmentOf(arguments.tensor(name)));
   requireConsistent(given);
   return given;
@@ -73,11 +73,11 @@ Attention attention(const Arguments& arguments) {
   const int64_t batch = query.shape[lengthFirst ? 1 : 0];
   requireCountable(given, batch, algorithm);
   const auto [queries, keys, size] = std::tuple(given.queries, given.keys, given.headSize);
-  const bool ranges = arguments.has("keyBegin"), rows = arguments.has("rows");
-  if (ranges != arguments.has("keyCount"))
-    arguments.refuse("INVALID_ARGUMENT", "keyCount", "given together with keyBegin", "one of them alone");
+  const bool ranges = arguments.has("keys.begin"), rows = arguments.has("rows");
+  if (ranges != arguments.has("keys.count"))
+    arguments.refuse("INVALID_ARGUMENT", "keys.count", "given together with keys.begin", "one of them alone");
   // `pool`: rows of the state. `held`: sequences of key and value, which is 1 for a pool of positions.
-  int64_t pool = !rows ? batch : ranges ? arguments.tensor("keyBegin", 1).shape[0] : key.shape[0];
+  int64_t pool = !rows ? batch : ranges ? arguments.tensor("keys.begin", 1).shape[0] : key.shape[0];
   int64_t held = ranges ? 1 : pool;
   auto shape = [&](int64_t length, int64_t sequences) {
     const int64_t width = given.keyValueHeads * given.headSize;
@@ -85,25 +85,27 @@ Attention attention(const Arguments& arguments) {
   };
   arguments.shaped("key", shape(keys, held), true);
   const Tensor& value = arguments.typed(arguments.shaped("value", shape(keys, held), true), "value", cached);
-  if (arguments.has("keyScales") != arguments.has("valueScales"))
-    arguments.refuse("INVALID_ARGUMENT", "valueScales", "given together with keyScales", "one of them alone");
+  if (arguments.has("cacheScales.key") != arguments.has("cacheScales.value"))
+    arguments.refuse("INVALID_ARGUMENT", "cacheScales.value", "given together with cacheScales.key",
+                     "one of them alone");
   if (given.bytes && !(key.contiguous() && value.contiguous()))
     arguments.refuse("INVALID_ARGUMENT", "key", "contiguous if it is int8", "a view of some columns");
-  if (given.append != arguments.has("newValue"))
-    arguments.refuse("INVALID_ARGUMENT", "newValue", "given together with newKey", "one of them alone");
-  if (!ranges && arguments.has("keyLimit"))
-    arguments.refuse("INVALID_ARGUMENT", "keyLimit", "given together with keyBegin", "keyLimit alone");
+  if (given.append != arguments.has("append.value"))
+    arguments.refuse("INVALID_ARGUMENT", "append.value", "given together with append.key", "one of them alone");
+  if (!ranges && arguments.has("keys.longest"))
+    arguments.refuse("INVALID_ARGUMENT", "keys.longest", "given together with keys.begin", "keys.longest alone");
   if (ranges && (given.append || given.causal || arguments.has("start")))
-    arguments.refuse("INVALID_ARGUMENT", "keyBegin", "given without newKey, causal and start", "one of these");
+    arguments.refuse("INVALID_ARGUMENT", "keys.begin", "given without append.key, causal and start", "one of these");
   if (given.append && !arguments.has("start"))
-    arguments.refuse("INVALID_ARGUMENT", "start", "given together with newKey", "nothing");
+    arguments.refuse("INVALID_ARGUMENT", "start", "given together with append.key", "nothing");
   std::optional<Tensor> newKey, newValue;
   if (given.append) {
-    newKey = arguments.typed(arguments.shaped("newKey", shape(queries, batch), true), "newKey", query.dtype);
-    newValue = arguments.typed(arguments.shaped("newValue", shape(queries, batch), true), "newValue", query.dtype);
+    newKey = arguments.typed(arguments.shaped("append.key", shape(queries, batch), true), "append.key", query.dtype);
+    newValue =
+        arguments.typed(arguments.shaped("append.value", shape(queries, batch), true), "append.value", query.dtype);
     if (newKey->rowStride != newValue->rowStride)
-      arguments.refuse("INVALID_ARGUMENT", "newValue",
-                       "a view with the row stride of newKey (" + std::to_string(newKey->rowStride) + ")",
+      arguments.refuse("INVALID_ARGUMENT", "append.value",
+                       "a view with the row stride of append.key (" + std::to_string(newKey->rowStride) + ")",
                        std::to_string(newValue->rowStride));
   }
   auto start = arguments.maybe("start", {pool}, DType::int32);
@@ -112,45 +114,47 @@ Attention attention(const Arguments& arguments) {
     arguments.refuse("INVALID_ARGUMENT", "source", "given together with start and causal", "one of them missing");
   std::optional<Tensor> scores, scoreHeads, scorePosition, scoreRow;
   if (given.scores) {
-    scores = arguments.typed(arguments.tensor("scores", 4), "scores", DType::float32);
-    scoreRow = arguments.maybe("scoreRow", {pool}, DType::int32);
+    scores = arguments.typed(arguments.tensor("scores.to", 4), "scores.to", DType::float32);
+    scoreRow = arguments.maybe("scores.row", {pool}, DType::int32);
     if ((!scoreRow && scores->shape[0] != batch * queries) || (!given.pooled && scores->shape[3] != keys))
-      arguments.refuse("INVALID_SHAPE", "scores",
+      arguments.refuse("INVALID_SHAPE", "scores.to",
                        "[" + std::to_string(batch * queries) + ", positions, heads, " + std::to_string(keys) + "]",
                        toString(scores->shape));
-    scoreHeads = arguments.shaped("scoreHeads", {given.heads}, DType::int32);
-    scorePosition = arguments.shaped("scorePosition", {pool * queries}, DType::int32);
-  } else if (arguments.has("scoreRow")) {
-    arguments.refuse("INVALID_ARGUMENT", "scoreRow", "given together with scores", "scoreRow alone");
+    scoreHeads = arguments.shaped("scores.heads", {given.heads}, DType::int32);
+    scorePosition = arguments.shaped("scores.position", {pool * queries}, DType::int32);
+  } else {
+    for (const char* name : {"scores.heads", "scores.position", "scores.row"})
+      if (arguments.has(name)) arguments.refuse("INVALID_ARGUMENT", "scores.to", "a tensor", "nothing");
   }
   const double scale = arguments.number("scale", 1 / std::sqrt(double(size)));
   if (!std::isfinite(float(scale)))
     arguments.refuse("INVALID_ARGUMENT", "scale", "a finite float32 number", std::to_string(scale));
   const Shape scales{held, keys, given.keyValueHeads};
-  return {.query = query,
-          .key = key,
-          .value = value,
-          .newKey = newKey,
-          .newValue = newValue,
-          .start = start,
-          .heads = given.heads,
-          .keyValueHeads = given.keyValueHeads,
-          .headSize = size,
-          .keyLimit = arguments.integer("keyLimit", 1, std::max<int64_t>(keys, 1), double(std::max<int64_t>(keys, 1))),
-          .causal = given.causal,
-          .scale = float(scale),
-          .algorithm = algorithm,
-          .y = arguments.output(query.dtype, query.shape, "query"),
-          .source = source,
-          .scores = scores,
-          .scoreHeads = scoreHeads,
-          .scorePosition = scorePosition,
-          .rows = arguments.maybe("rows", {batch}, DType::int32),
-          .keyBegin = arguments.maybe("keyBegin", {pool}, DType::int32),
-          .keyCount = arguments.maybe("keyCount", {pool}, DType::int32),
-          .scoreRow = scoreRow,
-          .keyScales = arguments.maybe("keyScales", scales, DType::float32),
-          .valueScales = arguments.maybe("valueScales", scales, DType::float32)};
+  return {
+      .query = query,
+      .key = key,
+      .value = value,
+      .newKey = newKey,
+      .newValue = newValue,
+      .start = start,
+      .heads = given.heads,
+      .keyValueHeads = given.keyValueHeads,
+      .headSize = size,
+      .keyLimit = arguments.integer("keys.longest", 1, std::max<int64_t>(keys, 1), double(std::max<int64_t>(keys, 1))),
+      .causal = given.causal,
+      .scale = float(scale),
+      .algorithm = algorithm,
+      .y = arguments.output(query.dtype, query.shape, "query"),
+      .source = source,
+      .scores = scores,
+      .scoreHeads = scoreHeads,
+      .scorePosition = scorePosition,
+      .rows = arguments.maybe("rows", {batch}, DType::int32),
+      .keyBegin = arguments.maybe("keys.begin", {pool}, DType::int32),
+      .keyCount = arguments.maybe("keys.count", {pool}, DType::int32),
+      .scoreRow = scoreRow,
+      .keyScales = arguments.maybe("cacheScales.key", scales, DType::float32),
+      .valueScales = arguments.maybe("cacheScales.value", scales, DType::float32)};
 }
 
 AttentionArguments argumentsOf(const Addresses& p, const Attention& o) {

@@ -30,6 +30,7 @@ Convolution convolution(const Arguments& arguments) {
     arguments.refuse("INVALID_SHAPE", "x", "at least as long as the kernel (" + std::to_string(kernel) + ")",
                      toString(x.shape));
   int64_t length = (padded - kernel) / stride + 1;
+  arguments.requireCountable("unfolded inputs", {length, x.shape[2], kernel});
   return {.x = x,
           .weight = weight,
           .bias = arguments.maybe("bias", {channels}, DType::float32),

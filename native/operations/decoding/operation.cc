@@ -80,6 +80,7 @@ NextBeams nextBeams(const Arguments& arguments) {
         "INVALID_SHAPE", "wanted",
         "[windows], with at most " + std::to_string(maxBeams) + " of the " + std::to_string(pool) + " sequences each",
         toString(arguments.tensor("wanted").shape));
+  arguments.requireCountable("copies of tokens", {step.logits.shape[0], capacity});
   int64_t doneCapacity = arguments.tensor("doneScore", 2).shape[1];
   Shape historyShape{windows, doneCapacity, capacity};
   return {.step = step,

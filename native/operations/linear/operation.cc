@@ -26,11 +26,11 @@ Linear linear(const Arguments& arguments) {
   int64_t outputs = weight.shape[0];
   Shape shape = x.shape;
   shape.back() = outputs;
-  bool norm = arguments.has("normWeight");
-  if (norm != arguments.has("normBias"))
-    arguments.refuse("INVALID_ARGUMENT", "normBias", "given together with normWeight", "one of them alone");
-  if (bytes != arguments.has("weightScales"))
-    arguments.refuse("INVALID_ARGUMENT", "weightScales",
+  bool norm = arguments.has("norm.weight");
+  if (norm != arguments.has("norm.bias"))
+    arguments.refuse("INVALID_ARGUMENT", "norm.bias", "given together with norm.weight", "one of them alone");
+  if (bytes != arguments.has("weight.scales"))
+    arguments.refuse("INVALID_ARGUMENT", "weight.scales",
                      bytes ? "given with an int8 weight" : "absent, since weight is not int8,",
                      bytes ? "nothing" : "a tensor");
   const bool quantized = arguments.integer("quantized", 0, 1, 0) == 1;
@@ -44,13 +44,13 @@ Linear linear(const Arguments& arguments) {
   return {.x = x,
           .weight = weight,
           .bias = arguments.maybe("bias", {outputs}, DType::float32),
-          .normWeight = arguments.maybe("normWeight", {x.columns()}, DType::float32),
-          .normBias = arguments.maybe("normBias", {x.columns()}, DType::float32),
+          .normWeight = arguments.maybe("norm.weight", {x.columns()}, DType::float32),
+          .normBias = arguments.maybe("norm.bias", {x.columns()}, DType::float32),
           .residual = residual,
-          .epsilon = float(arguments.number("epsilon", 1e-5)),
+          .epsilon = float(arguments.number("norm.epsilon", 1e-5)),
           .activation = arguments.activation(),
           .y = arguments.output(arguments.dtype(residual || bytes ? DType::float32 : weight.dtype), shape, "residual"),
-          .weightScales = arguments.maybe("weightScales", {outputs}, DType::float32),
+          .weightScales = arguments.maybe("weight.scales", {outputs}, DType::float32),
           .quantized = quantized};
 }
 

@@ -44,7 +44,7 @@ TransposeCast transposeCast(const Arguments& arguments) {
 
 Embed embed(const Arguments& arguments) {
   const Tensor& tokens = arguments.typed(arguments.tensor("tokens", 2), "tokens", DType::int32);
-  const bool bytes = arguments.has("tokenScales");
+  const bool bytes = arguments.has("tokenEmbedding.scales");
   const Tensor& table = bytes ? arguments.typed(arguments.tensor("tokenEmbedding", 2), "tokenEmbedding", DType::int8)
                               : arguments.floating(arguments.tensor("tokenEmbedding", 2), "tokenEmbedding");
   const Tensor& positions =
@@ -63,7 +63,7 @@ Embed embed(const Arguments& arguments) {
           .scale = float(arguments.number("scale", 1)),
           .y = arguments.output(DType::float32, {batch, count, width}),
           .rows = arguments.maybe("rows", {batch}, DType::int32),
-          .tokenScales = arguments.maybe("tokenScales", {table.shape[0]}, DType::float32)};
+          .tokenScales = arguments.maybe("tokenEmbedding.scales", {table.shape[0]}, DType::float32)};
 }
 
 GatherRows gatherRows(const Arguments& arguments) {
