@@ -21,12 +21,12 @@
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
-import { cpus, homedir, loadavg } from 'node:os';
+import { homedir, loadavg } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { Device } from '../lib/device/device.js';
 import { whisperConfig } from '../lib/profiler/measuring/shapes.js';
 import { type Figures, type Model, type Setting, systems } from './cpu/systems.js';
+import { commit, describeCpu, lastCores, root } from './machine.js';
 import { addOtherFiles, writeRandomCheckpoint } from './random-checkpoint.js';
 import { ResultFile, type StoredResult } from './result-file.js';
 
@@ -47,9 +47,8 @@ const { values } = parseArgs({
   },
 });
 
-const root = new URL('..', import.meta.url).pathname;
 const threads = Number(values.threads);
-const cores = values.cores ?? Array.from({ length: threads }, (_, i) => cpus().length - threads + i).join(',');
+const cores = values.cores ?? lastCores(threads);
 const setting: Setting = {
   threads,
   cores,
@@ -107,19 +106,12 @@ const chosen = systems(setting).filter(
 if (chosen.length === 0) throw new Error(`There are no systems '${values.systems}'.`);
 
 execFileSync('npm', ['run', '--silent', 'build:types'], { cwd: root, stdio: 'inherit' });
-const { cpu, onednn } = Device.information();
-const machine = {
-  cpu: cpus()[0].model,
-  cores: cpus().length,
-  kernels: cpu.kernels,
-  onednn: onednn.version,
-  node: process.version,
-};
+const machine = { ...describeCpu(), node: process.version };
 const date = new Date().toISOString();
 const result: StoredResult & { rows: Row[]; [field: string]: unknown } = {
   date,
   complete: false,
-  commit: execFileSync('git', ['rev-parse', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim(),
+  commit: commit(),
   machine,
   settings: {
     threads,

@@ -14,7 +14,7 @@
  *   --device KIND          another device, to test the benchmark itself (default: cuda)
  *   --output FILE
  */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -29,6 +29,8 @@ import { type AttentionPart, whisperConfig, withKeyValueHeads } from '../lib/pro
 import { statistics } from '../lib/profiler/measuring/statistics.js';
 import { TraceFile } from '../lib/profiler/measuring/trace.js';
 import { WhisperModel } from '../lib/whisper/decoding/whisper-model.js';
+import { commit, root } from './machine.js';
+import { lastLine, run } from './programs.js';
 import { writeRandomCheckpoint } from './random-checkpoint.js';
 import { ResultFile } from './result-file.js';
 
@@ -46,7 +48,6 @@ const { values } = parseArgs({
     output: { type: 'string' },
   },
 });
-const root = new URL('..', import.meta.url).pathname;
 const kind = values.device;
 const dtype: FloatingType = kind === 'cpu' ? 'bfloat16' : 'float16';
 const parts = values.only.split(',').map((word) => word.trim());
@@ -184,16 +185,13 @@ async function measureOnehead(checkpoint: string, batch: number) {
 /** The same for transformers, in a separate process, in each of its modes. */
 function measureTransformers(checkpoint: string, batch: number): Awaited<ReturnType<typeof measureOnehead>>[] {
   const device = kind === 'cpu' ? 'cpu' : 'cuda';
-  const { status, stdout, stderr } = spawnSync(
-    values.python,
-    ['bench/peers/transformers_cuda.py', checkpoint, '--batch', String(batch), '--device', device, '--dtype', dtype],
-    { encoding: 'utf8', cwd: root, maxBuffer: 1 << 26 },
-  );
-  if (status !== 0) {
-    console.error(`  not measured: transformers: ${stderr.trim().split('\n').at(-1)}`);
+  const options = ['--batch', String(batch), '--device', device, '--dtype', dtype];
+  try {
+    return JSON.parse(lastLine(run([values.python, 'bench/peers/transformers_cuda.py', checkpoint, ...options])));
+  } catch (error) {
+    console.error(`  not measured: transformers: ${(error as Error).message}`);
     return [];
   }
-  return JSON.parse(stdout.trim().split('\n').at(-1) ?? '[]');
 }
 
 async function measurePeers(name: string) {
@@ -235,8 +233,7 @@ const result = {
   date: new Date().toISOString(),
   /** True if the run is finished; `failures` has the cases without figures. */
   complete: false,
-  commit:
-    process.env.ONEHEAD_COMMIT ?? execFileSync('git', ['rev-parse', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim(),
+  commit: commit(),
   machine: describeMachine(),
   gpu: cuda.devices[0] ?? null,
   driver: smi.status === 0 ? smi.stdout.trim() : null,
@@ -283,6 +280,7 @@ if (parts.includes('steps')) {
 
 if (parts.includes('encoder')) {
   console.log(`\n${cells(['encoder', 11], ['batch', 6])}        ms  % of peak arithmetic`);
+  // turbo has the encoder of large-v3.
   for (const model of models.filter((name) => name !== 'turbo')) {
     for (const batch of kind === 'cpu' ? [1] : [1, 8]) {
       await file.attempt(

@@ -2,14 +2,23 @@
  * `npm run bench -- decode`: measures decoding with several search methods, batches and word times, and transformers on
  * the same pinned cores if --python has it. Prints milliseconds per token and window (the minimum of the repeats), and
  * stores JSON.
+ *
+ *   --models LIST     sizes with random weights (default: tiny,base)
+ *   --tokens N        tokens of each text (default: 64)
+ *   --python FILE     a Python with torch and transformers (default: ONEHEAD_PYTHON, else python3)
+ *   --threads N       (default: 2)
+ *   --cores LIST      cores to which processes are pinned (default: the last ones)
+ *   --repeats N       (default: 5)
+ *   --output FILE
  */
-import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { Device } from '../lib/device/device.js';
-import { writeRandomCheckpoint } from './random-checkpoint.js';
+import { whisperConfig } from '../lib/profiler/measuring/shapes.js';
+import { commit, describeCpu, lastCores, root } from './machine.js';
+import { lastLine, run } from './programs.js';
+import { addOtherFiles, writeRandomCheckpoint } from './random-checkpoint.js';
 
 const { values } = parseArgs({
   allowPositionals: true,
@@ -24,18 +33,17 @@ const { values } = parseArgs({
   },
 });
 
-const root = new URL('..', import.meta.url).pathname;
 const threads = Number(values.threads);
-const cores = values.cores ?? Array.from({ length: threads }, (_, i) => cpus().length - threads + i).join(',');
+const cores = values.cores ?? lastCores(threads);
 
 /** Runs a command on the pinned cores; null if it fails. */
 function runPinned(command: string[]): Record<string, number> | null {
-  const { status, stdout, stderr } = spawnSync('taskset', ['-c', cores, ...command], { encoding: 'utf8', cwd: root });
-  if (status !== 0) {
-    console.error(`  not measured: ${command.slice(0, 2).join(' ')}: ${stderr.trim().split('\n').at(-1)}`);
+  try {
+    return JSON.parse(lastLine(run(['taskset', '-c', cores, ...command]))) as Record<string, number>;
+  } catch (error) {
+    console.error(`  not measured: ${command.slice(0, 2).join(' ')}: ${(error as Error).message}`);
     return null;
   }
-  return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as Record<string, number>;
 }
 
 const measured: { model: string; dtype: string; system: string; millisecondsPerToken: Record<string, number> }[] = [];
@@ -43,16 +51,11 @@ const folder = mkdtempSync(join(tmpdir(), 'onehead-bench-'));
 try {
   for (const model of values.models.split(',')) {
     const checkpoint = writeRandomCheckpoint(join(folder, model), model);
+    await addOtherFiles(checkpoint, whisperConfig(model));
     for (const dtype of ['bfloat16', 'float32']) {
       const common = [
-        '--dtype',
-        dtype,
-        '--threads',
-        values.threads,
-        '--repeats',
-        values.repeats,
-        '--tokens',
-        values.tokens,
+        ...['--dtype', dtype, '--threads', values.threads],
+        ...['--repeats', values.repeats, '--tokens', values.tokens],
       ];
       const systems = {
         onehead: [process.execPath, 'bench/measure-decode.mjs', '--model', checkpoint, ...common],
@@ -74,12 +77,10 @@ try {
   rmSync(folder, { recursive: true, force: true });
 }
 
-const commit = execFileSync('git', ['rev-parse', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim();
-const { cpu, onednn } = Device.information();
-const machine = { cpu: cpus()[0].model, cores: cpus().length, kernels: cpu.kernels, onednn: onednn.version };
 const settings = { threads, repeats: Number(values.repeats), tokens: Number(values.tokens), weights: 'random' };
 const date = new Date().toISOString();
 const output = values.output ?? join(root, 'bench', 'results', `decode-${date.slice(0, 10)}.json`);
 mkdirSync(join(output, '..'), { recursive: true });
-writeFileSync(output, `${JSON.stringify({ date, commit, machine, settings, measured }, null, 2)}\n`);
+const result = { date, commit: commit(), machine: describeCpu(), settings, measured };
+writeFileSync(output, `${JSON.stringify(result, null, 2)}\n`);
 console.log(`stored in ${output}`);

@@ -2,6 +2,10 @@
  * `npm run bench -- event-loop`: measures the delay of the event loop during requests, and the time of each request.
  * Each case runs in a separate process with the compiled package. Long recordings are created from the held-out ones
  * with ffmpeg. Prints a table, and stores JSON with --output.
+ *
+ *   --dist DIR        the compiled package, or that of another version for comparison (default: dist)
+ *   --cases NAME,...  (default: alone,clips-64,clips-256,opus,m4a,mixed)
+ *   --output FILE
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,7 +17,6 @@ const root = new URL('..', import.meta.url).pathname;
 const { values } = parseArgs({
   allowPositionals: true,
   options: {
-    /** The compiled package, or that of another version for comparison. */
     dist: { type: 'string', default: join(root, 'dist') },
     cases: { type: 'string', default: 'alone,clips-64,clips-256,opus,m4a,mixed' },
     output: { type: 'string' },

@@ -42,7 +42,7 @@ await Promise.all(
 );
 const elapsed = performance.now() - begin;
 const cpu = process.cpuUsage(cpuBefore);
-if (texts.size !== 1) throw new Error(`the transcriptions of one recording have ${texts.size} different texts`);
+if (texts.size !== 1) throw new Error(`The transcriptions of one recording have ${texts.size} different texts.`);
 console.log(JSON.stringify({ clips: times.length, elapsed, times, cpuMilliseconds: (cpu.user + cpu.system) / 1000 }));
 for (const whisper of devices) whisper.dispose();
 process.stdin.destroy();

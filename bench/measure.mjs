@@ -1,6 +1,6 @@
 /**
  * Measures a model for `npm run bench -- cpu`, in a separate process with the compiled package, so that peak memory
- * includes no tools. Prints a JSON object.
+ * includes no tools. Prints a JSON object; with --trace, also the microseconds of each operation on standard error.
  */
 import { parseArgs } from 'node:util';
 import { WhisperModel } from '../dist/whisper/decoding/whisper-model.js';

@@ -2,17 +2,25 @@
  * `npm run bench -- neighbours`: measures several processes on the same cores, as when services share a machine. Each
  * transcribes a recording repeatedly. Prints the milliseconds per clip for 1, 2 and 4 processes, also relative to one;
  * stores JSON with --output.
+ *
+ *   --model DIR       (default: the bundled model)
+ *   --audio FILE      the recording (default: the bundled one)
+ *   --processes N,... (default: 1,2,4)
+ *   --devices N       devices in each process, which work concurrently (default: 1)
+ *   --threads N       threads of each device (default: the number of usable cores)
+ *   --seconds N       duration of each measurement (default: 5)
+ *   --cores LIST      cores to which processes are pinned, in the format of taskset (default: all)
+ *   --dtype TYPE  --output FILE
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { Device } from '../lib/device/device.js';
+import { describeCpu, root } from './machine.js';
 
-const root = new URL('..', import.meta.url).pathname;
 const { values } = parseArgs({
   allowPositionals: true,
   options: {
@@ -20,12 +28,9 @@ const { values } = parseArgs({
     audio: { type: 'string', default: join(root, 'models/micro/sample.flac') },
     dtype: { type: 'string', default: 'auto' },
     processes: { type: 'string', default: '1,2,4' },
-    /** Threads of each device; by default the number of usable cores. */
     threads: { type: 'string' },
-    /** Devices in each process, which work concurrently. */
     devices: { type: 'string', default: '1' },
     seconds: { type: 'string', default: '5' },
-    /** Cores to which processes are pinned, in the format of taskset. */
     cores: { type: 'string' },
     output: { type: 'string' },
   },
@@ -48,7 +53,7 @@ async function startProcess(): Promise<{ measure: () => Promise<Measured> }> {
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const line = async () => {
     const { value, done } = await lines.next();
-    if (done) throw new Error('a process ended early; its output is above');
+    if (done) throw new Error('A process ended early; its output is above.');
     return String(value);
   };
   await line();
@@ -81,8 +86,7 @@ for (const processes of values.processes.split(',').map(Number)) {
 }
 
 if (values.output) {
-  const { cpu, onednn, threads } = Device.information();
-  const machine = { cpu: cpus()[0].model, cores: threads, kernels: cpu.kernels, onednn: onednn.version };
+  const machine = { ...describeCpu(), cores: Device.information().threads }; // those that this process may use
   const { output, ...settings } = values;
   const relative = { ...settings, model: settings.model.replace(root, ''), audio: settings.audio.replace(root, '') };
   const stored = { date: new Date().toISOString(), machine, settings: relative, results };

@@ -25,12 +25,13 @@
  * To measure AVX2 on a newer CPU, set ONEHEAD_CPU_KERNELS=avx2 and ONEDNN_MAX_CPU_ISA=AVX2 for onehead, and
  * CT2_FORCE_CPU_ISA=AVX2 for faster-whisper.
  */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { cpus, homedir, loadavg } from 'node:os';
+import { homedir, loadavg } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { Device } from '../lib/device/device.js';
+import { commit as commitOf, describeCpu, lastCores, root } from './machine.js';
+import { run } from './programs.js';
 import { type RealResult, writePage } from './real/page.js';
 import { realRecordings } from './real/recordings.js';
 import { type Row, tableOf } from './real/rows.js';
@@ -67,7 +68,6 @@ const { values, positionals } = parseArgs({
   },
 });
 
-const root = new URL('..', import.meta.url).pathname;
 const path = positionals[1]; // positionals[0] is the benchmark's own name
 if (values.from) {
   await writePage(values.page ?? join(root, 'docs/real-speech.md'), JSON.parse(readFileSync(values.from, 'utf8')));
@@ -81,7 +81,7 @@ if (path === undefined || values.model === undefined) {
 }
 const model = resolve(values.model);
 const threads = Number(values.threads);
-const cores = values.cores ?? Array.from({ length: threads }, (_, i) => cpus().length - threads + i).join(',');
+const cores = values.cores ?? lastCores(threads);
 const setting: Setting = { cores, threads, giveLanguage: values['give-language'] };
 
 const only = values.only?.split(',') ?? [];
@@ -120,24 +120,20 @@ function systems(): (System | { name: string; missing: string })[] {
   const peers = memoize(() => {
     const python = peersPython(values.python, values.cache);
     const folder = join(values.cache, 'checkpoints', model.replaceAll(/[^\w.-]+/g, '_'));
-    const convert = [join(root, 'bench/peers/checkpoints.py'), model, folder];
-    const { status, stderr } = spawnSync(python, convert, { encoding: 'utf8' });
-    if (status !== 0) throw new Error(stderr.trim().split('\n').at(-1));
+    run([python, join(root, 'bench/peers/checkpoints.py'), model, folder]);
     return { python, folder };
   });
-  const python = (name: string, peer: string, file: string, compute: string) => ({
-    name,
-    make: () => pythonPeer(name, peers().python, peer, join(peers().folder, file), compute, setting),
-  });
-  all.push(python('faster-whisper int8', 'faster-whisper', 'ct2', 'int8'));
-  all.push(python('faster-whisper int8 batched', 'faster-whisper-batched', 'ct2', 'int8'));
-  all.push(python('faster-whisper float32', 'faster-whisper', 'ct2', 'float32'));
-  all.push(python('openai/whisper float32', 'openai', 'openai.pt', 'float32'));
-  const transformers = 'transformers float32';
-  all.push({
-    name: transformers,
-    make: () => pythonPeer(transformers, peers().python, 'transformers', model, 'float32', setting),
-  });
+  const addPeer = (name: string, peer: string, compute: string, checkpoint: () => string) =>
+    all.push({
+      name,
+      make: () => pythonPeer(name, { python: peers().python, peer, model: checkpoint(), compute }, setting),
+    });
+  const converted = (file: string) => () => join(peers().folder, file);
+  addPeer('faster-whisper int8', 'faster-whisper', 'int8', converted('ct2'));
+  addPeer('faster-whisper int8 batched', 'faster-whisper-batched', 'int8', converted('ct2'));
+  addPeer('faster-whisper float32', 'faster-whisper', 'float32', converted('ct2'));
+  addPeer('openai/whisper float32', 'openai', 'float32', converted('openai.pt'));
+  addPeer('transformers float32', 'transformers', 'float32', () => model);
   for (const type of ['f16', 'q8_0']) {
     const name = `whisper.cpp ${type}`;
     all.push({
@@ -185,14 +181,9 @@ const found = await realRecordings(path, join(values.cache, 'wav'), values.langu
 const recordings = found.filter(({ name }) => name.includes(values.filter));
 if (recordings.length === 0) throw new Error(`No recording in ${path} is selected.`);
 
-const commit = execFileSync('git', ['rev-parse', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim();
-const { cpu, onednn } = Device.information();
-const machine = {
-  cpu: cpus()[0].model,
-  cores: cpus().length,
-  kernels: process.env.ONEHEAD_CPU_KERNELS ?? cpu.kernels,
-  onednn: onednn.version,
-};
+const commit = commitOf();
+const cpu = describeCpu();
+const machine = { ...cpu, kernels: process.env.ONEHEAD_CPU_KERNELS ?? cpu.kernels };
 const date = new Date().toISOString();
 const settings = { threads, repeats: Number(values.repeats), giveLanguage: setting.giveLanguage };
 const set = recordings.map(({ name, language, kind, seconds, text, words }) => {

@@ -128,23 +128,14 @@ const summary = ({ times, wrong, elapsed, audio, ...rest }: Counted) => ({
   p99: round(percentile(times, 0.99)),
 });
 
-const port = await freePort();
-const url = `http://127.0.0.1:${port}`;
-const command = [join(root, 'dist/cli/main.js'), 'serve', values.model, '--port', String(port)];
-const server = spawn(process.execPath, [...command, '--threads', values.threads, '--log-level', 'error'], {
-  stdio: ['ignore', 'inherit', 'inherit'],
-});
-const address = `${url}/v1/audio/transcriptions`;
 const fields = { model: 'whisper-1', response_format: 'text' };
+const clientCounts = values.clients.split(',').map(Number);
 const results: Record<string, unknown> = {};
-try {
-  await waitUntilReady(`${url}/ready`, server);
-  const agent = new Agent();
-  for (const clip of clips) clip.text = (await post(address, form(fields, clip.bytes), agent)).body.trim();
-  agent.destroy();
+const wrong: string[] = [];
 
-  const wrong: string[] = [];
-  for (const clients of values.clients.split(',').map(Number)) {
+/** Closed loops with faulty requests and a slow upload. */
+async function measureLoads(url: string, address: string): Promise<void> {
+  for (const clients of clientCounts) {
     const slow = uploadSlowly(address, form(fields, clips[0].bytes), 1000);
     const [counted, { lag, memory }] = await monitor(url, () =>
       closedLoop({ url: address, fields, clips, clients, faultRate: 0.1, until: { milliseconds } }),
@@ -152,49 +143,45 @@ try {
     slow.stop();
     wrong.push(...counted.wrong);
     console.log(line(`${clients} clients`, counted));
-    console.log(
-      `  event loop delay ${lag.toFixed(1)} ms (p99 of the worst second), ${Math.max(...memory).toFixed(0)} MiB`,
-    );
-    results[`clients${clients}`] = {
-      ...summary(counted),
-      eventLoopLag: round(lag),
-      memory: round(Math.max(...memory), 0),
-    };
+    const peak = Math.max(...memory);
+    console.log(`  event loop delay ${lag.toFixed(1)} ms (p99 of the worst second), ${peak.toFixed(0)} MiB`);
+    results[`clients${clients}`] = { ...summary(counted), eventLoopLag: round(lag), memory: round(peak, 0) };
   }
+}
 
-  const requests = Number(values.requests);
-  if (requests > 0) {
-    const memory: number[] = [];
-    const counted = await closedLoop({
-      url: address,
-      fields,
-      clips,
-      clients: 64,
-      faultRate: 0.1,
-      until: { requests },
-      onAnswer: (answered) => {
-        if (answered % Math.min(1000, Math.max(1, Math.round(requests / 10))) !== 0) return;
-        void readMetrics(url).then((metrics) => memory.push(metrics.get('process_resident_memory_bytes')! / 2 ** 20));
-      },
-    });
-    await sleep(500);
-    wrong.push(...counted.wrong);
-    console.log(line(`${requests} requests`, counted));
-    console.log(`  memory over time: ${memory.map((mebibytes) => mebibytes.toFixed(0)).join(', ')} MiB`);
-    results.memory = { ...summary(counted), requests, mebibytes: memory.map((mebibytes) => round(mebibytes, 0)) };
-  }
+/** Memory after every thousand of `requests`. */
+async function measureMemory(url: string, address: string, requests: number): Promise<void> {
+  const memory: number[] = [];
+  const interval = Math.min(1000, Math.max(1, Math.round(requests / 10)));
+  const counted = await closedLoop({
+    url: address,
+    fields,
+    clips,
+    clients: 64,
+    faultRate: 0.1,
+    until: { requests },
+    onAnswer: (answered) => {
+      if (answered % interval !== 0) return;
+      void readMetrics(url).then((metrics) => memory.push(metrics.get('process_resident_memory_bytes')! / 2 ** 20));
+    },
+  });
+  await sleep(500); // the last metrics
+  wrong.push(...counted.wrong);
+  console.log(line(`${requests} requests`, counted));
+  console.log(`  memory over time: ${memory.map((mebibytes) => mebibytes.toFixed(0)).join(', ')} MiB`);
+  results.memory = { ...summary(counted), requests, mebibytes: memory.map((mebibytes) => round(mebibytes, 0)) };
+}
 
-  // The server's overhead, without faulty requests, compared with the same work without a server.
-  const cpuOf = async () => 1000 * (await readMetrics(url)).get('process_cpu_seconds_total')!;
+/** The server's overhead, without faulty requests, compared with the same work without a server. */
+async function measureOverhead(url: string, address: string): Promise<void> {
   const cost = await measureCost({
     load: { url: address, fields, clips, clients: 64 },
-    cpuOf,
+    cpuOf: async () => 1000 * (await readMetrics(url)).get('process_cpu_seconds_total')!,
     script: join(root, 'bench/server/measure-engine.mjs'),
     model: values.model,
     threads: Number(values.threads),
     milliseconds: 3 * milliseconds,
   });
-  await stop(server);
   const more = (100 * (cost.cpu / cost.engineCpu - 1)).toFixed(1);
   console.log(
     `64 clients: ${cost.cpu.toFixed(2)} ms of CPU per request, ${more}% more than the engine alone (${cost.engineCpu.toFixed(2)} ms); ` +
@@ -202,33 +189,52 @@ try {
       `${cost.requestsPerSecond.toFixed(1)} requests/s, the engine alone ${cost.engineRequestsPerSecond.toFixed(1)}`,
   );
   results.cost = Object.fromEntries(Object.entries(cost).map(([name, value]) => [name, round(value, 2)]));
+}
 
-  const peer = values['whisper-cpp'];
-  if (peer !== undefined && values.ggml !== undefined) {
-    const peerPort = await freePort();
-    const settings = ['-m', values.ggml, '--port', String(peerPort), '-t', values.threads, '-l', 'en'];
-    const child = spawn(join(peer, 'build/bin/whisper-server'), settings, { stdio: 'ignore' });
-    const inference = `http://127.0.0.1:${peerPort}/inference`;
-    try {
-      await waitUntilReady(`http://127.0.0.1:${peerPort}/`, child);
-      for (const clients of values.clients.split(',').map(Number)) {
-        // Without a text, responses are not compared.
-        const unchecked = clips.map((clip) => ({ ...clip, text: '' }));
-        const measured = await closedLoop({
-          url: inference,
-          fields: { response_format: 'text', temperature: '0' },
-          clips: unchecked,
-          clients,
-          faultRate: 0,
-          until: { milliseconds },
-        });
-        console.log(line(`whisper.cpp, ${clients} clients`, measured));
-        results[`whisperCpp${clients}`] = summary(measured);
-      }
-    } finally {
-      child.kill('SIGKILL');
+/** whisper.cpp's server with the same clips. */
+async function measureWhisperCpp(folder: string, ggml: string): Promise<void> {
+  const port = await freePort();
+  const settings = ['-m', ggml, '--port', String(port), '-t', values.threads, '-l', 'en'];
+  const child = spawn(join(folder, 'build/bin/whisper-server'), settings, { stdio: 'ignore' });
+  try {
+    await waitUntilReady(`http://127.0.0.1:${port}/`, child);
+    for (const clients of clientCounts) {
+      const measured = await closedLoop({
+        url: `http://127.0.0.1:${port}/inference`,
+        fields: { response_format: 'text', temperature: '0' },
+        clips: clips.map((clip) => ({ ...clip, text: '' })), // without a text, responses are not compared
+        clients,
+        faultRate: 0,
+        until: { milliseconds },
+      });
+      console.log(line(`whisper.cpp, ${clients} clients`, measured));
+      results[`whisperCpp${clients}`] = summary(measured);
     }
-  } else console.log("whisper.cpp's server was not measured: set --whisper-cpp and --ggml.");
+  } finally {
+    child.kill('SIGKILL');
+  }
+}
+
+const port = await freePort();
+const url = `http://127.0.0.1:${port}`;
+const command = [join(root, 'dist/cli/main.js'), 'serve', values.model, '--port', String(port)];
+const server = spawn(process.execPath, [...command, '--threads', values.threads, '--log-level', 'error'], {
+  stdio: ['ignore', 'inherit', 'inherit'],
+});
+const address = `${url}/v1/audio/transcriptions`;
+try {
+  await waitUntilReady(`${url}/ready`, server);
+  const agent = new Agent();
+  for (const clip of clips) clip.text = (await post(address, form(fields, clip.bytes), agent)).body.trim();
+  agent.destroy();
+  await measureLoads(url, address);
+  const requests = Number(values.requests);
+  if (requests > 0) await measureMemory(url, address, requests);
+  await measureOverhead(url, address);
+  await stop(server);
+  const { 'whisper-cpp': folder, ggml } = values;
+  if (folder !== undefined && ggml !== undefined) await measureWhisperCpp(folder, ggml);
+  else console.log("whisper.cpp's server was not measured: set --whisper-cpp and --ggml.");
 
   for (const message of new Set(wrong)) console.log(`WRONG: ${message}`);
   if (wrong.length > 0) process.exitCode = 1;

@@ -23,8 +23,8 @@
  *   --seconds N          duration of each measurement (default: 10)
  *   --device cpu         or cpu,cpu
  *   --threads N          threads of each device
- *   --jobs               prints the device's jobs after each row, and where the device was idle (bench/serving/jobs.ts);
- *                        measures the source instead of the compiled package
+ *   --jobs               prints the device's jobs after each row, and where the device was idle
+ *                        (bench/serving/jobs.ts); measures the source instead of the compiled package
  *   --only TEXT          only rows with this text in clips and arrivals, such as '5 s 8 callers'
  *   --dtype TYPE  --output FILE
  */
@@ -103,8 +103,9 @@ function clips(all: readonly Float32Array[], shortest: number, longest: number):
 }
 
 /**
- * Random weights write no timestamps, never end a text, and fail all thresholds. A short window's text (`--context fit`)
- * always has thresholds, so they are numbers that any text passes, except that a text must not repeat itself.
+ * Random weights write no timestamps, never end a text, and fail all thresholds. A short window's text
+ * (`--context fit`) always has thresholds, so they are numbers that any text passes, except that a text must not repeat
+ * itself.
  */
 const randomOptions = {
   maxNewTokens: Number(values.tokens),
@@ -144,7 +145,7 @@ const rows: Row[] = [];
 /** Peers that could not be measured, with the reason. */
 const missing: { system: string; load: string; missing: string }[] = [];
 const all = await recordings();
-const minutes = joinSamples(clips(all, 20, 30)).subarray(0, 600 * sampleRate);
+const longRecording = joinSamples(clips(all, 20, 30)).subarray(0, 600 * sampleRate);
 const kinds = {
   '2-4 s': clips(all, 2, 4),
   '5 s': clips(all, 5, 5.5),
@@ -184,11 +185,14 @@ async function measure(whisper: Onehead.Whisper, about: Pick<Row, 'system' | 'wi
     jobs?.print(row.requests);
     return row;
   };
+  const weightOptions = values.random === undefined ? {} : randomOptions;
   // Another build may not know the option.
-  const special = values.random === undefined ? {} : randomOptions;
   const context = about.context === 'full' ? {} : { audioContext: about.context };
   const send = (samples: Float32Array, options: object = {}) =>
-    whisper.transcribe({ samples, sampleRate }, { language: 'en', batched: false, ...context, ...special, ...options });
+    whisper.transcribe(
+      { samples, sampleRate },
+      { language: 'en', batched: false, ...context, ...weightOptions, ...options },
+    );
   const figures = () => (whisper.model as { figures?: typeof whisper.model.figures }).figures?.();
   const arrivals: Arrivals = { milliseconds, sampleRate, send, figures };
   // Warm-up: programs are recorded when they are first used, and those of large batches only with many callers.
@@ -208,11 +212,11 @@ async function measure(whisper: Onehead.Whisper, about: Pick<Row, 'system' | 'wi
     const rate = share * capacity;
     const text = `${100 * share}% of capacity`;
     await add('5 s', text, () => poisson(kinds['5 s'], rate, arrivals));
-    await add('5 s with a long one', text, () => poisson(kinds['5 s'], rate, arrivals, minutes));
+    await add('5 s with a long one', text, () => poisson(kinds['5 s'], rate, arrivals, longRecording));
   }
-  await add('a long recording', 'alone', () => closedLoop([minutes], 1, arrivals));
+  await add('a long recording', 'alone', () => closedLoop([longRecording], 1, arrivals));
   for (const rows of new Set([1, Math.min(8, about.windows)])) {
-    await add('steps of long texts', `${rows} at once`, () => steps(whisper.model, minutes, rows, arrivals));
+    await add('steps of long texts', `${rows} at once`, () => steps(whisper.model, longRecording, rows, arrivals));
   }
 }
 

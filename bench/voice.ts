@@ -5,13 +5,14 @@
  *
  *   --audio FILE  --repeats N  --python PYTHON  --output FILE
  */
-import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { openAudio } from '../lib/audio/index.js';
 import { openSilero, sileroFrame } from '../lib/vad/silero.js';
+import { root } from './machine.js';
+import { lastLine, run } from './programs.js';
 
 const { values } = parseArgs({
   args: process.argv.slice(3),
@@ -22,7 +23,6 @@ const { values } = parseArgs({
     output: { type: 'string' },
   },
 });
-const root = new URL('..', import.meta.url).pathname;
 const repeats = Number(values.repeats);
 const frames = Math.round((600 * 16000) / sileroFrame);
 
@@ -40,7 +40,7 @@ async function tenMinutes(): Promise<Float32Array> {
 }
 
 /** Returns microseconds of CPU time per frame, and the probabilities of all frames. */
-async function run(
+async function detect(
   samples: Float32Array,
   chunk: number,
   recordings: number,
@@ -74,25 +74,25 @@ try {
   };
   for (let repeat = 0; repeat < repeats; ++repeat) {
     for (const [name, [chunk, recordings]] of Object.entries(variants)) {
-      const [time, found] = await run(samples, chunk, recordings);
+      const [time, found] = await detect(samples, chunk, recordings);
       results[`onehead, ${name}`] = Math.min(time, results[`onehead, ${name}`] ?? Number.POSITIVE_INFINITY);
       if (name === 'whole') probabilities = found;
     }
   }
   const file = join(folder, 'samples.bin');
   writeFileSync(file, samples);
-  const peer = spawnSync(values.python, [join(root, 'bench/peers/silero.py'), file, String(repeats)], {
-    encoding: 'utf8',
-  });
   let difference: number | null = null;
-  if (peer.status === 0) {
-    const measured = JSON.parse(peer.stdout.trim().split('\n').at(-1)!) as {
+  try {
+    const printed = run([values.python, join(root, 'bench/peers/silero.py'), file, String(repeats)]);
+    const measured = JSON.parse(lastLine(printed)) as {
       times: Record<string, number>;
       probabilities: number[];
     };
     for (const [name, time] of Object.entries(measured.times)) results[`ONNX Runtime, ${name}`] = time;
     difference = Math.max(...measured.probabilities.map((probability, i) => Math.abs(probability - probabilities[i])));
-  } else console.error(`  not measured: ONNX Runtime: ${peer.stderr.trim().split('\n').at(-1)}`);
+  } catch (error) {
+    console.error(`  not measured: ONNX Runtime: ${(error as Error).message}`);
+  }
   console.log('| | µs per frame | times real time |\n|---|---|---|');
   for (const [name, time] of Object.entries(results)) {
     console.log(`| ${name} | ${time.toFixed(1)} | ${Math.round(32000 / time)} |`);

@@ -1,8 +1,8 @@
 /** The systems of `npm run bench -- cpu`. Each measures a checkpoint in a separate process on the pinned cores. */
-import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { runMonitored } from '../monitored.js';
+import { root } from '../machine.js';
+import { lastLine, run, runMonitored } from '../programs.js';
 
 export interface Figures {
   logMelMilliseconds?: number;
@@ -38,16 +38,6 @@ export interface Model {
   checkpoint: string;
   /** A folder for the checkpoint in the formats of other programs, which is kept between runs. */
   converted: string;
-}
-
-const root = new URL('../..', import.meta.url).pathname;
-const lastLine = (text: string) => text.trim().split('\n').at(-1) ?? '';
-
-function run(command: readonly string[]): string {
-  const { status, stdout, stderr, error } = spawnSync(command[0], command.slice(1), { encoding: 'utf8', cwd: root });
-  if (status !== 0)
-    throw new Error(lastLine(stderr ?? '') || error?.message || `${command[0]} exited with status ${status}`);
-  return stdout;
 }
 
 /** Runs a command on the pinned cores, and parses the last line of its output as JSON. */

@@ -1,5 +1,6 @@
-"""Exports a Whisper checkpoint to ONNX in float32: encoder.onnx, and step.onnx (one token, with caches). With --quantize
-int8 also encoder.int8.onnx and step.int8.onnx, with dynamic quantization (ONNX Runtime's quantize_dynamic).
+"""Exports a Whisper checkpoint to ONNX in float32: encoder.onnx, and step.onnx (one token, with caches).
+
+With --quantize int8, also writes encoder.int8.onnx and step.int8.onnx, with ONNX Runtime's quantize_dynamic.
 
     python export_onnx.py CHECKPOINT OUTPUT [--quantize int8]
 """
@@ -47,7 +48,8 @@ class Layer(nn.Module):
 
 
 class Step(nn.Module):
-    """token [1, 1], position [1], caches [1, heads, length, head size] to logits [1, vocabulary] and the longer caches."""
+    """From token [1, 1], position [1] and caches [1, heads, length, head size] to logits [1, vocabulary] and the longer
+    caches."""
 
     def __init__(self, decoder, heads):
         super().__init__()

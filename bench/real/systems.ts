@@ -1,11 +1,12 @@
 /** The systems of `npm run bench -- real`. Each runs in a separate process on the pinned cores. */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { TimedWord } from '../../lib/evaluate/alignments.js';
-import { runMonitored } from '../monitored.js';
+import { root } from '../machine.js';
+import { failure, runMonitored, run as runProgram } from '../programs.js';
 import type { RealRecording } from './recordings.js';
 
 /** A system's transcription of a recording. */
@@ -57,8 +58,6 @@ export interface Setting {
   giveLanguage: boolean;
 }
 
-const root = new URL('../..', import.meta.url).pathname;
-
 /** All recordings, and then, with word times, those that have reference word times. */
 function tasksOf(recordings: readonly RealRecording[], { giveLanguage }: Setting): Task[] {
   const task = (words: boolean) => (recording: RealRecording) => ({
@@ -83,7 +82,7 @@ async function jsonLines(command: readonly string[], { cores }: Setting): Promis
     if (line.startsWith('{')) printed.push(JSON.parse(line) as Record<string, unknown>);
   }
   const status = await ended;
-  if (status !== 0) throw new Error(errorOutput.trim().split('\n').at(-1) || `it exited with status ${status}`);
+  if (status !== 0) throw new Error(failure(errorOutput) || `it exited with status ${status}`);
   return printed;
 }
 
@@ -130,14 +129,14 @@ export function onehead(name: string, model: string, variant: Variant, setting: 
 }
 
 /** A peer of bench/peers/real.py. `compute` is its compute type. */
-export function pythonPeer(
-  name: string,
-  python: string,
-  peer: string,
-  model: string,
-  compute: string,
-  setting: Setting,
-): System {
+interface PythonPeer {
+  python: string;
+  peer: string;
+  model: string;
+  compute: string;
+}
+
+export function pythonPeer(name: string, { python, peer, model, compute }: PythonPeer, setting: Setting): System {
   return {
     name,
     run: (recordings) => {
@@ -230,8 +229,7 @@ export function peersPython(venv: string | undefined, cache: string): string {
     ['python3', '-m', 'venv', folder],
     [python, '-m', 'pip', 'install', '--quiet', '--requirement', requirements],
   ]) {
-    const { status, stderr, error } = spawnSync(command[0], command.slice(1), { encoding: 'utf8' });
-    if (status !== 0) throw new Error(stderr?.trim().split('\n').at(-1) || `${command[0]}: ${error?.message}`);
+    runProgram(command);
   }
   writeFileSync(join(folder, 'complete'), '');
   return python;

@@ -61,48 +61,61 @@ export class DeviceJobs {
   /** Prints the jobs since `clear`, and where the device was idle, in milliseconds of each request. */
   print(requests: number): void {
     const jobs = this.#jobs.filter(({ ended }) => !Number.isNaN(ended));
-    const kinds = new Map<
-      string,
-      { count: number; replays: number; elapsed: number; within: number; before: number }
-    >();
-    const gaps = new Map<string, { count: number; before: number }>();
-    let last: Job | undefined;
-    for (const job of jobs) {
-      const begun = Math.max(job.submitted, last?.ended ?? 0);
-      const before = last ? begun - last.ended : 0;
-      const within = job.ended - begun - job.elapsed;
-      const kind = kinds.get(job.name) ?? { count: 0, replays: 0, elapsed: 0, within: 0, before: 0 };
-      kind.count += 1;
-      kind.replays += job.replays;
-      kind.elapsed += job.elapsed;
-      kind.within += within;
-      kind.before += before;
-      kinds.set(job.name, kind);
-      if (before > 0) {
-        const name = `${kindOf(last!.name)} -> ${kindOf(job.name)}`;
-        const gap = gaps.get(name) ?? { count: 0, before: 0 };
-        gap.count += 1;
-        gap.before += before;
-        gaps.set(name, gap);
-      }
-      last = job;
-    }
-    const number = (value: number, width: number, digits = 3) => value.toFixed(digits).padStart(width);
+    const { kinds, gaps } = sumsOf(jobs);
+    const milliseconds = (times: readonly number[]) => times.map((time) => number(time / requests, 9)).join('');
     console.log(`  job                           jobs  replays   ms each  ms/request: elapsed   within   before`);
     const total = { elapsed: 0, within: 0, before: 0 };
     for (const [name, { count, replays, elapsed, within, before }] of [...kinds].sort()) {
       total.elapsed += elapsed;
       total.within += within;
       total.before += before;
-      const times = [elapsed, within, before].map((time) => number(time / requests, 9)).join('');
       const each = number(elapsed / Math.max(1, replays), 10);
-      console.log(`  ${name.padEnd(27)}${number(count, 7, 0)}${number(replays, 9, 0)}${each}           ${times}`);
+      const counts = `${number(count, 7, 0)}${number(replays, 9, 0)}`;
+      console.log(`  ${name.padEnd(27)}${counts}${each}           ${milliseconds([elapsed, within, before])}`);
     }
-    const sums = [total.elapsed, total.within, total.before].map((time) => number(time / requests, 9)).join('');
+    const sums = milliseconds([total.elapsed, total.within, total.before]);
     console.log(`  ${'all'.padEnd(27)}${number(jobs.length, 7, 0)}${' '.repeat(30)}${sums}`);
     const longest = [...gaps].sort(([, a], [, b]) => b.before - a.before).slice(0, 8);
     for (const [name, { count, before }] of longest) {
       console.log(`  empty queue, ${name}: ${count} times, ${number(before / requests, 0)} ms/request`);
     }
   }
+}
+
+const number = (value: number, width: number, digits = 3) => value.toFixed(digits).padStart(width);
+
+/** Sums of milliseconds over jobs of one name. */
+interface JobSums {
+  count: number;
+  replays: number;
+  elapsed: number;
+  within: number;
+  before: number;
+}
+
+/** Sums over the jobs of each name, and over the times in which the queue was empty, by the jobs before and after. */
+function sumsOf(jobs: readonly Job[]) {
+  const kinds = new Map<string, JobSums>();
+  const gaps = new Map<string, Pick<JobSums, 'count' | 'before'>>();
+  let last: Job | undefined;
+  for (const job of jobs) {
+    const begun = Math.max(job.submitted, last?.ended ?? 0);
+    const before = last ? begun - last.ended : 0;
+    const kind = kinds.get(job.name) ?? { count: 0, replays: 0, elapsed: 0, within: 0, before: 0 };
+    kind.count += 1;
+    kind.replays += job.replays;
+    kind.elapsed += job.elapsed;
+    kind.within += job.ended - begun - job.elapsed;
+    kind.before += before;
+    kinds.set(job.name, kind);
+    if (last && before > 0) {
+      const name = `${kindOf(last.name)} -> ${kindOf(job.name)}`;
+      const gap = gaps.get(name) ?? { count: 0, before: 0 };
+      gap.count += 1;
+      gap.before += before;
+      gaps.set(name, gap);
+    }
+    last = job;
+  }
+  return { kinds, gaps };
 }

@@ -2,6 +2,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { EngineFigures } from '../../lib/engine/figures.js';
 import type { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
+import { randomNumbers } from '../../test/random.js';
 
 export interface Arrivals {
   /** The duration of a measurement. */
@@ -61,35 +62,33 @@ class Measurement {
     this.#samples += samples.length;
   }
 
+  /** What the engine did during the measurement; nothing for another build without figures. */
+  #engineFigures(): Partial<Measured> {
+    const after = this.#arrivals.figures();
+    const before = this.#before;
+    if (!before || !after) return {};
+    const difference = (value: (figures: EngineFigures) => number) => value(after) - value(before);
+    const steps = difference((figures) => figures.steps);
+    const rowSteps = difference((figures) => figures.rowSteps);
+    const windows = difference((figures) => figures.windows);
+    const time = (part: 'encode' | 'decode' | 'host') => difference((figures) => figures.time[part]);
+    return {
+      meanRows: rowSteps / Math.max(1, steps),
+      meanPositions: difference(({ audioPositions }) => audioPositions) / Math.max(1, windows),
+      // Another build may not count them.
+      encodedAgain: difference(({ encodedAgain = 0 }) => encodedAgain),
+      tokensPerSecond: (1000 * rowSteps) / time('decode'),
+      encodeMilliseconds: time('encode') / windows,
+      decodeMilliseconds: time('decode') / windows,
+      hostShare: time('host') / (time('encode') + time('decode') + time('host')),
+    };
+  }
+
   result(): Measured {
     const seconds = this.elapsed / 1000;
     this.#delay.disable();
     const sorted = this.#times.sort((a, b) => a - b);
     const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
-    const after = this.#arrivals.figures();
-    const before = this.#before;
-    const engine = (() => {
-      if (!before || !after) return {};
-      const difference = (value: (figures: EngineFigures) => number) => value(after) - value(before);
-      const mean = (value: (figures: EngineFigures) => number, count: number) => difference(value) / Math.max(1, count);
-      const busy = difference(({ time }) => time.encode + time.decode + time.host);
-      return {
-        meanRows: mean(
-          ({ rowSteps }) => rowSteps,
-          difference(({ steps }) => steps),
-        ),
-        meanPositions: mean(
-          ({ audioPositions }) => audioPositions,
-          difference(({ windows }) => windows),
-        ),
-        // Another build may not count them.
-        encodedAgain: difference(({ encodedAgain = 0 }) => encodedAgain),
-        tokensPerSecond: (1000 * difference(({ rowSteps }) => rowSteps)) / difference(({ time }) => time.decode),
-        encodeMilliseconds: difference(({ time }) => time.encode) / difference(({ windows }) => windows),
-        decodeMilliseconds: difference(({ time }) => time.decode) / difference(({ windows }) => windows),
-        hostShare: difference(({ time }) => time.host) / busy,
-      };
-    })();
     return {
       requests: sorted.length,
       requestsPerSecond: sorted.length / seconds,
@@ -97,7 +96,7 @@ class Measurement {
       p50: at(0.5),
       p95: at(0.95),
       p99: at(0.99),
-      ...engine,
+      ...this.#engineFigures(),
       loopDelay: this.#delay.percentile(99) / 1e6,
     };
   }
@@ -149,11 +148,10 @@ export async function poisson(
   })();
   const measurement = new Measurement(arrivals);
   const requests: Promise<void>[] = [];
-  let state = 7;
+  const random = randomNumbers(7);
   let due = 0;
   for (let index = 0; due < arrivals.milliseconds; ++index) {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    due += (-1000 * Math.log((state + 1) / 2 ** 32)) / rate;
+    due += (-1000 * Math.log(1 - random())) / rate; // 1 minus it is never 0
     const wait = due - measurement.elapsed;
     if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
     requests.push(measurement.time(clips[index % clips.length]));

@@ -37,7 +37,21 @@ it('pages', () => {
 it.each([
   ['lib', /\.ts$/],
   ['native', /\.(cc|h|cu|cuh|inc)$/],
+  ['bench', /\.(ts|mjs|py)$/],
+  ['scripts', /\.(cjs|sh)$/],
+  ['tools', /\.(ts|py)$/],
 ])('comments in %s', (folder, ending) => {
-  const isComment = (line: string) => /^\s*(\/\*|\*|\/\/)/.test(line);
+  const isComment = (line: string) => /^\s*(\/\*|\*|\/\/|#)/.test(line);
   expect(sources(folder, ending).flatMap((path) => wide(path, isComment))).toEqual([]);
+});
+
+it('documentation of Python programs', () => {
+  const files = ['bench', 'tools'].flatMap((folder) => sources(folder, /\.py$/));
+  const wideLines = files.flatMap((path) =>
+    Array.from(readFileSync(join(root, path), 'utf8').matchAll(/^ *"""[^]*?"""$/gm), ([text]) => text)
+      .flatMap((text) => text.split('\n'))
+      .filter((line) => [...line].length > width)
+      .map((line) => `${path}: ${line}`),
+  );
+  expect(wideLines).toEqual([]);
 });

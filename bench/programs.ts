@@ -1,6 +1,24 @@
 /** Runs other programs, and measures their memory and CPU time. */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { root } from './machine.js';
+
+export const lastLine = (text: string): string => text.trim().split('\n').at(-1) ?? '';
+
+/** Why a program failed, by its standard error: the line of an error, as Node.js and Python print it, or the last. */
+export const failure = (printed: string): string => printed.match(/^\w*Error\b.*:.*$/gm)?.at(-1) ?? lastLine(printed);
+
+/** Runs a command in the repository and returns what it prints. Throws an Error with the reason if it fails. */
+export function run(command: readonly string[]): string {
+  const { status, stdout, stderr, error } = spawnSync(command[0], command.slice(1), {
+    encoding: 'utf8',
+    cwd: root,
+    maxBuffer: 1 << 26,
+  });
+  if (status !== 0)
+    throw new Error(failure(stderr ?? '') || error?.message || `${command[0]} exited with status ${status}`);
+  return stdout;
+}
 
 /**
  * Runs a command. Returns its peak memory in bytes, its CPU time in seconds, and its standard error. Throws an Error
@@ -27,7 +45,7 @@ export async function runMonitored(
   }, 20);
   try {
     const status = await new Promise((resolve, reject) => child.on('error', reject).on('close', resolve));
-    if (status !== 0) throw new Error(printed.trim().split('\n').at(-1) || `it ended with status ${status}`);
+    if (status !== 0) throw new Error(failure(printed) || `it exited with status ${status}`);
     return { peak, cpuSeconds, printed };
   } finally {
     clearInterval(timer);
