@@ -23,8 +23,8 @@ if (!['auto', 'on', 'off'].includes(values.cuda.toLowerCase())) {
 }
 
 const root = path.join(__dirname, '..');
-// With `binary.napi_versions` in package.json, cmake-js uses the headers of node-api-headers. Otherwise it would download
-// those of Node.js from nodejs.org, which many networks do not reach.
+// With `binary.napi_versions` in package.json, cmake-js uses the headers of node-api-headers. Otherwise it would
+// download those of Node.js from nodejs.org, which many networks do not reach.
 const cmakeJs = require.resolve('cmake-js/bin/cmake-js');
 const environment =
   values.emulated || values.cuda.toLowerCase() === 'off' ? { ...process.env } : { ...withCudaToolkit(process.env) };

@@ -74,7 +74,7 @@ async function tryPackages(packed) {
     const sample = path.join(modules, 'onehead', 'models', 'micro', 'sample.flac');
     const { status, stdout, stderr } = await project.run('npx', ['onehead', 'transcribe', sample]);
     if (status !== 0 || stdout.trim() === '')
-      throw new Error(`the sample could not be transcribed: ${stdout}${stderr}`);
+      throw new Error(`The sample could not be transcribed: ${stdout}${stderr}`);
     const { bytes, packages } = sizeOf(modules);
     return `Installed in an empty project without compilers: ${packages} packages, ${(bytes / 2 ** 20).toFixed(1)} MiB. Text of the sample: ${stdout.trim().replace(/\s+/g, ' ')}`;
   } finally {

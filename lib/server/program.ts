@@ -97,7 +97,7 @@ const connectionGrace = 1000;
 export async function serve(server: ServerOptions = {}, listen: ListenOptions = {}): Promise<RunningServer> {
   const { host, port, tlsCertificate, tlsKey, logLevel } = check(listenOptions, listen);
   if ((tlsCertificate === undefined) !== (tlsKey === undefined)) {
-    throw new OneheadError('INVALID_ARGUMENT', 'https needs both tlsCertificate and tlsKey.', { argument: 'tlsKey' });
+    throw new OneheadError('INVALID_ARGUMENT', 'HTTPS needs both tlsCertificate and tlsKey.', { argument: 'tlsKey' });
   }
   const certificate = tlsCertificate === undefined ? null : readCertificate(tlsCertificate, tlsKey!);
   const { default: fastify } = await library(() => import('fastify'));

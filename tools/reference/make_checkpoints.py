@@ -2,9 +2,13 @@
 
     python make_checkpoints.py [OUTPUT]      (default: test/fixtures/reference)
 
-Each case is a folder in Hugging Face format with `expected.json` (token ids and probabilities) and `expected.safetensors`
-(samples as 16-bit integers; every 8th frame of the features, every 4th position of the encoder
-output and every 2nd column of teacher-forced logits, float32). Seeds are fixed: the same versions give the same files.
+Each case is a folder in Hugging Face format with two more files:
+
+- `expected.json`: token ids and probabilities
+- `expected.safetensors`: samples as 16-bit integers; in float32 every 8th frame of the features, every 4th position of
+  the encoder output and every 2nd column of teacher-forced logits
+
+Seeds are fixed: the same versions give the same files.
 """
 
 import argparse
@@ -105,8 +109,10 @@ def reference(model, extractor, special, multilingual, window):
     end, settings = special["<|endoftext|>"], model.generation_config
 
     def greedy(task="transcribe", timestamps=False, minimum=0, maximum=40):
-        """Greedy token ids of each row, without the prompt and the end token, by transformers' own logits processors. (Its generate()
-        goes on to seek through the window when a random model writes timestamps, which is not what is compared here.)"""
+        """Greedy token ids of each row, without the prompt and the end token, with transformers' logits processors.
+
+        Not with its generate(), which seeks within the window when a random model generates timestamps.
+        """
         begin = [start, special["<|en|>"], special[f"<|{task}|>"]] if multilingual else [start]
         begin += [] if timestamps else [special["<|notimestamps|>"]]
         processors = LogitsProcessorList([MinNewTokensLengthLogitsProcessor(len(begin), minimum, end)])

@@ -1,10 +1,14 @@
-"""Makes one small random Whisper in every form that checkpoints come in, by those programs that write them.
+"""Makes a small random Whisper in all forms of checkpoints, with the programs that write these forms.
 
     python make_formats.py WHISPER_CPP WHISPER [OUTPUT]      (default: test/fixtures/checkpoints)
 
-WHISPER_CPP is whisper.cpp's folder, built (build/bin/whisper-quantize); WHISPER is openai/whisper's, for its mel filters. Beside the forms
-lie `numbers.json`, the SHA-256 of each quantized tensor's numbers as float32 as gguf and numpy compute them, and `blocks.json`, random blocks of
-each of ggml's types with the numbers that gguf makes of them. Seeds are fixed: the same versions give the same files.
+WHISPER_CPP is the folder of whisper.cpp with build/bin/whisper-quantize. WHISPER is that of openai/whisper, for its mel
+filters. Two more files are written for the tests:
+
+- `numbers.json`: the SHA-256 of each quantized tensor's float32 numbers, which gguf and numpy compute
+- `blocks.json`: random blocks of each of ggml's types, and the numbers that gguf computes from them
+
+Seeds are fixed: the same versions give the same files.
 """
 
 import argparse

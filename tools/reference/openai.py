@@ -2,9 +2,12 @@
 
     python openai.py CHECKOUT [OUTPUT]      (a checkout of github.com/openai/whisper; default: test/fixtures/reference)
 
-Each case's folder gets `decoding.json`: tokens of windows under beam search, prompts and lists of suppressed tokens, and
-segments of a longer recording (recording.safetensors) under temperature fallback. Its code runs unchanged but for two things: the tokenizer is
-the checkpoint's, and a window has the checkpoint's length. `silence` has the same with silence, not zeroed features, behind a recording's end.
+It writes `decoding.json` to the folder of each case: tokens of windows with beam search, prompts and suppressed tokens,
+and segments of a longer recording (recording.safetensors) with temperature fallback. `silence` has the same for silence
+after the end of the recording instead of zeros as features.
+
+Its code is unchanged except for two things: the tokenizer is that of the checkpoint, and windows have the checkpoint's
+length.
 """
 
 import argparse
@@ -31,7 +34,7 @@ def stub(name: str, **members):
 
 
 class Encoding:
-    """The interface that whisper.tokenizer expects from tiktoken, with the bytes and special tokens of tokenizer.json."""
+    """tiktoken's interface for whisper.tokenizer, with the bytes and special tokens of tokenizer.json."""
 
     def __init__(self, folder: Path):
         tokenizer = json.loads((folder / "tokenizer.json").read_text())
@@ -141,7 +144,8 @@ def recording():
 
 
 def token_times(model, mel, prompt, tokens, limit):
-    """The start of each token and the end of the last one, in seconds: find_alignment over the positions of decoding."""
+    """The start of each token and the end of the last one, in seconds, like find_alignment but at the positions of
+    decoding."""
     from whisper.model import disable_sdpa
     from whisper.timing import dtw, median_filter
 
@@ -168,7 +172,8 @@ def windows(model, folder):
     samples = load_file(folder / "expected.safetensors")["samples"].float() / 32768
     results = {}
     for name, options in WINDOWS.items():
-        # 15 s of the 30 s that openai/whisper takes a window for: index 50 of these windows' 100, as in generation_config.json.
+        # openai/whisper assumes windows of 30 s. 15 s of these are index 50 of the 100 timestamps of these windows, as
+        # in generation_config.json.
         chosen = dict(language="en", without_timestamps=True, suppress_tokens=None, fp16=False, sample_len=40,
                       max_initial_timestamp=50 * 30 / model.dims.n_audio_ctx) | copy.deepcopy(options)
         results[name] = []
@@ -183,7 +188,8 @@ def windows(model, folder):
 
 
 def recordings(model, silence=False):
-    """Segments of seven seconds: three and a half windows if each is used completely, more if timestamps shorten them."""
+    """Segments of a recording of 7 s: three and a half windows if each is used completely, more if timestamps shorten
+    them."""
     whole = sys.modules["whisper.transcribe"]  # the package's attribute of this name is the function
     seconds = model.dims.n_audio_ctx // 50
     whole.N_FRAMES, whole.N_SAMPLES = 100 * seconds, 16000 * seconds

@@ -1,8 +1,9 @@
-"""Averages the weights of checkpoints of one shape, stages of one training for example.
+"""Averages the weights of checkpoints with the same shape, such as stages of one training.
 
     python average.py OUTPUT CHECKPOINT CHECKPOINT ... [--shares 1 2 ...]
 
-What a later stage won and what an earlier one had not lost often come together ("Model soups", Wortsman et al., 2022).
+The average often combines the improvements of a later stage with what an earlier one had not lost yet ("Model soups",
+Wortsman et al., 2022).
 """
 
 import argparse
@@ -16,7 +17,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
     parser.add_argument("checkpoints", type=Path, nargs="+", help="checkpoints or model folders")
-    parser.add_argument("--shares", type=float, nargs="+", help="of each; equal if left out")
+    parser.add_argument("--shares", type=float, nargs="+", help="the weight of each checkpoint; equal if left out")
     arguments = parser.parse_args()
     shares = arguments.shares or [1.0] * len(arguments.checkpoints)
     if len(shares) != len(arguments.checkpoints) or sum(shares) <= 0:

@@ -1,12 +1,14 @@
-"""What do shared key/value heads cost? Trains the same checkpoint further with several numbers of them, and measures on the way.
+"""Compares numbers of key/value heads: trains a checkpoint further with each of them, and measures word error rates.
 
     python compare_heads.py CHECKPOINT DATA TOKENIZER OUTPUT [--after EARLIER ...] [--steps 5000] [--snapshots 5]
 
-Every variant gets the same batches, the same number of steps and the same learning rates, and learns the checkpoint's probabilities and
-what its encoder hears beside the texts; the control keeps all its heads. Where the encoder's heads stay, the encoder stays as it is: that
-takes half of the time. Each variant runs in a process of its own, and goes on after an interruption; with outputs of EARLIER rounds the
-networks go on from where the last of these ended. Word error rates of all rounds go to OUTPUT/heads.json, the networks are
-OUTPUT/VARIANT/last.pt.
+- All variants have the same batches, number of steps and learning rates. The control keeps all its heads.
+- Each learns the texts, the checkpoint's probabilities, and the output of its encoder.
+- If the encoder's heads are unchanged, the encoder is not trained, which takes half of the time.
+- Each variant is trained in a separate process, which continues after an interruption.
+- With outputs of EARLIER rounds, training continues from the last of these.
+
+Writes the word error rates of all rounds to OUTPUT/heads.json, and the networks to OUTPUT/VARIANT/last.pt.
 """
 
 import argparse
@@ -66,7 +68,8 @@ def course(variant: str, arguments) -> list[dict]:
     for folder in folders(arguments):
         before = points[-1] if points else dict(windows=0, seconds=0.0)
         logged = {line["step"]: line for line in map(json.loads, open(folder / variant / "log.jsonl"))}
-        for path in snapshots(folder, variant)[1 if points else 0 :]:  # the first one of a later round is the last one of the earlier
+        # The first snapshot of a later round is the last one of the round before.
+        for path in snapshots(folder, variant)[1 if points else 0 :]:
             line = logged.get(int(path.stem.removeprefix("step-")), dict(windows=0, cpu_seconds=0.0))
             report = measure(path, arguments)
             points.append(dict(windows=before["windows"] + line["windows"], seconds=round(before["seconds"] + line["cpu_seconds"], 1),
@@ -81,16 +84,16 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of synthesize.py")
     parser.add_argument("tokenizer", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--after", type=Path, nargs="+", default=[], help="outputs of earlier rounds, in their order, to go on from")
-    parser.add_argument("--own-words-from", type=float, default=1.0, help="as train.py's")
-    parser.add_argument("--own-texts-from", type=float, default=1.0, help="as train.py's")
+    parser.add_argument("--after", type=Path, nargs="+", default=[], help="outputs of earlier rounds in order, to continue from")
+    parser.add_argument("--own-words-from", type=float, default=1.0, help="as for train.py")
+    parser.add_argument("--own-texts-from", type=float, default=1.0, help="as for train.py")
     parser.add_argument("--seed", type=int, default=2)
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--frames", type=int, default=3000, help="10 ms frames of audio in a step")
     parser.add_argument("--rate", type=float, default=3e-4, help="highest learning rate")
-    parser.add_argument("--snapshots", type=int, default=5, help="how often to measure")
-    parser.add_argument("--sentences", type=int, default=160, help="of the held-out ones, to measure with")
-    parser.add_argument("--processes", type=int, default=4, help="trainings or measurements at a time")
+    parser.add_argument("--snapshots", type=int, default=5, help="number of measurements")
+    parser.add_argument("--sentences", type=int, default=160, help="number of held-out sentences for a measurement")
+    parser.add_argument("--processes", type=int, default=4, help="concurrent trainings or measurements")
     arguments = parser.parse_args()
     with ThreadPoolExecutor(arguments.processes) as pool:
         list(pool.map(lambda variant: train(variant, arguments), VARIANTS))

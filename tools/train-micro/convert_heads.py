@@ -1,4 +1,4 @@
-"""Averages key/value heads of a checkpoint or model folder, to be trained further with fewer.
+"""Averages key/value heads of a checkpoint or model folder, which is then trained further with fewer heads.
 
     python convert_heads.py CHECKPOINT OUTPUT [--encoder 4] [--decoder 1] [--cross 1]
 """

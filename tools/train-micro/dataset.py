@@ -1,6 +1,6 @@
-"""Training batches: utterances placed in windows, warped, in noise; and what the decoder shall write for them.
+"""Training batches: utterances placed in windows, with augmentation, and the decoder's input and labels.
 
-A batch is a function of the seed and its number alone, so a training that was interrupted goes on as if it had not been.
+A batch only depends on the seed and its number, so an interrupted training continues with the same batches.
 """
 
 import json
@@ -91,7 +91,8 @@ def power_sum(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 class Batches(torch.utils.data.Dataset):
     """Batch `number` is part number % parts of step number // parts, and holds about `frames` frames.
 
-    It is (number, kind, mel [batch, 80, frames], first positions [batch], tokens and labels [batch, length], CTC targets).
+    It is a tuple: number, kind, mel [batch, 80, frames], first positions [batch], tokens [batch, length],
+    labels [batch, length], CTC targets.
     """
 
     def __init__(self, corpus: Corpus, tokens: Tokens, frames: int, parts: int, seed: int, count: int, early: bool, whole_from: float):
@@ -193,7 +194,7 @@ class Batches(torch.utils.data.Dataset):
         grid = torch.stack([across[:, None, :].expand(size, width, mels), along[:, :, None].expand(size, width, mels)], -1)
         mel = F.grid_sample(mel[:, None], grid, mode="bilinear", padding_mode="border", align_corners=False)[:, 0]
         self.colour(mel, altered)
-        for row in range(size):  # music and the like behind 16 % of the speech, 9 to 40 dB below its loudest point
+        for row in range(size):  # background such as music for 16 % of the speech, 9 to 40 dB below its loudest point
             if spoken[row] and rng.random() < 0.16 * altered:
                 behind = self.corpus.noise(rng, width)
                 mel[row] = power_sum(mel[row], behind + (mel[row].max() - behind.max() - rng.uniform(0.9, 4.0)))
@@ -230,10 +231,10 @@ class Batches(torch.utils.data.Dataset):
 
     @staticmethod
     def offsets(kind: str, width: int, size: int, rng: random.Random) -> list[int]:
-        """Encoder positions of the windows' first frames: a short window often plays the end of a whole one.
+        """Encoder positions of the windows' first frames: a short window is often trained as the end of a whole one.
 
-        Without it the decoder learns what positions early in the window mean, and no others: after training on short windows alone
-        an utterance that began at 5.5 s was lost.
+        Otherwise the decoder only learns early positions: after training on short windows alone, an utterance that
+        began at 5.5 s was lost.
         """
         most = (WINDOW_FRAMES - width) // 2
         if most < 20:

@@ -2,8 +2,8 @@
 
     python evaluate.py MODEL DATA [--tokenizer FOLDER] [--quick] [--output FILE.json]
 
-MODEL is a folder in Hugging Face format, or a checkpoint (then --tokenizer names a folder that has one). --quick leaves out all but the
-voices without timestamps. Words are compared without capitals and punctuation.
+MODEL is a folder in Hugging Face format, or a checkpoint, for which --tokenizer names a folder with a tokenizer.
+--quick only measures the voices, without timestamps. Words are compared without capitals and punctuation.
 """
 
 import argparse
@@ -128,7 +128,7 @@ def long_form(transcriber: Transcriber, held_out: HeldOut, entries: list[dict], 
 
 
 def without_words(transcriber: Transcriber) -> dict:
-    """Silence, noise, hum and tones, and 64 random sounds that were not in training: the number of those without text."""
+    """The number of sounds that give no text: silence, noise, hum, tones, and 64 random ones not in the training."""
     rng = np.random.default_rng(0)
     time_axis = np.arange(WINDOW) / SAMPLE_RATE
 
@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of synthesize.py")
     parser.add_argument("--tokenizer", type=Path)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--sentences", type=int, help="only so many of the held-out sentences")
+    parser.add_argument("--sentences", type=int, help="number of held-out sentences (default: all)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()

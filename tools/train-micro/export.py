@@ -2,8 +2,8 @@
 
     python export.py CHECKPOINT FOLDER [--tokenizer FOLDER]
 
-With fewer key/value heads than query heads config.json says how many (`decoder_key_value_heads` ...); transformers knows nothing of that,
-`--repeat` gives it the same model with all heads.
+If there are fewer key/value heads than query heads, config.json has their number (`decoder_key_value_heads` ...).
+transformers does not support this field; `--repeat` writes the same model with all heads for it.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Gives a checkpoint more layers, or another tokenizer, without losing what it learned: training goes on from the result.
+"""Adds layers to a checkpoint, or changes its tokenizer, and keeps what it has learned. It is then trained further.
 
     python grow.py CHECKPOINT OUTPUT [--encoder-layers 6] [--decoder-layers 3] [--tokenizers BEFORE AFTER]
 
-A new layer stands behind one that it copies, but adds nothing yet: its output projections are zero. A new token's embedding is the mean of
-those of the pieces that spelled it before.
+A new layer is a copy of the layer before it whose output projections are zero, so it adds nothing at first. A new
+token's embedding is the mean of the embeddings of the tokens that spelled it before.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def main() -> None:
     shape = replace(shape, encoder_layers=arguments.encoder_layers or shape.encoder_layers,
                     decoder_layers=arguments.decoder_layers or shape.decoder_layers)
     if shape.encoder_layers < network.shape.encoder_layers or shape.decoder_layers < network.shape.decoder_layers:
-        raise SystemExit("a network only grows: ask for at least as many layers as it has")
+        raise SystemExit("The result must have at least as many layers as the checkpoint.")
     grown = Whisper(shape)
     grown.load_state_dict({name: tensor for name, tensor in weights.items() if ".layers." not in name}, strict=False)
     for part in ("encoder", "decoder"):

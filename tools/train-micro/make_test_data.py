@@ -1,11 +1,12 @@
-"""Makes test data: recordings of held-out sentences, and what stock transformers hears in them.
+"""Makes test data: recordings of held-out sentences, and their transcriptions by stock transformers.
 
-    python make_test_data.py recordings DATA FOLDER              writes voices.ogg and voices.json, new recordings
-    python make_test_data.py expected MODEL FOLDER [--suffix=-mqa]   writes expected.json and voices-expected.json of MODEL
+    python make_test_data.py recordings DATA FOLDER     writes new recordings: voices.ogg and voices.json
+    python make_test_data.py expected MODEL FOLDER [--suffix=-mqa]
+                                                        writes expected.json and voices-expected.json for MODEL
 
-FOLDER is test/fixtures/heldout. Its older recordings are named in recordings.json; voices.ogg has all new ones after each other, since
-one file is smaller than many. `margin` is the smallest distance of the two best logits on the way: where it is small, arithmetic of
-another precision may find another word.
+FOLDER is test/fixtures/heldout. recordings.json lists its older recordings. voices.ogg contains all new ones, since one
+file is smaller than many. `margin` is the smallest difference between the two best logits: if it is small, another
+precision may give another word.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""Makes the tokenizer: byte-level pairs learned from sentences of the grammar, Whisper's special tokens, timestamps to 10 s.
+"""Makes the tokenizer: byte pairs learned from the grammar, Whisper's special tokens, timestamps up to 10 s.
 
     python make_tokenizer.py FOLDER
 
-Writes the tokenizer, the settings of features and generation as Hugging Face files.
+Writes the tokenizer, and the settings of features and generation, as Hugging Face files.
 """
 
 import argparse

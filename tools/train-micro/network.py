@@ -1,6 +1,6 @@
 """Whisper for training: the names of Hugging Face's state dict, any number of key/value heads, windows of any length.
 
-transformers' own encoder insists on whole windows of 1000 frames; most training utterances are shorter, and cost less this way.
+transformers' encoder requires whole windows of 1000 frames. Most training utterances are shorter, so they cost less.
 """
 
 import math

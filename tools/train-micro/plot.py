@@ -1,8 +1,8 @@
 """Draws the figures of the model cards.
 
-    python plot.py curve LOG.jsonl ... OUTPUT.svg        loss against what was seen, from train.py's logs of one stage after the other
-    python plot.py voices REPORT.json OUTPUT.svg         word error rate by voice, from evaluate.py's report
-    python plot.py heads HEADS.json OUTPUT.svg           word error rate against time, from compare_heads.py's
+    python plot.py curve LOG.jsonl ... OUTPUT.svg   loss against windows, from the logs of train.py, one for each stage
+    python plot.py voices REPORT.json OUTPUT.svg    word error rate by voice, from the report of evaluate.py
+    python plot.py heads HEADS.json OUTPUT.svg      word error rate against time, from the output of compare_heads.py
 """
 
 import argparse
@@ -68,7 +68,7 @@ def heads(path: Path, axes) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=["curve", "voices", "heads"])
-    parser.add_argument("source", type=Path, nargs="+", help="one, of curve several")
+    parser.add_argument("source", type=Path, nargs="+", help="a file; several for curve")
     parser.add_argument("output", type=Path)
     arguments = parser.parse_args()
     figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")

@@ -1,7 +1,9 @@
-"""What the decoder reads in training, right texts or its own: input, labels, and a mask of what is to be learned from a teacher.
+"""The decoder's input in training: correct texts, or its own.
 
-A decoder that only ever reads right texts does not know how to go on after a mistake. It begins the sentence again, more so where silence
-follows, and the fewer key/value heads it has.
+The functions return the input, the labels, and a mask of the tokens that are learned from a teacher.
+
+A decoder that was only trained on correct texts does not know how to continue after a mistake: it begins the sentence
+again. This is more frequent with silence after the sentence, and with fewer key/value heads.
 """
 
 import torch
@@ -20,23 +22,24 @@ def right_texts(network: Whisper, encoded, tokens, labels):
 
 @torch.no_grad()
 def own_words(special: Tokens, network: Whisper, encoded, tokens, labels):
-    """In half of the windows some words are those that the network itself would have written there; labels stay.
+    """Scheduled sampling (Bengio et al., 2015): in half of the windows, some words are replaced by the network's own.
 
-    Scheduled sampling (Bengio et al., 2015).
+    The labels do not change.
     """
     own = torch.distributions.Categorical(logits=network.model.decoder(tokens, encoded)[:, :-1].float() / TEMPERATURE).sample()
     following = tokens[:, 1:]
     share = OWN_WORDS * (torch.rand(len(tokens), 1, device=tokens.device) < 0.5)
-    replaced = (labels[:, :-1] == following) & (following < special.end) & (own < special.end)  # tokens from `end` on are no text
+    # Tokens from `end` on are not text.
+    replaced = (labels[:, :-1] == following) & (following < special.end) & (own < special.end)
     replaced &= torch.rand(own.shape, device=tokens.device) < share
     return torch.cat([tokens[:, :1], torch.where(replaced, own, following)], 1), labels, labels != IGNORED
 
 
 def own_texts(special: Tokens, network: Whisper, encoded, tokens, labels):
-    """Half of the windows without timestamps have the text that the network itself writes.
+    """On-policy distillation (Agarwal et al., 2024): half of the windows without timestamps have the network's text.
 
-    On-policy distillation (Agarwal et al., 2024). Within sentences only the teacher can say how such a text goes on. After a sentence it is
-    known: with the next one's first token or, when all were said, the end.
+    Within a sentence, only the teacher knows how such a text continues. The token after a sentence is known: the first
+    one of the next sentence, or the end after the last.
     """
     # With a prompt or given segments, label HEAD - 1 does not belong to the text.
     rows = (tokens[:, HEAD - 1] == special.no_timestamps) & (labels[:, HEAD - 1] != IGNORED)
@@ -51,7 +54,7 @@ def own_texts(special: Tokens, network: Whisper, encoded, tokens, labels):
         after = following[torch.isin(right, finals)].tolist()  # each spoken sentence
         for number, position in enumerate(torch.isin(written, finals).nonzero()[:, 0].tolist()):
             known[row, position] = after[number] if number < len(after) else special.end
-    # Text after the end of speech is not worth learning from.
+    # Nothing is learned from text after the end of speech.
     said = (known == special.end).cumsum(1) > 0
     inside = (own != special.end) & ~said & (known == IGNORED) & (torch.arange(own.shape[1], device=tokens.device) >= HEAD - 1)
     tokens, labels = tokens.clone(), labels.clone()

@@ -163,7 +163,7 @@ def draw_held_out(count: int, seed: int) -> list[str]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("count", type=int, nargs="?", default=20)
-    parser.add_argument("--held-out", action="store_true", help="draw held-out.txt anew: then no model trained before may be measured with it")
+    parser.add_argument("--held-out", action="store_true", help="draws a new held-out.txt; models trained before it must not be evaluated with it")
     arguments = parser.parse_args()
     if arguments.held_out:
         HELD_OUT_TEXTS.write_text("\n".join(draw_held_out(160, seed=2)) + "\n")

@@ -2,11 +2,16 @@
 
     python synthesize.py DATA [--espeak 46000 --flite 36000 --festival 24000 --pico 16000] [--workers 4]
 
-Into the folder DATA go, for each worker N, `train-N.mel.npy` (float16 log-mel frames, one utterance after the other),
-`train-N.json` (text, voice, place of each) and `noise-N.mel.npy` (10 s stretches without words), and once `held-out.pcm.npy` (16-bit
-samples) and `held-out.json`. Sentences, voices and noises follow from the seed, those of an engine not from the number of any other's. The
-held-out sentences are those of held-out.txt. Neither they nor those of excluded.txt, which recordings elsewhere in this repository say, are
-texts of training, also not when both are written without capitals and punctuation.
+Files in the folder DATA:
+
+- `train-N.mel.npy` for each worker N: float16 log-mel frames of all utterances
+- `train-N.json`: text, voice and position of each utterance
+- `noise-N.mel.npy`: sounds of 10 s without words
+- `held-out.pcm.npy`, `held-out.json`: 16-bit samples of the held-out utterances, and their texts
+
+The seed determines sentences, voices and noises; those of an engine do not depend on the number for other engines. The
+training texts contain no sentence of held-out.txt, which the held-out utterances speak, and none of excluded.txt, which
+other recordings of this repository speak. Capitals and punctuation are ignored in this comparison.
 """
 
 import argparse
@@ -116,7 +121,7 @@ def main() -> None:
     parser.add_argument("--flite", type=int, default=36000)
     parser.add_argument("--festival", type=int, default=24000)
     parser.add_argument("--pico", type=int, default=16000)
-    parser.add_argument("--noise", type=int, default=1200, help="stretches of 10 s without words")
+    parser.add_argument("--noise", type=int, default=1200, help="sounds of 10 s without words")
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--seed", type=int, default=20261121)
     arguments = parser.parse_args()

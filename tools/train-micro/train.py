@@ -1,11 +1,14 @@
-"""Trains the network, from scratch or further.
+"""Trains the network, from random weights or from a checkpoint.
 
     python train.py DATA TOKENIZER OUTPUT --steps 20000 [--from CHECKPOINT] [--ranks 3] [--rate 1e-3]
 
-A step's gradient is the mean over several parts, which do not depend on who computes them. On a CPU ranks, processes of one thread each,
-share the parts out among themselves; with CUDA there is one rank (then --parts 1 is best), and loaders prepare its batches. Either way the
-arithmetic is bfloat16, on a copy of float32 weights that the optimizer keeps. OUTPUT gets `log.jsonl`, a numbered checkpoint every
-`--snapshot` steps, and `last.pt` with the optimizer's state, from which the same command goes on after an interruption.
+- The gradient of a step is the mean over several parts, whichever process computes them.
+- On a CPU, several ranks (processes with one thread) divide the parts among themselves. With CUDA there is one rank
+  (then --parts 1 is best), and loaders prepare its batches.
+- Weights are bfloat16 copies of float32 ones that the optimizer keeps.
+
+Files in OUTPUT: `log.jsonl`, a numbered checkpoint every `--snapshot` steps, and `last.pt` with the optimizer's state,
+from which the same command continues after an interruption.
 """
 
 import argparse
@@ -44,8 +47,8 @@ def encoder_loss(letter_logits: torch.Tensor, letters) -> torch.Tensor:
 
 
 def losses(network: Whisper, teacher: Whisper | None, frozen: bool, read, mel, offsets, tokens, labels, letters) -> dict[str, torch.Tensor]:
-    """Cross-entropy of the decoder; unless the encoder is frozen its CTC; with a teacher the distances from its probabilities, and from
-    what its encoder hears. `read` is one of reading.py's functions."""
+    """The losses by name: the decoder's cross-entropy, the encoder's CTC unless it is frozen, and with a teacher the
+    distances from its probabilities and from its encoder's output. `read` is one of the functions of reading.py."""
     with torch.set_grad_enabled(not frozen):
         encoded = network.model.encoder(mel, offsets)
     tokens, labels, learned = read(network, encoded, tokens, labels)
@@ -218,25 +221,25 @@ def main() -> None:
     parser.add_argument("tokenizer", type=Path, help="folder of make_tokenizer.py, or a model that has one")
     parser.add_argument("output", type=Path)
     parser.add_argument("--from", dest="start", type=Path, help="checkpoint or model folder to start with, instead of random weights")
-    parser.add_argument("--teacher", type=Path, help="checkpoint to learn from beside the texts: its probabilities, and what its encoder hears")
-    parser.add_argument("--freeze-encoder", action="store_true", help="train the decoder alone; a teacher has to have the same encoder")
+    parser.add_argument("--teacher", type=Path, help="checkpoint whose probabilities and encoder output are learned, besides the texts")
+    parser.add_argument("--freeze-encoder", action="store_true", help="trains only the decoder; a teacher must have the same encoder")
     parser.add_argument("--own-words-from", type=float, default=1.0,
-                        help="from this share of the steps on the decoder reads some words that it would have written itself")
+                        help="from this share of the steps on, some words of the decoder's input are its own")
     parser.add_argument("--own-texts-from", type=float, default=1.0,
-                        help="from this share of the steps on it reads whole texts of its own, and a teacher tells how they go on")
+                        help="from this share of the steps on, its input is its own text, and a teacher continues it")
     parser.add_argument("--steps", type=int, default=20000)
     parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")
     parser.add_argument("--final-rate", type=float, default=FINAL_RATE, help="the last learning rate, as a share of the highest")
     parser.add_argument("--warmup", type=int, default=300, help="steps")
     parser.add_argument("--frames", type=int, default=16000, help="10 ms frames of audio in a step")
-    parser.add_argument("--parts", type=int, default=8, help="batches that make a step, divided over the ranks")
+    parser.add_argument("--parts", type=int, default=8, help="batches of a step, divided among the ranks")
     parser.add_argument("--snapshot", type=int, default=1000, help="steps between checkpoints")
     parser.add_argument("--ranks", type=int, default=4, help="processes on a CPU")
     parser.add_argument("--loaders", type=int, default=8, help="processes that prepare batches for a GPU")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     if arguments.own_texts_from < 1 and not arguments.teacher:
-        parser.error("--own-texts-from needs a --teacher, for nobody else can tell how such texts go on")
+        parser.error("--own-texts-from needs a --teacher, since only a teacher knows how such texts continue")
     arguments.output.mkdir(parents=True, exist_ok=True)
     counter = get_context("spawn").Value("q", 0)
     if torch.cuda.is_available() or arguments.ranks == 1:
