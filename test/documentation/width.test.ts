@@ -48,7 +48,7 @@ it.each([
 it('documentation of Python programs', () => {
   const files = ['bench', 'tools'].flatMap((folder) => sources(folder, /\.py$/));
   const wideLines = files.flatMap((path) =>
-    Array.from(readFileSync(join(root, path), 'utf8').matchAll(/^ *"""[^]*?"""$/gm), ([text]) => text)
+    Array.from(readFileSync(join(root, path), 'utf8').matchAll(/^ *"""[\s\S]*?"""$/gm), ([text]) => text)
       .flatMap((text) => text.split('\n'))
       .filter((line) => [...line].length > width)
       .map((line) => `${path}: ${line}`),
