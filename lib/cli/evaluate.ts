@@ -108,14 +108,15 @@ export async function evaluateCommand(args: string[], signal: AbortSignal): Prom
     return exitStatus();
   }
   const whisper = await Whisper.load(model, { ...choice.load, signal });
-  const transcribe = (file: string) =>
-    whisper.transcribe(file, { ...choice.transcribe, ...(timed && { wordTimestamps: true }), signal, onWarning });
+  const decoding = { ...choice.transcribe, ...(timed && { wordTimestamps: true }) };
+  const transcribe = (file: string) => whisper.transcribe(file, { ...decoding, signal, onWarning });
   const print = (text: string) => options.format === 'text' && process.stdout.write(text);
   try {
     if (live) {
       await evaluateLive(whisper, recordings, options, choice.transcribe.language, signal);
       return exitStatus();
     }
+    await whisper.checkOptions(decoding);
     let failures = 0;
     const onFailure = ({ message, argument }: OneheadError) => {
       failures += 1;

@@ -9,6 +9,7 @@ import { formatOptions } from '../formats/options.js';
 import { makeFolder } from '../make-folder.js';
 import { check } from '../options/options.js';
 import { TranscriptionError } from '../whisper/transcription/failure.js';
+import { checkTranscribeOptions } from '../whisper/transcription/options.js';
 import type { TranscribeProgress, Transcription } from '../whisper/transcription/types.js';
 import { Whisper } from '../whisper/whisper.js';
 import { writeWhole } from '../whole-file.js';
@@ -147,6 +148,7 @@ export async function transcribeCommand(args: string[], signal: AbortSignal): Pr
       'Standard input is a terminal; pipe a recording into it, as in `onehead transcribe - < FILE`.',
     );
   }
+  checkTranscribeOptions(command.transcribe);
   const { outputDirectory } = command;
   // The folder is created and checked first, so that an invalid one does not cost hours of work.
   if (outputDirectory !== undefined) {
@@ -166,6 +168,8 @@ export async function transcribeCommand(args: string[], signal: AbortSignal): Pr
   const printer = warningPrinter();
   let failed = false;
   try {
+    // What the model refuses, it would refuse for every file.
+    await whisper.checkOptions(command.transcribe);
     for (const file of command.files) {
       bar = progressBar('s', !command.quiet);
       let printed = false;

@@ -12,6 +12,7 @@ import { formatOptions } from '../formats/options.js';
 import { check } from '../options/options.js';
 import { unlessAborted } from '../signals.js';
 import { precisionText } from '../whisper/model/precision.js';
+import { checkTranscribeOptions } from '../whisper/transcription/options.js';
 import { Whisper } from '../whisper/whisper.js';
 import { readArguments } from './arguments.js';
 import { modelOptions } from './command-options.js';
@@ -101,6 +102,7 @@ async function runWorker(args: string[], stopSignal: AbortSignal): Promise<numbe
   const options = check(workerOptions, optionsFrom(workerOptions, flagsOf(workerOptions), values));
   const formatting = optionsFrom(formatOptions, formatFlags, values);
   const { load, transcribe } = modelChoice(values);
+  checkTranscribeOptions(transcribe);
   const { redis, queue: name } = queueChoice(values);
   if (options.results === undefined)
     throw new UsageError('Set the destination of results: --results DIR, or --results s3://BUCKET/PREFIX.');
@@ -137,6 +139,7 @@ async function runWorker(args: string[], stopSignal: AbortSignal): Promise<numbe
       await queue.add(recordings);
     }
     whisper = await Whisper.load(model, { ...load, signal: stopSignal });
+    await whisper.checkOptions(transcribe);
     const digest = await unlessAborted(modelDigest(whisper.model.checkpoint.directory), stopSignal);
     await unlessAborted(agreeOnModel(queue, name, digest), stopSignal);
     const types = precisionText(whisper.model.precision);

@@ -18,7 +18,7 @@ import {
   detectLanguageOptions,
   type TranscribeOptions,
 } from './transcription/options.js';
-import { TranscriptionState } from './transcription/state.js';
+import { TranscriptionState, windowSettings } from './transcription/state.js';
 import type { Timings } from './transcription/timings.js';
 import { detectLanguage, limited, type Recording, resultOf, stream, transcribe } from './transcription/transcribe.js';
 import type { DetectedLanguage, Segment, Transcription } from './transcription/types.js';
@@ -81,6 +81,16 @@ export class Whisper {
     } finally {
       await close();
     }
+  }
+
+  /**
+   * Throws OneheadError INVALID_ARGUMENT or NOT_SUPPORTED for options that `transcribe` would refuse, whatever the
+   * recording.
+   *
+   * @internal
+   */
+  async checkOptions(options: TranscribeOptions | null = {}): Promise<void> {
+    await windowSettings(this.model, checkTranscribeOptions(options));
   }
 
   /**

@@ -54,6 +54,26 @@ describe('onehead transcribe', () => {
     expect(result).toEqual({ status: 0, stdout: '', stderr: '' }); // a tone is not speech
   });
 
+  it.each([
+    [['--max-new-tokens', '9999'], 'Expected --max-new-tokens to be a whole number from 0 to 189 but received 9999.'],
+    [['--languages', 'xx'], "This model does not know the language 'xx'; it knows en."],
+    [
+      ['--beam-size', '16', '--rows', '8'],
+      'This search takes 16 rows, but the model was loaded with 8; load it with --rows 16.',
+    ],
+  ])('reports options that the model refuses once, before any file is read: %j', async (flags, message) => {
+    const result = await transcribe('missing.wav', sample, sample, ...flags);
+    expect(result).toEqual({ status: 1, stdout: '', stderr: `onehead: ${message}\n` });
+  });
+
+  it('refuses options that contradict each other before a model is loaded', async () => {
+    const { status, stderr } = await transcribe(sample, '--model', 'missing', '--hallucination-silence-threshold', '1');
+    expect(stderr).toBe(
+      'onehead: --hallucination-silence-threshold requires word times; add --words, or leave it out.\n',
+    );
+    expect(status).toBe(1);
+  });
+
   it('explains that aiff needs ffmpeg', async () => {
     const file = join(root, 'test/fixtures/audio/mono-8k.aiff');
     const { status, stderr } = await onehead(['transcribe', file], { env: { PATH: await temporaryFolder() } });

@@ -178,6 +178,11 @@ export class WhisperModel {
     return this.#members.find((member) => member.engine === engine)!;
   }
 
+  /** Throws OneheadError INVALID_ARGUMENT if a search takes more rows than there are. @internal */
+  checkRows(decoding: WindowSettings['decoding']): void {
+    this.#members[0].engine.checkRows(rowsOf(decoding));
+  }
+
   /** Decodes one window (`windowSamples` samples) on the device with the least work. @internal */
   async decodeWindow(
     request: EngineRequest,
@@ -185,8 +190,8 @@ export class WhisperModel {
     options: WindowOptions,
     settings: WindowSettings,
   ): Promise<{ attempt: WindowResult; timings: WindowTimings }> {
+    this.checkRows(settings.decoding);
     const { engine } = this.#member();
-    engine.checkRows(rowsOf(settings.decoding));
     return this.#asModelErrors(decodeWindow(engine, request, this.checkpoint, window, options, settings));
   }
 
@@ -334,7 +339,7 @@ export class WhisperModel {
     checkLengths(settings, settings, this.checkpoint);
     checkTokens('previous', previous, this.checkpoint.config.vocabulary);
     checkTokens('prefix', prefix, this.checkpoint.config.vocabulary);
-    this.#members[0].engine.checkRows(rowsOf(settings.decoding));
+    this.checkRows(settings.decoding);
     if (settings.decoding.temperatures.length > 1 || settings.decoding.words) {
       const tokenizer = await this.checkpoint.tokenizer();
       settings.textOf = (tokens) => tokenizer.decode(tokens);

@@ -1,6 +1,7 @@
 /** The options of transcription. */
 import { audioOptions } from '../../audio/options.js';
 import { priorities } from '../../engine/request.js';
+import { OneheadError } from '../../errors.js';
 import {
   callback,
   custom,
@@ -259,12 +260,58 @@ const openaiRules = {
   windowPadding: 'zeros',
 } as const;
 
-/** Checks options of a transcription and adds defaults. Throws OneheadError INVALID_ARGUMENT. */
+/**
+ * Checks options of a transcription and adds defaults. Throws OneheadError INVALID_ARGUMENT, also for options that
+ * contradict each other.
+ */
 export function checkTranscribeOptions(options: TranscribeOptions | null | undefined): CheckedTranscribeOptions {
-  if (options?.rules !== 'openai') return check(transcribeOptions, options);
   // Null counts as left out.
-  const given = Object.entries(options).filter(([, value]) => value !== undefined && value !== null);
-  return check(transcribeOptions, { ...openaiRules, ...Object.fromEntries(given) });
+  const given = Object.entries(options ?? {}).filter(([, value]) => value !== undefined && value !== null);
+  const rules = options?.rules === 'openai' ? { ...openaiRules, ...Object.fromEntries(given) } : options;
+  const checked = check(transcribeOptions, rules);
+  checkCombination(checked);
+  return checked;
+}
+
+/** Throws OneheadError INVALID_ARGUMENT for options that contradict each other. */
+function checkCombination(options: CheckedTranscribeOptions): void {
+  const refuseOption = (argument: string, message: string) => {
+    throw new OneheadError('INVALID_ARGUMENT', message, { argument });
+  };
+  const { hallucinationSilenceThreshold: silence, language, languages, onText, channels } = options;
+  if (silence !== undefined && !options.wordTimestamps) {
+    refuseOption(
+      'hallucinationSilenceThreshold',
+      'hallucinationSilenceThreshold requires word times; set wordTimestamps to true, or leave it out.',
+    );
+  }
+  if (onText && channels === 'separate') {
+    refuseOption(
+      'onText',
+      "onText is not available for channels 'separate', whose texts are interleaved; leave out onText, or use onPartial.",
+    );
+  }
+  if (languages !== undefined && language !== undefined && language !== 'auto') {
+    refuseOption(
+      'languages',
+      'languages are candidates for detection, but language is set, so it is not detected; leave out one of the two.',
+    );
+  }
+  if (!options.batched) return;
+  if (options.conditionOnPreviousText) {
+    refuseOption(
+      'conditionOnPreviousText',
+      'conditionOnPreviousText is not available if windows are decoded at once, since the previous text is not known ' +
+        'yet; leave it out, or set batched to false.',
+    );
+  }
+  if (silence !== undefined) {
+    refuseOption(
+      'hallucinationSilenceThreshold',
+      'hallucinationSilenceThreshold is not available if windows are decoded at once, since these are cut at silences ' +
+        'in advance; leave it out, or set batched to false.',
+    );
+  }
 }
 
 export const detectLanguageOptions = options('detectLanguage', {

@@ -2,7 +2,6 @@
 import type { AudioSource } from '../../audio/index.js';
 import { clock, Warnings } from '../../audio/warnings.js';
 import type { EngineRequest } from '../../engine/request.js';
-import { OneheadError } from '../../errors.js';
 import { listen, type Voice } from '../../vad/voice.js';
 import type { GenerationConfig } from '../checkpoint/config.js';
 import { languageNames } from '../checkpoint/languages.js';
@@ -27,43 +26,9 @@ export interface Outcome {
   processed: number;
 }
 
-/**
- * Throws OneheadError INVALID_ARGUMENT or NOT_SUPPORTED for options that contradict each other, or that the model does
- * not support.
- */
-function checkCombination(options: CheckedTranscribeOptions, { checkpoint }: WhisperModel): void {
-  const refuseOption = (argument: string, message: string) => {
-    throw new OneheadError('INVALID_ARGUMENT', message, { argument });
-  };
-  const { hallucinationSilenceThreshold: silence, conditionOnPreviousText, prompt, hotwords } = options;
-  if (silence !== undefined && !options.wordTimestamps) {
-    refuseOption(
-      'hallucinationSilenceThreshold',
-      'hallucinationSilenceThreshold requires word times; set wordTimestamps to true, or leave it out.',
-    );
-  }
-  if (options.onText && options.channels === 'separate') {
-    refuseOption(
-      'onText',
-      "onText is not available for channels 'separate', whose texts are interleaved; leave out onText, or use onPartial.",
-    );
-  }
-  if (options.batched) {
-    if (conditionOnPreviousText) {
-      refuseOption(
-        'conditionOnPreviousText',
-        'conditionOnPreviousText is not available if windows are decoded at once, since the previous text is not known ' +
-          'yet; leave it out, or set batched to false.',
-      );
-    }
-    if (silence !== undefined) {
-      refuseOption(
-        'hallucinationSilenceThreshold',
-        'hallucinationSilenceThreshold is not available if windows are decoded at once, since these are cut at silences ' +
-          'in advance; leave it out, or set batched to false.',
-      );
-    }
-  }
+/** Throws OneheadError INVALID_ARGUMENT or NOT_SUPPORTED for options that the model does not support. */
+function checkSupport(options: CheckedTranscribeOptions, { checkpoint }: WhisperModel): void {
+  const { conditionOnPreviousText, prompt, hotwords } = options;
   const { sampleRate, hop } = checkpoint.preprocessor;
   if (options.clips) clipRanges(options.clips, sampleRate, hop);
   const hasPrevious = conditionOnPreviousText || hotwords !== undefined || (prompt !== undefined && prompt.length > 0);
@@ -76,18 +41,51 @@ function checkCombination(options: CheckedTranscribeOptions, { checkpoint }: Whi
 
 /** Returns the codes of the candidate languages for detection. Throws OneheadError INVALID_ARGUMENT. */
 function candidateLanguages(
-  { language, languages }: CheckedTranscribeOptions,
+  { languages }: CheckedTranscribeOptions,
   generation: GenerationConfig,
 ): string[] | undefined {
   if (languages === undefined) return undefined;
-  if (language !== undefined && language !== 'auto') {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      'languages are candidates for detection, but language is set, so it is not detected; leave out one of the two.',
-      { argument: 'languages' },
-    );
-  }
   return languages.map((one) => checkLanguage(one, generation, 'languages'));
+}
+
+/**
+ * Returns the settings of all windows of a transcription. Throws OneheadError INVALID_ARGUMENT or NOT_SUPPORTED for
+ * options that the model does not support.
+ */
+export async function windowSettings(
+  model: WhisperModel,
+  options: CheckedTranscribeOptions,
+): Promise<{ settings: WindowSettings; tokenizer: WhisperTokenizer }> {
+  const { generation, preprocessor } = model.checkpoint;
+  checkSupport(options, model);
+  const tokenizer = await model.checkpoint.tokenizer();
+  const timestamps = checkTimestamps(
+    options.timestamps ?? (generation.noTimestampsToken === null ? 'none' : 'segment'),
+    generation,
+  );
+  const settings: WindowSettings = {
+    // If the language of each window is detected, or candidates are given, the checkpoint's default is ignored.
+    ...languageAndTask(
+      options.languagePerSegment || options.languages ? { ...options, language: options.language ?? 'auto' } : options,
+      generation,
+    ),
+    timestamps,
+    maxNewTokens: options.maxNewTokens,
+    decoding: await resolveDecoding(options, model.checkpoint),
+    among: candidateLanguages(options, generation),
+    margin: options.audioContext === 'fit' ? options.audioContextMargin : null,
+    textOf: (tokens) => tokenizer.decode(tokens),
+    tokenizer,
+    partsOf:
+      timestamps === 'segment'
+        ? (tokens, frames) =>
+            splitWhole(tokens, frames === undefined ? preprocessor.frames : 2 * frames, generation).segments
+        : undefined,
+    journal: options.journal,
+  };
+  checkLengths(settings, settings, model.checkpoint);
+  model.checkRows(settings.decoding);
+  return { settings, tokenizer };
 }
 
 export class TranscriptionState {
@@ -192,48 +190,19 @@ export class TranscriptionState {
   }
 
   /**
-   * Checks the options against each other and the model, so that no window fails because of them. Opens a request if
-   * `request` is absent; the caller closes it. Throws OneheadError INVALID_ARGUMENT, NOT_SUPPORTED or BUSY.
+   * Checks the options against the model, so that no window fails because of them. Opens a request if `request` is
+   * absent; the caller closes it. Throws OneheadError INVALID_ARGUMENT, NOT_SUPPORTED or BUSY.
    */
   static async open(
     model: WhisperModel,
     options: CheckedTranscribeOptions,
     request?: EngineRequest,
   ): Promise<TranscriptionState> {
-    const { generation, preprocessor } = model.checkpoint;
-    checkCombination(options, model);
-    if (options.clips) clipRanges(options.clips, preprocessor.sampleRate, preprocessor.hop);
-    const tokenizer = await model.checkpoint.tokenizer();
-    const timestamps = checkTimestamps(
-      options.timestamps ?? (generation.noTimestampsToken === null ? 'none' : 'segment'),
-      generation,
-    );
-    const settings: WindowSettings = {
-      // If the language of each window is detected, or candidates are given, the checkpoint's default is ignored.
-      ...languageAndTask(
-        options.languagePerSegment || options.languages
-          ? { ...options, language: options.language ?? 'auto' }
-          : options,
-        generation,
-      ),
-      timestamps,
-      maxNewTokens: options.maxNewTokens,
-      decoding: await resolveDecoding(options, model.checkpoint),
-      among: candidateLanguages(options, generation),
-      margin: options.audioContext === 'fit' ? options.audioContextMargin : null,
-      textOf: (tokens) => tokenizer.decode(tokens),
-      tokenizer,
-      partsOf:
-        timestamps === 'segment'
-          ? (tokens, frames) =>
-              splitWhole(tokens, frames === undefined ? preprocessor.frames : 2 * frames, generation).segments
-          : undefined,
-      journal: options.journal,
-    };
-    checkLengths(settings, settings, model.checkpoint);
+    const { settings, tokenizer } = await windowSettings(model, options);
     const job = new TranscriptionState(model, options, settings, tokenizer, request ?? model.request(options));
-    if (settings.decoding.words && model.wordTimes === 'attention' && generation.alignmentWarning) {
-      job.warnings.warn(generation.alignmentWarning, 'mended');
+    const { alignmentWarning } = model.checkpoint.generation;
+    if (settings.decoding.words && model.wordTimes === 'attention' && alignmentWarning) {
+      job.warnings.warn(alignmentWarning, 'mended');
     }
     return job;
   }
