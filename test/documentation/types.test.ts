@@ -21,7 +21,6 @@ for (const name of ['@types/node', 'undici-types', 'openai', 'fastify', 'ws', '@
 
 /** The context of fragments. */
 const around: Record<string, (code: string) => string> = {
-  live: (code) => `const microphone = new (await import('node:events')).EventEmitter();\n${code}`,
   serving: (code) =>
     code.includes('return')
       ? `import type { ServerResponse } from 'node:http';
