@@ -155,9 +155,11 @@ function print({ operation, name, dtype, time, bytes, operations, readBytesPerSe
   );
 }
 
-/** Times the cases, or runs them with Nsight Compute. */
-async function measure(): Promise<void> {
-  const result: StoredResult & Measured & Record<string, unknown> = {
+type Result = StoredResult & Measured & Record<string, unknown>;
+
+/** The stored result, which has no cases yet. */
+function openResult(): ResultFile<Result> {
+  const result: Result = {
     date: new Date().toISOString(),
     complete: false,
     machine: describeMachine(),
@@ -171,7 +173,36 @@ async function measure(): Promise<void> {
   const day = result.date.slice(0, 10);
   const path =
     values.output ?? join(root, 'bench', 'results', `operations-${kind === 'cpu' ? 'cpu' : machine}-${day}.json`);
-  const file = new ResultFile(path, result);
+  return new ResultFile(path, result);
+}
+
+/** Runs the cases with Nsight Compute. */
+async function count(): Promise<void> {
+  const file = openResult();
+  for (const { operationCase, dtype } of distinctCases) {
+    const name = nameOf(operationCase);
+    await file.attempt(
+      `${name}, ${dtype}`,
+      async () => profileCase(name, values.batches, kind, dtype),
+      (rows) => {
+        for (const row of rows) {
+          file.result.counters.push({ case: `${name}, ${dtype}`, ...row });
+          const label = `${name}: ${row.function}`.slice(0, 96).padEnd(96);
+          const percent = `memory ${row.memoryPercent}%, warps ${row.warpsPercent}%`;
+          console.log(
+            `${label} ${row.microseconds.toFixed(1).padStart(9)} us, ${percent}, ${row.registers} registers, ${row.blocks} blocks`,
+          );
+        }
+      },
+    );
+  }
+  file.finish();
+}
+
+/** Times the cases. */
+async function measure(): Promise<void> {
+  const file = openResult();
+  const { result } = file;
   const effort = { repeats: Number(values.repeats), seconds: Number(values.seconds) };
   let device = open();
   const largest = Math.max(
@@ -184,23 +215,6 @@ async function measure(): Promise<void> {
   const weights = await RandomWeights.create(largest);
   const reads = new Map<FloatingType, StreamingRead>();
   try {
-    if (values.ncu) {
-      for (const { operationCase, dtype } of distinctCases) {
-        await file.attempt(
-          `${nameOf(operationCase)}, ${dtype}`,
-          async () => profileCase(nameOf(operationCase), values.batches, kind, dtype),
-          (rows) => {
-            for (const row of rows) {
-              result.counters.push({ case: `${nameOf(operationCase)}, ${dtype}`, ...row });
-              console.log(
-                `${`${nameOf(operationCase)}: ${row.function}`.slice(0, 96).padEnd(96)} ${row.microseconds.toFixed(1).padStart(9)} us, memory ${row.memoryPercent}%, warps ${row.warpsPercent}%, ${row.registers} registers, ${row.blocks} blocks`,
-              );
-            }
-          },
-        );
-      }
-      return file.finish();
-    }
     console.log(
       `${'case'.padEnd(92)} ${'us'.padStart(10)} spread  ${'GB/s'.padStart(8)} of read ${'GFLOP/s'.padStart(9)} of peak`,
     );
@@ -248,4 +262,4 @@ async function launch(): Promise<void> {
   }
 }
 
-await (values.check ? check() : values.launch ? launch() : measure());
+await (values.check ? check() : values.launch ? launch() : values.ncu ? count() : measure());

@@ -164,27 +164,11 @@ export function whisperCpp(name: string, folder: string, model: string, setting:
       try {
         for (const task of tasksOf(recordings, setting)) {
           const output = join(work, 'output');
-          const words = task.words ? ['--max-len', '1', '--split-on-word'] : [];
-          const options = [
-            '--threads',
-            String(setting.threads),
-            '--beam-size',
-            '1',
-            '--max-context',
-            '0',
-            '--output-json',
-          ];
-          const audio = ['--language', task.language ?? 'auto', '--output-file', output, '--file', task.file];
           const { peak, cpuSeconds, printed } = await runMonitored([
-            'taskset',
-            '-c',
-            setting.cores,
-            program,
-            '--model',
-            model,
-            ...options,
-            ...words,
-            ...audio,
+            ...['taskset', '-c', setting.cores, program, '--model', model, '--threads', String(setting.threads)],
+            ...['--beam-size', '1', '--max-context', '0', '--output-json', '--output-file', output],
+            ...['--language', task.language ?? 'auto', '--file', task.file],
+            ...(task.words ? ['--max-len', '1', '--split-on-word'] : []),
           ]);
           const time = (stage: string) =>
             Number(new RegExp(`${stage} time =\\s*([\\d.]+) ms`).exec(printed)?.[1]) / 1000;

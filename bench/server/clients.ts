@@ -82,51 +82,91 @@ export interface Load {
   onAnswer?: (answered: number) => void;
 }
 
-/** Runs clients that each send the next request when they have the response to the previous one. */
-export async function closedLoop({ url, fields, clips, clients, faultRate, until, onAnswer }: Load): Promise<Counted> {
-  const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
-  const counted: Counted = {
-    answered: 0,
-    refused: 0,
-    aborted: 0,
-    invalid: 0,
-    wrong: [],
-    audio: 0,
-    times: [],
-    elapsed: 0,
-  };
-  const random = randomNumbers(clients);
-  const started = performance.now();
-  const isRunning = () =>
-    counted.answered < (until.requests ?? Number.POSITIVE_INFINITY) &&
-    performance.now() - started < (until.milliseconds ?? Number.POSITIVE_INFINITY);
+const noRequests = (): Counted => ({
+  answered: 0,
+  refused: 0,
+  aborted: 0,
+  invalid: 0,
+  wrong: [],
+  audio: 0,
+  times: [],
+  elapsed: 0,
+});
 
-  const sendAndAbort = async (clip: Clip) => {
+/** Sends requests of a load, and counts the responses. */
+class Clients {
+  readonly counted = noRequests();
+  readonly #load: Load;
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
+  readonly #random: () => number;
+  readonly #started = performance.now();
+
+  constructor(load: Load) {
+    this.#load = load;
+    this.#random = randomNumbers(load.clients);
+  }
+
+  get #isRunning(): boolean {
+    const { requests = Number.POSITIVE_INFINITY, milliseconds = Number.POSITIVE_INFINITY } = this.#load.until;
+    return this.counted.answered < requests && performance.now() - this.#started < milliseconds;
+  }
+
+  /** Runs all clients to the end of the load. */
+  async run(): Promise<Counted> {
+    const client = async () => {
+      const { clips, faultRate } = this.#load;
+      while (this.#isRunning) {
+        const clip = clips[Math.floor(this.#random() * clips.length)];
+        const draw = this.#random();
+        if (draw < faultRate) await this.#sendAndAbort(clip);
+        else if (draw < 2 * faultRate) await this.#sendInvalid(clip);
+        else await this.#send(clip);
+      }
+    };
+    await Promise.all(Array.from({ length: this.#load.clients }, client));
+    this.counted.elapsed = performance.now() - this.#started;
+    this.#agent.destroy();
+    return this.counted;
+  }
+
+  #post(body: Buffer, onRequest?: (sent: ClientRequest) => void): Promise<Answer | Error> {
+    return post(this.#load.url, body, this.#agent, onRequest).catch((error: Error) => error);
+  }
+
+  #form(file: Buffer, more: Record<string, string> = {}): Buffer {
+    return form({ ...this.#load.fields, ...more }, file);
+  }
+
+  async #sendAndAbort(clip: Clip): Promise<void> {
     let sent: ClientRequest | undefined;
-    const answer = post(url, form(fields, clip.bytes), agent, (request) => {
+    const answer = this.#post(this.#form(clip.bytes), (request) => {
       sent = request;
-    }).catch(() => null);
-    await sleep(random() * 60);
+    });
+    await sleep(this.#random() * 60);
     sent?.destroy();
     await answer;
-    counted.aborted += 1;
-  };
-  const sendInvalid = async (clip: Clip) => {
+    this.counted.aborted += 1;
+  }
+
+  async #sendInvalid(clip: Clip): Promise<void> {
     const bodies = [
-      () => form(fields, Buffer.from('This is no recording.')),
-      () => form({ ...fields, response_format: 'poetry' }, clip.bytes),
-      () => form(fields, clip.bytes).subarray(0, 300),
+      () => this.#form(Buffer.from('This is no recording.')),
+      () => this.#form(clip.bytes, { response_format: 'poetry' }),
+      () => this.#form(clip.bytes).subarray(0, 300),
       () => Buffer.from('no form at all'),
     ];
-    const kind = Math.floor(random() * bodies.length);
-    const answer = await post(url, bodies[kind](), agent).catch((error: Error) => error);
-    if (!(answer instanceof Error) && answer.status >= 400 && answer.status < 500) counted.invalid += 1;
-    else if (!(answer instanceof Error) && answer.status === 503) counted.refused += 1;
-    else counted.wrong.push(`invalid request ${kind}: ${answer instanceof Error ? answer.message : answer.status}`);
-  };
-  const send = async (clip: Clip) => {
+    const kind = Math.floor(this.#random() * bodies.length);
+    const answer = await this.#post(bodies[kind]());
+    if (answer instanceof Error) this.counted.wrong.push(`invalid request ${kind}: ${answer.message}`);
+    else if (answer.status >= 400 && answer.status < 500) this.counted.invalid += 1;
+    else if (answer.status === 503) this.counted.refused += 1;
+    else this.counted.wrong.push(`invalid request ${kind}: ${answer.status}`);
+  }
+
+  async #send(clip: Clip): Promise<void> {
+    const { counted } = this;
     const started = performance.now();
-    const answer = await post(url, form(fields, clip.bytes), agent).catch((error: Error) => error);
+    const answer = await this.#post(this.#form(clip.bytes));
     if (answer instanceof Error) counted.wrong.push(answer.message);
     else if (answer.status === 503 || answer.status === 429) {
       counted.refused += 1;
@@ -138,23 +178,13 @@ export async function closedLoop({ url, fields, clips, clients, faultRate, until
       counted.answered += 1;
       counted.audio += clip.duration;
       counted.times.push(performance.now() - started);
-      onAnswer?.(counted.answered);
+      this.#load.onAnswer?.(counted.answered);
     }
-  };
-  const client = async () => {
-    while (isRunning()) {
-      const clip = clips[Math.floor(random() * clips.length)];
-      const draw = random();
-      if (draw < faultRate) await sendAndAbort(clip);
-      else if (draw < 2 * faultRate) await sendInvalid(clip);
-      else await send(clip);
-    }
-  };
-  await Promise.all(Array.from({ length: clients }, client));
-  counted.elapsed = performance.now() - started;
-  agent.destroy();
-  return counted;
+  }
 }
+
+/** Runs clients that each send the next request when they have the response to the previous one. */
+export const closedLoop = (load: Load): Promise<Counted> => new Clients(load).run();
 
 /** Uploads a body slowly until it is stopped. `stop` returns the response's status, or null if there was none. */
 export function uploadSlowly(url: string, body: Buffer, bytesPerSecond: number) {

@@ -113,22 +113,23 @@ export class SpeechSource {
     const { threshold, negativeThreshold, minSpeech, minSilence, padding } = this.#limits;
     const { frame } = this.#detector;
     const recent = new Recent();
-    let judged = 0;
+    /** Samples before it are classified as speech or not. */
+    let classified = 0;
     /** The start of the current speech and its apparent end; -1 if there is none. */
     let begin = -1;
     let end = -1;
-    /** Everything before was output or dropped. */
-    let given = 0;
+    /** Samples before it were output or dropped. */
+    let emitted = 0;
 
-    /** Returns speech up to `to`; the first part of a piece has padding before it. */
-    const give = (to: number): Float32Array | null => {
+    /** Returns speech up to `to`, to be yielded. The first part of a piece has padding before it. */
+    const emit = (to: number): Float32Array | null => {
       const last = this.pieces.at(-1);
-      const goesOn = last !== undefined && last.begin + last.length === given && given > begin - padding;
-      const from = goesOn ? given : Math.max(given, begin - padding);
+      const continues = last !== undefined && last.begin + last.length === emitted && emitted > begin - padding;
+      const from = continues ? emitted : Math.max(emitted, begin - padding);
       if (to <= from) return null;
-      if (goesOn) last.length += to - from;
+      if (continues) last.length += to - from;
       else this.pieces.push({ begin: from, at: last ? last.at + last.length : 0, length: to - from });
-      given = to;
+      emitted = to;
       return recent.slice(from, to);
     };
 
@@ -136,7 +137,7 @@ export class SpeechSource {
     const finish = (): Float32Array | null => {
       if (begin < 0) return null;
       const last = end < 0 ? recent.end : end;
-      const speech = last - begin >= minSpeech ? give(Math.min(end < 0 ? last : last + padding, recent.end)) : null;
+      const speech = last - begin >= minSpeech ? emit(Math.min(end < 0 ? last : last + padding, recent.end)) : null;
       begin = -1;
       end = -1;
       return speech;
@@ -149,38 +150,39 @@ export class SpeechSource {
         const speech = finish();
         if (speech) yield speech;
         // Speech, padding and frames do not cross a break.
-        given = recent.end;
-        judged = recent.end;
+        emitted = recent.end;
+        classified = recent.end;
         const last = this.pieces.at(-1);
         if (last) this.breaks.push(last.at + last.length);
       }
       recent.add(chunk);
       this.#position = recent.end;
-      const frames = Math.floor((recent.end - judged) / frame);
-      const found = frames > 0 ? await this.#detector.probabilities(recent.slice(judged, judged + frames * frame)) : [];
+      const frames = Math.floor((recent.end - classified) / frame);
+      const probabilities =
+        frames > 0 ? await this.#detector.probabilities(recent.slice(classified, classified + frames * frame)) : [];
       for (let index = 0; index < frames; ++index) {
-        const probability = found[index];
+        const probability = probabilities[index];
         if (probability >= threshold) {
           end = -1;
-          if (begin < 0) begin = judged;
+          if (begin < 0) begin = classified;
         } else if (begin >= 0 && probability < negativeThreshold) {
-          if (end < 0) end = judged;
-          if (judged + frame - end >= minSilence) {
-            const speech = end - begin >= minSpeech ? give(Math.min(end + padding, judged + frame)) : null;
+          if (end < 0) end = classified;
+          if (classified + frame - end >= minSilence) {
+            const speech = end - begin >= minSpeech ? emit(Math.min(end + padding, classified + frame)) : null;
             if (speech) yield speech;
             begin = -1;
             end = -1;
           }
         }
-        judged += frame;
+        classified += frame;
       }
-      if (begin < 0) recent.drop(judged - padding);
-      else if ((end < 0 ? judged : end) - begin >= minSpeech) {
-        const speech = give(end < 0 ? judged : Math.min(end + padding, judged));
+      if (begin < 0) recent.drop(classified - padding);
+      else if ((end < 0 ? classified : end) - begin >= minSpeech) {
+        const speech = emit(end < 0 ? classified : Math.min(end + padding, classified));
         if (speech) yield speech;
-        recent.drop(given);
+        recent.drop(emitted);
       }
-      this.#settled = Math.max(given, (begin < 0 ? judged : begin) - padding);
+      this.#settled = Math.max(emitted, (begin < 0 ? classified : begin) - padding);
     }
     const speech = finish();
     if (speech) yield speech;

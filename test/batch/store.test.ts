@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openStore } from '../../lib/batch/open-store.js';
 import { recordingsOf } from '../../lib/batch/sources.js';
 import type { Store } from '../../lib/batch/store.js';
-import { ConditionalServer } from './conditions.js';
+import { ConditionalServer } from './conditional-server.js';
 import { freePort, temporaryFolder } from './support.js';
 
 const { folder, remove } = temporaryFolder();
@@ -88,13 +88,13 @@ describe.each([
   );
 
   it.runIf(kind === 'a bucket')('retries during a concurrent write', async () => {
-    conditional.answers.length = 0;
+    conditional.statuses.length = 0;
     conditional.conflicts = 2;
     expect(await store.create('conflict', Buffer.from('first'))).toBe(true);
     conditional.conflicts = 1;
     expect(await store.create('conflict', Buffer.from('second'))).toBe(false);
     expect(await text('conflict')).toBe('first');
-    expect(conditional.answers).toEqual([409, 409, 200, 409, 412]);
+    expect(conditional.statuses).toEqual([409, 409, 200, 409, 412]);
     conditional.conflicts = 100;
     await expect(store.create('conflict', Buffer.from('third'))).rejects.toMatchObject({ code: 'STORE_FAILED' });
     conditional.conflicts = 0;
