@@ -67,7 +67,7 @@ export const audioOptions = options('reading audio', {
 /** Options of reading a recording, which transcription also takes. */
 export interface AudioOptions extends Given<typeof audioOptions> {}
 
-export const openOptions = options('openAudio', {
+const openOptions = options('openAudio', {
   ...audioOptions.entries,
   /** Sample rate of the output in hertz. @default 16000 */
   sampleRate: option(integer(1000, 768_000), { default: 16_000 }),

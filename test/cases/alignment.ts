@@ -58,7 +58,7 @@ function addWeights(shape: Add, name?: string): OperationCase {
           }
         }
       }
-      return { sum: { values, most: 1e-5 } };
+      return { sum: { values, maximumError: 1e-5 } };
     },
     bytes: () => layers * 4 * places.length * keys * (heads + 2),
     operations: layers * 5 * places.length * keys * heads,

@@ -152,14 +152,12 @@ export interface Expected {
    * NaN).
    */
   tolerance?: (place: Place) => number;
-  /**
-   * Replaces the norm of the values if it is larger, since an activation may make almost all values zero.
-   */
-  least?: number;
+  /** Replaces the norm of the values if that is smaller, since an activation may make almost all values zero. */
+  minimumNorm?: number;
   /** Expected zeros must be exactly zero. */
   zeros?: boolean;
   /** Maximum error of each value, instead of `tolerance`. */
-  most?: number;
+  maximumError?: number;
 }
 
 /**

@@ -32,7 +32,7 @@ describe('a case', () => {
   it('passes if all results are correct', async () => {
     expect(await faults(device, copy({ values: [2, 4, 6] }), 'float32')).toEqual([]);
     expect(await faults(device, copy({ values: [2, 4, 6.001], tolerance }), 'float32')).toEqual([]);
-    expect(await faults(device, copy({ values: [2, 4, 6.1], most: 0.2 }), 'float32')).toEqual([]);
+    expect(await faults(device, copy({ values: [2, 4, 6.1], maximumError: 0.2 }), 'float32')).toEqual([]);
   });
 
   it('fails if a number differs, or is NaN on one side only', async () => {
@@ -41,7 +41,7 @@ describe('a case', () => {
     expect(await found({ values: [2, 4, Number.NaN] })).toBe('y holds 6 instead of NaN at element 2');
     expect(await found({ values: [2, 4, 6.1], tolerance })).toContain('y is off by 1.3');
     expect(await found({ values: [2, 4, 0], tolerance: () => 9, zeros: true })).toContain('instead of 0 at element 2');
-    expect(await found({ values: [2, 4, 6.1], most: 0.05 })).toContain('y holds 6 instead of 6.1');
+    expect(await found({ values: [2, 4, 6.1], maximumError: 0.05 })).toContain('y holds 6 instead of 6.1');
     expect(await found({ values: [2, 4] })).toBe('y has 3 elements, 2 are expected');
     const nothing = copy({ values: [2, 4, 6], tolerance }, (ops, { x }) => void ops.copy(x as Tensor));
     expect((await faults(device, nothing, 'float32')).join()).toContain('y is off by Infinity'); // it is still NaN

@@ -111,13 +111,13 @@ function fault(actual: Values, before: Values, expected: Expected | undefined, p
   if (wanted === 'finite') return inside.every(Number.isFinite) ? null : 'holds what is not finite';
   if (wanted.length !== inside.length) return `has ${inside.length} elements, ${wanted.length} are expected`;
   if (expected?.tolerance) {
-    const error = relativeError(inside, wanted, expected.least);
+    const error = relativeError(inside, wanted, expected.minimumNorm);
     const allowed = expected.tolerance(place);
     const zero = expected.zeros ? inside.findIndex((value, i) => value !== 0 && wanted[i] === 0) : -1;
     if (zero >= 0) return `holds ${inside[zero]} instead of 0 at element ${zero}`;
     return error <= allowed ? null : `is off by ${error.toExponential(2)}, allowed are ${allowed}`;
   }
-  const wrong = difference(inside, wanted, expected?.most);
+  const wrong = difference(inside, wanted, expected?.maximumError);
   if (wrong < 0) return null;
   const what = expected ? 'holds' : 'was not to be touched, and holds';
   return `${what} ${inside[wrong]} instead of ${wanted[wrong]} at element ${wrong}`;

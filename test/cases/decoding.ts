@@ -122,13 +122,13 @@ function nextToken(state: State, top: number, name: string): OperationCase {
       }
       return {
         tokens: { values: tokens },
-        logProbability: { values: logProbability, most: 2e-5 },
+        logProbability: { values: logProbability, maximumError: 2e-5 },
         length: { values: length },
         position: { values: length.map((count) => count - 1) },
         finished: { values: finished },
         logits: { values: 'any' }, // a device may keep what the rules leave of them
         ...(topTokens && { topTokens: { values: topTokens } }),
-        ...(topLogProbability && { topLogProbability: { values: topLogProbability, most: 2e-5 } }),
+        ...(topLogProbability && { topLogProbability: { values: topLogProbability, maximumError: 2e-5 } }),
       };
     },
     bytes: () => 4 * batch * vocabulary,

@@ -86,7 +86,7 @@ function logMel(shape: LogMel, name?: string): OperationCase {
       const highest = each.map((one) => one.highest);
       return {
         y: { values: each.flatMap(({ features }) => Array.from(features)), tolerance: within(1e-5, 1e-5) },
-        peak: { values: highest, tolerance: within(1e-6, 1e-6), least: 1 },
+        peak: { values: highest, tolerance: within(1e-6, 1e-6), minimumNorm: 1 },
       };
     },
     bytes: () => 4 * batch * (length + mels * frames),

@@ -89,7 +89,7 @@ function linear(shape: Shape, supports?: OperationCase['supports']): OperationCa
           // A GPU does not quantize few rows of x, so it has no such rounding error.
           tolerance: (place) =>
             quantized === 'rows' && place.device !== 'cpu' ? Math.max(2e-2, tolerance(place)) : tolerance(place),
-          least: Math.hypot(...sums.subarray(0, 1 << 16)),
+          minimumNorm: Math.hypot(...sums.subarray(0, 1 << 16)),
         },
       };
     },

@@ -93,7 +93,7 @@ export class DecoderOnly {
   readonly #sequences: ForcedTokens;
   readonly #owned: Tensor[] = [];
   readonly step: Program;
-  readonly #read: Program;
+  readonly #prefill: Program;
 
   constructor(device: Device, shape: DecoderOnlyShape, weights: DecoderOnlyWeights, options: DecoderOnlyOptions) {
     this.#shape = shape;
@@ -124,7 +124,7 @@ export class DecoderOnly {
     };
     const embed = (ops: Operations, start: Tensor, count: number) =>
       ops.embed(state.tokens, start, weights.tokens, weights.positions, { count });
-    this.#read = device.record('prompt', (ops) => {
+    this.#prefill = device.record('prefill', (ops) => {
       const x = embed(ops, zero, prompt);
       if (this.#lengthFirst) {
         const rows = this.#layers(ops, ops.gatherRows(x, transposition), zero);
@@ -178,7 +178,7 @@ export class DecoderOnly {
         prompts.map((ids) => ids.slice(0, prompt)),
         count,
       ),
-      this.#read.run({ signal }),
+      this.#prefill.run({ signal }),
       ...(count > 1 ? [this.step.run({ times: count - 1, signal })] : []),
     ]);
     return this.#sequences.read(prompt, count);
@@ -186,7 +186,7 @@ export class DecoderOnly {
 
   dispose(): void {
     this.step.dispose();
-    this.#read.dispose();
+    this.#prefill.dispose();
     this.#sequences.dispose();
     for (const tensor of this.#owned) tensor.dispose();
   }
