@@ -19,7 +19,7 @@ const entries = [
 ].map((file) => path.join(dist, file));
 
 /** Modules that the server's page loads; they import only each other. */
-const ofPage = /^formats\/(columns|cues|subtitles|time)\.js$/;
+const pageModules = /^formats\/(columns|cues|subtitles|time)\.js$/;
 
 rmSync(path.join(dist, 'parts'), { recursive: true, force: true });
 const { metafile } = buildSync({
@@ -31,5 +31,5 @@ const { metafile } = buildSync({
 });
 for (const file of readdirSync(dist, { recursive: true })) {
   const isModule = /\.(js|json)$/.test(file) && !file.startsWith('commonjs');
-  if (isModule && !ofPage.test(file) && !(file in metafile.outputs)) rmSync(path.join(dist, file));
+  if (isModule && !pageModules.test(file) && !(file in metafile.outputs)) rmSync(path.join(dist, file));
 }

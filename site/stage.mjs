@@ -11,7 +11,7 @@ const content = join(root, 'site', 'content');
 const { repository } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const base = repository && `${(repository.url ?? repository).replace(/^git\+|\.git$/g, '')}/blob/main/`;
 
-/** Path of each page in the repository -> path in the site. */
+/** The path of each page in the site, by its path in the repository. */
 const pages = new Map([
   ['README.md', 'readme.md'],
   ['CONTRIBUTING.md', 'contributing.md'],
@@ -38,7 +38,7 @@ function link(from, target) {
     return `/files/${file}`;
   }
   if (base) return base + file;
-  if (statSync(join(root, file)).isDirectory()) return list(file);
+  if (statSync(join(root, file)).isDirectory()) return writeListing(file);
   copy(file);
   return `/files/${file}`;
 }
@@ -50,7 +50,7 @@ function copy(file) {
 }
 
 /** Writes a page with the programs of a folder. Returns its address. */
-function list(folder) {
+function writeListing(folder) {
   const sections = readdirSync(join(root, folder))
     .filter((name) => /\.(m?js|cjs|sh)$/.test(name))
     .map(
@@ -74,7 +74,7 @@ for (const [from, to] of pages) {
   const text = outsideCode(readFileSync(join(root, from), 'utf8'), (part) =>
     part
       .replace(/\]\(([^)\s]+)\)/g, (_, target) => `](${link(from, target)})`)
-      // Angle brackets mark placeholders in our pages; VitePress would read them as tags.
+      // Angle brackets are placeholders in these pages; VitePress would parse them as tags.
       .replace(/<(?=[a-zA-Z|])(?![^>]*:\/\/)/g, '&lt;')
       .replaceAll('{{', '{&#8203;{'),
   );

@@ -115,17 +115,17 @@ function buildOneDnn(name) {
 
 /** Why an addon would not load on another system, as sentences; empty if it would. */
 function faults(file, cpu) {
-  const { needed, undefined: open, cpu: made, glibc: oldest } = read(file);
-  const everywhere = /^(libc|libm|libdl|libpthread|librt|ld-linux[-\w]*)\.so\.\d+$/;
+  const { needed, undefined: undefinedSymbols, cpu: builtFor, glibc: requiredGlibc } = read(file);
+  const systemLibraries = /^(libc|libm|libdl|libpthread|librt|ld-linux[-\w]*)\.so\.\d+$/;
   // No C++ library is installed with it, so C++ symbols must be defined in the addon.
-  const strange = open.filter((name) =>
+  const missing = undefinedSymbols.filter((name) =>
     /^(_Z|__cpu_|dnnl_|__kmpc|GOMP|omp_|__cxa_(?!atexit|finalize|thread_atexit))/.test(name),
   );
   return [
-    ...(made === cpu ? [] : [`It is for ${made}, not for ${cpu}.`]),
-    ...(byVersion(oldest, glibc) <= 0 ? [] : [`It needs glibc ${oldest}, newer than ${glibc}.`]),
-    ...needed.filter((name) => !everywhere.test(name)).map((name) => `It needs ${name}.`),
-    ...strange.map((name) => `It does not define ${name}.`),
+    ...(builtFor === cpu ? [] : [`It is for ${builtFor}, not for ${cpu}.`]),
+    ...(byVersion(requiredGlibc, glibc) <= 0 ? [] : [`It needs glibc ${requiredGlibc}, newer than ${glibc}.`]),
+    ...needed.filter((name) => !systemLibraries.test(name)).map((name) => `It needs ${name}.`),
+    ...missing.map((name) => `It does not define ${name}.`),
   ];
 }
 

@@ -1,5 +1,5 @@
 'use strict';
-// What a shared library requires of the system that loads it.
+// Reads what a shared library requires of the system that loads it.
 const { readFileSync } = require('node:fs');
 
 const machines = { 62: 'x64', 183: 'arm64' };

@@ -4,10 +4,10 @@ const root = new URL('../../', import.meta.url);
 const read = (name) => readFileSync(new URL(name, root), 'utf8');
 const { description, repository } = JSON.parse(read('package.json'));
 
-/** What a page is called: its first heading; a folder by its own name. */
+/** The title of a page: its first heading; of a folder, its path. */
 const titleOf = (path) => (path.endsWith('.md') ? (/^# (.+)$/m.exec(read(path))?.[1] ?? path) : path);
 
-/** The lists of docs/index.md, one a group. */
+/** The lists of docs/index.md; each is a group of links. */
 const sidebar = [...read('docs/index.md').matchAll(/^\*\*(.+)\*\*\n\n((?:- .*\n?)+)/gm)].map(([, text, items]) => ({
   text,
   items: [...items.matchAll(/^- \[[^\]]+\]\(([^)]+)\)/gm)].map(([, target]) => {
@@ -26,9 +26,8 @@ export default {
   srcDir: 'content',
   srcExclude: ['public/**'],
   cleanUrls: false,
-  // The API reference is made by TypeDoc, apart.
+  // TypeDoc generates the API reference separately.
   ignoreDeadLinks: [/^\/api\//, /^\/files\//],
-  // Code is shown as it is, never run as a template.
   markdown: { theme: { light: 'github-light-high-contrast', dark: 'github-dark' } },
   themeConfig: {
     nav: [
