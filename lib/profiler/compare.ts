@@ -1,5 +1,5 @@
 /** Compares two results and finds the rows that differ by more than their noise. */
-import { caseKey, type ExperimentResult } from './measuring/result.js';
+import { caseKey, type ExperimentResult, requireResults } from './measuring/result.js';
 import { type Change, changeOf, type Statistics } from './measuring/statistics.js';
 import { digits, duration, type Table } from './report/figures.js';
 
@@ -22,6 +22,7 @@ export interface CompareResult {
 }
 
 function times(results: readonly ExperimentResult[]) {
+  requireResults(results);
   const found = new Map<string, Pick<Comparison, 'experiment' | 'case'> & { time: Statistics }>();
   for (const { experiment, rows } of results) {
     for (const row of rows) {

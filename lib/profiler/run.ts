@@ -121,7 +121,8 @@ interface Prepared extends Run {
  * run's `previous`, a missing device, checkpoint or recording.
  */
 async function prepare(name: ExperimentName, given: ProfileOptions): Promise<Prepared> {
-  if (!Object.hasOwn(experiments, name)) refuse('experiment', experimentNames.join(', '), name);
+  if (typeof name !== 'string' || !Object.hasOwn(experiments, name))
+    refuse('experiment', experimentNames.join(', '), name);
   const options = check(profileOptions, given);
   const settings = resolveSettings(name, options);
   const { signal, previous } = options;

@@ -1,10 +1,13 @@
 /** Writes a report: one HTML page that needs no network, Markdown, and each chart as an SVG. */
+
 import { join } from 'node:path';
 import { OneheadError, reasonOf } from '../errors.js';
 import { makeFolder } from '../make-folder.js';
 import { writeWhole } from '../whole-file.js';
 import { type ExperimentName, experiments } from './experiments/index.js';
+import { requirePath } from './io-model/arguments.js';
 import type { ExperimentResult } from './measuring/result.js';
+import { requireResults } from './measuring/result.js';
 import { type Chart, describeRun, type Table, toMarkdown } from './report/figures.js';
 import { comparisonWithBase, warningsOf } from './report/findings.js';
 import { namesTable } from './report/names.js';
@@ -138,6 +141,8 @@ function toMarkdownReport(sections: readonly Section[], names: Table): string {
  * INVALID_ARGUMENT for an unknown experiment or a folder that cannot be written to.
  */
 export async function writeReport(directory: string, results: readonly ExperimentResult[]): Promise<string[]> {
+  requirePath('directory', directory);
+  requireResults(results);
   const sections: Section[] = [];
   for (const result of results) if (result.rows.length > 0) sections.push(await section(result));
   const names = namesTable(results);

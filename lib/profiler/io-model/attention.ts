@@ -3,7 +3,9 @@
  * (incremental decoding and batch computation), and the sum over n decoded tokens from "Fast Transformer Decoding: One
  * Write-Head is All You Need" (Shazeer 2019).
  */
+
 import { countOf, refuse } from '../../checks.js';
+import { requireObject } from './arguments.js';
 import { einsumCost } from './einsum.js';
 
 export interface AttentionShape {
@@ -104,6 +106,7 @@ function totals(form: AttentionShape['form'], kind: AttentionCost['kind']): Atte
 interface Completed extends Required<AttentionShape> {}
 
 function complete(shape: AttentionShape): Completed {
+  requireObject('shape', shape);
   const { heads, width } = shape;
   const headSize = shape.headSize ?? width / heads;
   const keyValueHeads = shape.keyValueHeads ?? heads;
@@ -112,7 +115,8 @@ function complete(shape: AttentionShape): Completed {
   for (const [name, value] of Object.entries(completed)) {
     if (name !== 'form') countOf(name, value);
   }
-  if (!Object.hasOwn(tables, shape.form)) refuse('form', "'incremental' or 'batch'", shape.form);
+  if (typeof shape.form !== 'string' || !Object.hasOwn(tables, shape.form))
+    refuse('form', "'incremental' or 'batch'", shape.form);
   if (shape.form === 'incremental' && queries !== 1) refuse('queries', "1 in the form 'incremental'", queries);
   if (heads % keyValueHeads) refuse('keyValueHeads', `a divisor of heads (${heads})`, keyValueHeads);
   return completed;
@@ -155,6 +159,7 @@ export interface DecodingCost {
  * INVALID_ARGUMENT.
  */
 export function decoding(shape: Omit<AttentionShape, 'form' | 'keys' | 'queries'>, tokens: number): DecodingCost {
+  requireObject('shape', shape);
   const kind = kindOf(shape.heads, shape.keyValueHeads ?? shape.heads);
   // The cost of a call is linear in its positions, so the mean of the first and last call is that of all.
   const first = attention({ ...shape, form: 'incremental', keys: 1 });

@@ -1,5 +1,7 @@
 /** The cost of a product in Einstein notation, by the counting rule of the published analyses. */
+
 import { countOf, refuse } from '../../checks.js';
+import { requireObject } from './arguments.js';
 
 export interface EinsumCost {
   /** Such as 'bhk,bhmk->bhm'. */
@@ -20,6 +22,8 @@ const product = (letters: string, sizes: Readonly<Record<string, number>>): numb
  * dimensions. Throws OneheadError INVALID_ARGUMENT if a size is missing or is not a positive whole number.
  */
 export function einsumCost(einsum: string, sizes: Readonly<Record<string, number>>): EinsumCost {
+  requireObject('sizes', sizes);
+  if (typeof einsum !== 'string') refuse('einsum', "like 'bhk,bhmk->bhm'", einsum);
   const match = /^([a-z]+(?:,[a-z]+)*)->([a-z]*)$/.exec(einsum);
   if (!match) {
     refuse('einsum', "like 'bhk,bhmk->bhm'", einsum);

@@ -2,7 +2,9 @@
  * The cost of each recorded operation of a model's programs: bytes of parameters, caches and activations, and
  * arithmetic.
  */
+import { refuse } from '../../checks.js';
 import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
+import { requireConfig, requireDecoder, requireStorage } from './arguments.js';
 
 /** The shape of Whisper's decoder, or without `cross` of a decoder-only model. */
 export interface DecoderShape {
@@ -118,6 +120,7 @@ class Counting {
 }
 
 export function decoderShape(config: WhisperConfig): DecoderShape {
+  requireConfig(config);
   const { layers, heads, keyValueHeads, feedForward, crossKeyValueHeads } = config.decoder;
   const { width, vocabulary } = config;
   const cross = { keyValueHeads: crossKeyValueHeads, positions: config.sourcePositions };
@@ -126,7 +129,10 @@ export function decoderShape(config: WhisperConfig): DecoderShape {
 
 /** One decode step of a batch, in which each sequence has `position` earlier positions in its KV cache. */
 export function decodeStep(shape: DecoderShape, options: Storage & { position: number }): OperationCost[] {
+  requireDecoder(shape);
+  requireStorage(options);
   const { batch, position } = options;
+  if (position === undefined) refuse('options.position', 'a number of at least 0', position);
   const { width, heads, keyValueHeads, feedForward, vocabulary, cross } = shape;
   const count = new Counting(batch, options);
   const { element } = count;
@@ -166,6 +172,8 @@ export function decodeStep(shape: DecoderShape, options: Storage & { position: n
 
 /** The projection of the audio's keys and values into the cross-attention caches of all layers. */
 export function crossCache(shape: DecoderShape, options: Storage): OperationCost[] {
+  requireDecoder(shape);
+  requireStorage(options);
   const { width, heads, cross, layers } = shape;
   if (!cross) return [];
   const count = new Counting(options.batch * cross.positions, options);
@@ -183,6 +191,8 @@ export function crossCache(shape: DecoderShape, options: Storage): OperationCost
 
 /** The encoder, for a batch of windows. */
 export function encoder(config: WhisperConfig, options: Storage): OperationCost[] {
+  requireConfig(config);
+  requireStorage(options);
   const { width, mels, sourcePositions } = config;
   const { heads, keyValueHeads, feedForward, layers } = config.encoder;
   const { batch } = options;

@@ -1,8 +1,17 @@
 /** Sizes of parameters and caches, and floors from a device's measured ceilings. */
+import { refuse } from '../../checks.js';
 import { elementBytes } from '../../element-types.js';
 import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
 import { checkpointSizes } from '../../whisper/checkpoint/weights.js';
 import type { Precision } from '../../whisper/model/precision.js';
+import {
+  requireConfig,
+  requireDecoder,
+  requireList,
+  requireNumbers,
+  requireObject,
+  requireStorage,
+} from './arguments.js';
 import type { DecoderShape, OperationCost, Storage } from './model.js';
 
 export interface ParameterCounts {
@@ -20,7 +29,9 @@ export interface ParameterCounts {
  * feed-forward layer and one at the end. `positions`: the number of learned position embeddings; 0 with rotary ones.
  */
 export function decoderOnlyParameters(shape: DecoderShape & { positions?: number }): ParameterCounts {
+  requireDecoder(shape);
   const { layers, width, heads, keyValueHeads, feedForward, vocabulary, positions = 0 } = shape;
+  if (!Number.isFinite(positions)) refuse('shape.positions', 'a number', positions);
   const shared = (keyValueHeads * width) / heads;
   const attention = layers * (2 * (width + 1) * width + 2 * (width + 1) * shared);
   const inner = layers * ((width + 1) * feedForward + (feedForward + 1) * width);
@@ -31,22 +42,26 @@ export function decoderOnlyParameters(shape: DecoderShape & { positions?: number
 
 /** Numbers of a Whisper model's parameters; `embedding` is also included in `decoder`. */
 export function parameters(config: WhisperConfig) {
+  requireConfig(config);
   const { encoder, decoder, embedding, total } = checkpointSizes(config, 2);
   return { encoder, decoder, embedding, total };
 }
 
 /** Bytes of the caches of a batch: of self-attention at full length, and of cross-attention. */
-export function caches(config: WhisperConfig, { batch = 1, bytesPerElement = 2 } = {}) {
+export function caches(config: WhisperConfig, options: { batch?: number; bytesPerElement?: number } = {}) {
+  requireConfig(config);
+  const { batch = 1, bytesPerElement = 2 } = { ...options };
+  requireStorage({ batch, bytesPerElement });
   const { selfCacheBytes, crossCacheBytes } = checkpointSizes(config, bytesPerElement);
   return { selfBytes: batch * selfCacheBytes, crossBytes: batch * crossCacheBytes };
 }
 
 /** The bytes of each kind of element in a part of the model, for these types. */
-export function storageOf(
-  { encoder, decoder, cache }: Precision,
-  batch: number,
-  part: 'encoder' | 'decoder' = 'decoder',
-): Storage {
+export function storageOf(precision: Precision, batch: number, part: 'encoder' | 'decoder' = 'decoder'): Storage {
+  requireObject('precision', precision);
+  requireObject('precision.encoder', precision.encoder);
+  requireObject('precision.decoder', precision.decoder);
+  const { encoder, decoder, cache } = precision;
   const { weights, values } = part === 'encoder' ? encoder : decoder;
   return {
     batch,
@@ -71,14 +86,19 @@ export interface Floor {
 }
 
 /** Bytes that must be read from or written to memory; activations are excluded, since they may stay in caches. */
-export const memoryBytes = (cost: OperationCost): number =>
-  cost.parameterBytes + cost.cacheBytesRead + cost.cacheBytesWritten;
+export function memoryBytes(cost: OperationCost): number {
+  requireNumbers('cost', cost, ['parameterBytes', 'cacheBytesRead', 'cacheBytesWritten']);
+  return cost.parameterBytes + cost.cacheBytesRead + cost.cacheBytesWritten;
+}
 
 /**
  * The least time of one operation: that of its bytes at the device's bandwidth or of its arithmetic at the multiply
  * rate, whichever is longer. `activations`: also counts activations, for tensors larger than the processor's caches.
  */
-export function floor(cost: OperationCost, ceilings: Ceilings, { activations = false } = {}): Floor {
+export function floor(cost: OperationCost, ceilings: Ceilings, options: { activations?: boolean } = {}): Floor {
+  requireNumbers('cost', cost, ['activationBytes', 'operations']);
+  requireNumbers('ceilings', ceilings, ['bytesPerSecond', 'operationsPerSecond']);
+  const { activations = false } = { ...options };
   const bytes = memoryBytes(cost) + (activations ? cost.activationBytes : 0);
   const memory = (1e6 * bytes) / ceilings.bytesPerSecond;
   const arithmetic = (1e6 * cost.operations) / ceilings.operationsPerSecond;
@@ -89,5 +109,6 @@ export function floor(cost: OperationCost, ceilings: Ceilings, { activations = f
 
 /** The floor of operations that run in sequence, in microseconds. */
 export function floorOf(costs: readonly OperationCost[], ceilings: Ceilings, options?: { activations?: boolean }) {
+  requireList('costs', costs);
   return costs.reduce((sum, cost) => sum + floor(cost, ceilings, options).microseconds, 0);
 }

@@ -1,10 +1,12 @@
 /** Measures one attention call on plain arrays. */
+
 import { countOf, refuse, requireMemory } from '../../checks.js';
 import { Device } from '../../device/device.js';
 import type { AttentionAlgorithm } from '../../device/operations.js';
 import type { OperationTime } from '../../device/program.js';
 import { type FloatingType, floatingTypes } from '../../element-types.js';
 import { quoted } from '../../options/kinds.js';
+import { requireObject } from '../io-model/arguments.js';
 import { type Statistics, statistics } from './statistics.js';
 
 export interface AttentionCall {
@@ -67,6 +69,7 @@ function positions(name: string, length: number, row: number): number {
  * reasons, DEVICE_UNAVAILABLE.
  */
 export async function attention(call: AttentionCall): Promise<AttentionMeasurement> {
+  requireObject('the call', call);
   checkCall(call);
   const { query, key, value, heads, headSize, scale, threads } = call;
   const { batch = 1, keyValueHeads = heads, causal = false, algorithm = 'auto', repeats = 5 } = call;

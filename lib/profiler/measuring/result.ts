@@ -1,8 +1,11 @@
 /** Results of experiments, and their files. */
+
 import { readFile } from 'node:fs/promises';
+import { refuse } from '../../checks.js';
 import { OneheadError, reasonOf } from '../../errors.js';
 import { parseJson } from '../../json.js';
 import { writeNamed } from '../../whole-file.js';
+import { requirePath } from '../io-model/arguments.js';
 import type { Machine } from './machine.js';
 import type { Statistics } from './statistics.js';
 
@@ -39,6 +42,8 @@ const format = 'onehead-profile-1';
  * report from the file equals one from the results themselves. Throws OneheadError INVALID_ARGUMENT if that fails.
  */
 export async function writeResults(file: string, experiments: readonly ExperimentResult[]): Promise<void> {
+  requirePath('file', file);
+  requireResults(experiments);
   // About one row per line; strings contain no unescaped line breaks.
   const text = JSON.stringify({ format, experiments }, null, 1).replace(/\n {5,}/g, '');
   await writeNamed(file, `${text}\n`);
@@ -78,8 +83,15 @@ function isExperiment(value: unknown): boolean {
   );
 }
 
+/** Throws OneheadError INVALID_ARGUMENT for what is not a list of results. */
+export function requireResults(results: unknown): void {
+  const isResult = (one: unknown) => isRecord(one) && Array.isArray(one.rows) && one.rows.every(isRecord);
+  if (!Array.isArray(results) || !results.every(isResult)) refuse('results', 'a list of results of profile()', results);
+}
+
 /** Reads a file of `writeResults`. Throws OneheadError INVALID_ARGUMENT for any other file. */
 export async function readResults(file: string): Promise<ExperimentResult[]> {
+  requirePath('file', file);
   let json: unknown;
   try {
     json = parseJson(await readFile(file, 'utf8'));
@@ -115,6 +127,7 @@ const field = (value: unknown): string => {
 
 /** All rows as CSV: case, microseconds and figures, with one column for each name in any row. */
 export function toCsv(experiments: readonly ExperimentResult[]): string {
+  requireResults(experiments);
   const names = (of: 'case' | 'figures') => [
     ...new Set(experiments.flatMap(({ rows }) => rows.flatMap((row) => Object.keys(row[of])))),
   ];

@@ -1,6 +1,8 @@
 /** The shapes of OpenAI's Whisper checkpoints and of the bundled model, and their variants. */
-import { refuse } from '../../checks.js';
+
+import { countOf, refuse } from '../../checks.js';
 import { parseConfig, type WhisperConfig } from '../../whisper/checkpoint/config.js';
+import { requireConfig, requireList } from '../io-model/arguments.js';
 
 interface Size {
   width: number;
@@ -32,7 +34,8 @@ export const whisperSizes: readonly string[] = Object.keys(sizes);
  * for an unknown size.
  */
 export function whisperConfigJson(name: string): Record<string, unknown> {
-  if (!Object.hasOwn(sizes, name)) refuse('model', `a size of Whisper (${whisperSizes.join(', ')})`, name);
+  if (typeof name !== 'string' || !Object.hasOwn(sizes, name))
+    refuse('model', `a size of Whisper (${whisperSizes.join(', ')})`, name);
   const { width, layers, decoderLayers = layers, heads, mels = 80, vocabulary = 51865, fields } = sizes[name];
   return {
     model_type: 'whisper',
@@ -65,6 +68,9 @@ export function withKeyValueHeads(
   parts: readonly AttentionPart[],
   keyValueHeads: number,
 ): WhisperConfig {
+  requireConfig(config);
+  requireList('parts', parts);
+  countOf('keyValueHeads', keyValueHeads);
   const has = (part: AttentionPart) => parts.includes(part);
   return {
     ...config,

@@ -1,5 +1,7 @@
 /** Statistics of repeated measurements: the median and its confidence interval. */
 
+import { refuse } from '../../checks.js';
+
 /** Statistics of samples of one quantity. */
 export interface Statistics {
   median: number;
@@ -53,6 +55,10 @@ function rank(n: number): number {
 
 /** Computes the statistics of at least one sample. */
 export function statistics(samples: readonly number[]): Statistics {
+  const isNumber = (sample: unknown) => typeof sample === 'number';
+  if (!Array.isArray(samples) || samples.length === 0 || !samples.every(isNumber)) {
+    refuse('samples', 'a list of at least one number', samples);
+  }
   const sorted = [...samples].sort((a, b) => a - b);
   const count = sorted.length;
   const middle = count >> 1;
