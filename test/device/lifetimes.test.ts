@@ -59,6 +59,19 @@ describe.runIf(hasCuda)('devices of one GPU', () => {
 });
 
 describe.each(kinds)('a closed %s device', (kind) => {
+  it('rejects the run that it cuts short, as those that wait', async () => {
+    const device = new Device(kind, kind === 'cpu' ? { threads: 1 } : {});
+    const { program } = product(device, 1);
+    await program.run();
+    const run = program.run({ times: 2 ** 40 });
+    const waiting = program.run();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    device.close();
+    for (const promise of [run, waiting]) {
+      await expect(promise).rejects.toMatchObject({ code: 'DISPOSED', message: expect.stringContaining('was closed') });
+    }
+  });
+
   it('refuses work, and its tensors and programs may be released in any order', async () => {
     const device = new Device(kind);
     const { program, output } = product(device, 2);

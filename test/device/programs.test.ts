@@ -45,6 +45,21 @@ describe.each(kinds)('programs of the device %s', (kind) => {
     expect(disposed).toMatchObject({ code: 'DISPOSED', operation: 'linear', argument: 'weight' });
   });
 
+  it('refuse an asynchronous body, and a temporary outside its program', async () => {
+    const target = device.tensor('float32', [4]);
+    const late = async (ops: Operations) => {
+      await null;
+      ops.copy(target);
+    };
+    const record = () => device.record('late', late as (ops: Operations) => void);
+    expect(record).toThrow('Expected the result of body to be nothing but received Promise; record all operations');
+    let temporary = target;
+    device.record('copy', (ops) => {
+      temporary = ops.copy(target);
+    });
+    expect(() => device.copy(temporary, target)).toThrow("copy: a program's temporary cannot be accessed from outside");
+  });
+
   it('refuse at recording what the device does not support', async () => {
     using cpu = new Device('cpu', { threads: 1 });
     const x = cpu.tensor('float16', [1, 8]);

@@ -21,19 +21,26 @@ function requireCounts(argument: string, value: unknown, names: readonly string[
   for (const name of names) countOf(`${argument}.${name}`, value[name]);
 }
 
-const ofLayers = ['layers', 'heads', 'keyValueHeads', 'feedForward'];
+/** A model that is measured in part has no layers in the other part. */
+function requireLayers(argument: string, value: unknown, names: readonly string[]): void {
+  requireCounts(argument, value, ['heads', 'keyValueHeads', 'feedForward', ...names]);
+  const { layers } = value as { layers: unknown };
+  if (!Number.isInteger(layers) || (layers as number) < 0) {
+    refuse(`${argument}.layers`, 'a whole number of at least 0', layers);
+  }
+}
 
 /** Refuses what is not the shape of a Whisper model. */
 export function requireConfig(config: unknown): void {
   requireCounts('config', config, ['width', 'mels', 'sourcePositions', 'targetPositions', 'vocabulary']);
   const { encoder, decoder } = config as { encoder: unknown; decoder: unknown };
-  requireCounts('config.encoder', encoder, ofLayers);
-  requireCounts('config.decoder', decoder, [...ofLayers, 'crossKeyValueHeads']);
+  requireLayers('config.encoder', encoder, []);
+  requireLayers('config.decoder', decoder, ['crossKeyValueHeads']);
 }
 
 /** Refuses what is not the shape of a decoder. */
 export function requireDecoder(shape: unknown): void {
-  requireCounts('shape', shape, [...ofLayers, 'width', 'vocabulary']);
+  requireLayers('shape', shape, ['width', 'vocabulary']);
   const { cross } = shape as { cross?: unknown };
   if (cross !== undefined) requireCounts('shape.cross', cross, ['keyValueHeads', 'positions']);
 }
