@@ -88,6 +88,12 @@ describe('onehead serve', () => {
       [['--keys', '/nowhere/keys'], {}, 1, /The key file \/nowhere\/keys cannot be read/],
       [['/nowhere/model'], {}, 1, /onehead: .*\/nowhere\/model/],
       [['--tls-certificate', '/nowhere/a.pem'], {}, 1, /needs both --tls-certificate and --tls-key/],
+      [
+        ['--max-new-tokens', '9999'],
+        {},
+        1,
+        /Expected --max-new-tokens to be a whole number from 0 to 189 but received/,
+      ],
       [['--alias', 'own=nothing'], {}, 1, /alias own refers to nothing, which is not served/],
     ];
     const results = await Promise.all(

@@ -7,7 +7,11 @@ import { type Priority, priorities } from '../../engine/request.js';
 import { OneheadError, reasonOf, shown } from '../../errors.js';
 import { check } from '../../options/options.js';
 import { loadOptions } from '../../whisper/model/types.js';
-import { transcribeOptions } from '../../whisper/transcription/options.js';
+import {
+  checkTranscribeOptions,
+  type TranscribeOptions,
+  transcribeOptions,
+} from '../../whisper/transcription/options.js';
 import type { Whisper } from '../../whisper/whisper.js';
 import { overloaded, shuttingDown } from './api-error.js';
 import type { ModelFailure } from './entries.js';
@@ -104,6 +108,7 @@ export class Service {
     if (options.temporaryFolder !== undefined) await checkFolder(options.temporaryFolder);
     const service = new Service(options, log);
     try {
+      checkTranscribeOptions(service.#transcribeOptions);
       const ids = service.models.list().map(({ id }) => id);
       const failed = () => service.models.failures().flatMap(({ id, kind }) => (kind === 'device' ? [id] : []));
       service.#metrics = await Metrics.create(ids, () => service.models.loaded(), failed);
@@ -200,7 +205,18 @@ export class Service {
   }
 
   async #preload(): Promise<void> {
-    if (this.options.preload) await this.models.preload(this.models.defaultId);
+    if (!this.options.preload) return;
+    const { defaultId } = this.models;
+    await this.models.preload(defaultId);
+    // Otherwise every request would be refused, as if its fields were wrong.
+    const { whisper, release } = await this.models.acquire(defaultId);
+    await whisper.checkOptions(this.#transcribeOptions).finally(release);
+  }
+
+  /** The default options of transcribe, as a request with words uses them. */
+  get #transcribeOptions(): TranscribeOptions {
+    const { transcribe } = this.options;
+    return { ...transcribe, wordTimestamps: true, ...(transcribe?.batched && { conditionOnPreviousText: false }) };
   }
 
   /** The reason why no requests should be sent to the server; null if it is ready. */
