@@ -32,16 +32,18 @@ struct Share {
       : begin(count * team.thread / team.threads), end(count * (team.thread + 1) / team.threads) {}
 };
 
-/** Rows of a panel of an int8 weight. */
-constexpr int64_t int8PanelRows = 16;
+/** Rows of a panel of an int8 or int16 weight. */
+constexpr int64_t integerPanelRows = 16;
 
 /**
  * y[m, n] = activation(sum over k of norm(x)[m, k] * w[n, k] + bias[n]) + residual[m, n].
  *
  *  - linearRows, for few rows m: the product of a decode step, where reading w is the bound; w is row-major [columns,
  *    depth].
- *  - linearBytes, for any number of rows: w[n, k] = scales[n] * q[n, k], with int8 q in panels of int8PanelRows rows,
- *    [columns / int8PanelRows][depth / 4][int8PanelRows][4]. The last panel and `scales` are padded with zeros.
+ *  - linearBytes, for any number of rows: w[n, k] = scales[n] * q[n, k], with int8 q in panels of integerPanelRows rows,
+ *    [columns / integerPanelRows][depth / 4][integerPanelRows][4]. The last panel and `scales` are padded with zeros.
+ *  - linearInt16, for many rows: the same with int16 q in panels [columns / integerPanelRows][depth / 2]
+ *    [integerPanelRows][2]. Rows of x become int16 too. See `quantizeInt16`.
  */
 struct LinearArguments {
   int64_t rows, columns, depth;  // m, n, k
@@ -50,7 +52,7 @@ struct LinearArguments {
   int64_t xStride;  // elements between rows
   const void* w;
   DType weightType;
-  const float* scales;      // null unless the weight is int8
+  const float* scales;      // null unless the weight is int8 or int16
   bool quantized;           // int8 weights only: rows of x become int8 too; otherwise w is widened to float32
   const float* bias;        // [columns] or null
   const float* normWeight;  // [depth]: layer norm of x before the product, or null
@@ -64,11 +66,18 @@ struct LinearArguments {
 };
 /** Bytes of an int8 weight in panels. */
 [[gnu::always_inline]] constexpr int64_t int8PanelBytes(int64_t columns, int64_t depth) {
-  return (columns + int8PanelRows - 1) / int8PanelRows * int8PanelRows * ((depth + 3) / 4 * 4);
+  return (columns + integerPanelRows - 1) / integerPanelRows * integerPanelRows * ((depth + 3) / 4 * 4);
 }
 /** The index of element k of row n in panels of rows of this depth. */
 [[gnu::always_inline]] constexpr int64_t int8PanelIndex(int64_t n, int64_t k, int64_t depth) {
-  return (n / int8PanelRows * ((depth + 3) / 4) + k / 4) * (4 * int8PanelRows) + n % int8PanelRows * 4 + k % 4;
+  return (n / integerPanelRows * ((depth + 3) / 4) + k / 4) * (4 * integerPanelRows) + n % integerPanelRows * 4 + k % 4;
+}
+/** The same for an int16 weight: its elements, and the index of one. */
+[[gnu::always_inline]] constexpr int64_t int16PanelElements(int64_t columns, int64_t depth) {
+  return (columns + integerPanelRows - 1) / integerPanelRows * integerPanelRows * ((depth + 1) / 2 * 2);
+}
+[[gnu::always_inline]] constexpr int64_t int16PanelIndex(int64_t n, int64_t k, int64_t depth) {
+  return (n / integerPanelRows * ((depth + 1) / 2) + k / 2) * (2 * integerPanelRows) + n % integerPanelRows * 2 + k % 2;
 }
 
 // Kernels that take `rows` and `pool` work on rows of a pool of state; see operations/operations.h. `rows` [batch] is
@@ -148,6 +157,7 @@ struct Kernel {
   ONEHEAD_KERNELS(kernel, withScratch) \
   withScratch(Linear, linearRows) \
   withScratch(Linear, linearBytes) \
+  withScratch(Linear, linearInt16) \
   withScratch(Attention, attentionStreaming) \
   withScratch(Attention, attentionDecode) \
   withScratch(Attention, attentionBaseline) \
@@ -159,11 +169,14 @@ struct Kernel {
  * Functions that a single thread calls:
  *  - quantizeRow: q = x / scale, rounded; returns the scale, largest magnitude / 127. The same on every instruction
  * set.
+ *  - quantizeInt16: the same to 16 bits, such that sums of products of two such rows do not overflow 32 bits; see
+ *    kernels/int16.h.
  *  - convert: converts float32, bfloat16 or float16 (which only checkpoints have) to float32 or bfloat16.
  */
 // clang-format off
 #define ONEHEAD_CPU_FUNCTIONS(function) \
   function(quantizeRow, float(const float* x, int64_t count, int8_t* q)) \
+  function(quantizeInt16, float(const float* x, int64_t count, int16_t* q)) \
   function(convert, void(const void* from, DType fromType, void* to, DType toType, int64_t count)) \
   function(voiceActivity, void(const VoiceActivity&))
 // clang-format on
@@ -171,6 +184,8 @@ struct Kernel {
 /** One instruction set's kernels. */
 struct Kernels {
   const char* name;  // 'portable', 'avx2', 'avx2-vnni', 'avx512', 'avx512-vnni', 'avx512-bf16'
+  /** Whether products of many rows with a bfloat16 weight are computed by linearInt16. */
+  bool multipliesInt16;
 #define ONEHEAD_MEMBER(Type, name) Kernel<Type##Arguments> name;
   ONEHEAD_CPU_KERNELS(ONEHEAD_MEMBER, ONEHEAD_MEMBER)
 #undef ONEHEAD_MEMBER

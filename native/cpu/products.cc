@@ -173,12 +173,6 @@ int residualArgument(Activation activation) {
 
 CpuStorage& storageOf(const Tensor& tensor) { return static_cast<CpuStorage&>(*tensor.storage); }
 
-/** Whether a weight is packed into the layout that oneDNN prefers. A weight that a decode step reads row by row is not,
- * nor is one that may change. */
-bool packs(const Tensor& weight) {
-  return weight.offset == 0 && weight.bytes() == storageOf(weight).bytes && !storageOf(weight).isPlain();
-}
-
 }  // namespace
 
 std::unique_ptr<Step> matrixProduct(const Linear& linear, std::byte* x, const dnnl::engine& engine,
@@ -196,7 +190,7 @@ std::unique_ptr<Step> matrixProduct(const Linear& linear, std::byte* x, const dn
                        linear.residual->temporary == linear.y.temporary && linear.residual->offset == linear.y.offset;
   auto attribute = attributes(linear.activation, linear.residual ? &residualDescription : nullptr, inPlace);
 
-  const bool pack = packs(linear.weight);
+  const bool pack = storageOf(linear.weight).packs(linear.weight);
   auto description = matmulDescription(engine, computed(xDescription, engine), pack ? packed : computed(plain, engine),
                                        biasDescription, computed(yDescription, engine), attribute);
   auto step = std::make_unique<ProductStep>(dnnl::matmul(description), description.scratchpad_desc(), engine, stream,

@@ -77,7 +77,7 @@ class Quantizer {
 
   void store(const int8_t* row) {
     int8_t* to = panels_ + int8PanelIndex(next_++, 0, columns_);
-    for (int64_t k = 0; k < columns_; ++k) to[k / 4 * 4 * int8PanelRows + k % 4] = row[k];
+    for (int64_t k = 0; k < columns_; ++k) to[k / 4 * 4 * integerPanelRows + k % 4] = row[k];
   }
 
   const int64_t columns_;
@@ -97,7 +97,7 @@ class Quantizer {
 Backend::Quantized quantized(const Source& source, const Shape& shape, const Kernels& kernels,
                              const std::shared_ptr<MemoryCounter>& counter) {
   const int64_t rows = shape[0], columns = shape[1];
-  const int64_t padded = (rows + int8PanelRows - 1) / int8PanelRows * int8PanelRows;
+  const int64_t padded = (rows + integerPanelRows - 1) / integerPanelRows * integerPanelRows;
   auto data = std::make_shared<CpuStorage>(rows, columns, counter);
   auto scales = std::make_shared<CpuStorage>(size_t(padded) * sizeof(float), counter);
   Quantizer quantizer(columns, kernels, data->panels(), reinterpret_cast<float*>(scales->plain()));

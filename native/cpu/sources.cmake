@@ -11,7 +11,7 @@ list(FILTER ONEHEAD_CPU_KERNELS EXCLUDE REGEX dispatch)
 
 # Multiply-adds may be fused, but NaN and infinity keep their meaning: no -ffast-math.
 set(ONEHEAD_CPU_FLAGS -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math -fno-exceptions -fno-rtti -Wall -Wextra
-  -Wno-maybe-uninitialized)  # GCC 12 warns about its own avx512fintrin.h (bug 105593)
+  -Wno-maybe-uninitialized -Wno-uninitialized)  # GCC 12 warns about its own avx512fintrin.h (bug 105593)
 set(ONEHEAD_CPU_OBJECTS)
 set(ONEHEAD_CPU_DEFINITIONS)
 

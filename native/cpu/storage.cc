@@ -113,6 +113,31 @@ std::byte* CpuStorage::plain() {
   return plain_.data();
 }
 
+bool CpuStorage::packs(const Tensor& weight) const {
+  return weight.offset == 0 && weight.bytes() == bytes && (!isPlain() || int16Panels_);
+}
+
+CpuStorage::Int16Panels CpuStorage::int16Panels(int64_t rows, int64_t columns) {
+  const size_t elements = size_t(int16PanelElements(rows, columns));
+  const auto layout = [&] {
+    auto* panels = reinterpret_cast<int16_t*>(int16Panels_.data());
+    return Int16Panels{panels, reinterpret_cast<const float*>(panels + elements)};
+  };
+  if (int16Panels_) return layout();
+  const Buffer wide = assemble(DType::float32);
+  const auto* from = reinterpret_cast<const float*>(wide.data());
+  const size_t padded = size_t(rows + integerPanelRows - 1) / integerPanelRows * integerPanelRows;
+  int16Panels_ = Buffer(elements * sizeof(int16_t) + padded * sizeof(float), counter_);
+  auto* panels = reinterpret_cast<int16_t*>(int16Panels_.data());
+  auto* scales = reinterpret_cast<float*>(panels + elements);
+  std::vector<int16_t> row(static_cast<size_t>(columns));
+  for (int64_t n = 0; n < rows; ++n) {
+    scales[n] = kernels_->quantizeInt16(from + n * columns, columns, row.data());
+    for (int64_t k = 0; k < columns; ++k) panels[int16PanelIndex(n, k, columns)] = row[size_t(k)];
+  }
+  return layout();
+}
+
 dnnl::memory CpuStorage::packed(const dnnl::memory::desc& wanted, const dnnl::memory::desc& like,
                                 const dnnl::engine& engine, dnnl::stream& stream) {
   for (Packed& packed : packed_)

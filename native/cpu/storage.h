@@ -40,6 +40,15 @@ class CpuStorage final : public Storage {
    */
   dnnl::memory packed(const dnnl::memory::desc& wanted, const dnnl::memory::desc& like, const dnnl::engine& engine,
                       dnnl::stream& stream);
+  /** A constant of bfloat16 that is not plain, in the panels that linearInt16 reads, and the scales of its rows. The
+   * source stays open, since these are not the same numbers. */
+  struct Int16Panels {
+    const int16_t* elements;
+    const float* scales;
+  };
+  Int16Panels int16Panels(int64_t rows, int64_t columns);
+  /** Whether the constant may get another layout than row-major, for a product with all of it. */
+  bool packs(const Tensor& weight) const;
   /** True for mutable memory, and if a program reads a constant's row-major elements: another layout would then be a
    * second copy. */
   bool isPlain() const { return bool(plain_); }
@@ -54,7 +63,7 @@ class CpuStorage final : public Storage {
   Buffer assemble(DType dtype);
   bool isWidened(const dnnl::memory::desc& description) const { return typeOf(description) != dnnlType(dtype_); }
 
-  Buffer plain_, panels_;
+  Buffer plain_, panels_, int16Panels_;
   int64_t columns_ = 0;  // of a weight in panels
   Source source_;
   DType dtype_ = DType::float32;

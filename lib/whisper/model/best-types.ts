@@ -33,7 +33,7 @@ export const bestTypesFile = (): string => join(folder(), 'best-types.json');
 function keyOf(threads: number): string {
   const { kernels, onednn } = Device.cpu();
   const limits = process.env.ONEDNN_MAX_CPU_ISA ?? process.env.DNNL_MAX_CPU_ISA ?? '';
-  return ['1', cpus()[0]?.model.trim() ?? 'unknown', kernels, `oneDNN ${onednn}`, limits, `${threads} threads`].join(
+  return ['2', cpus()[0]?.model.trim() ?? 'unknown', kernels, `oneDNN ${onednn}`, limits, `${threads} threads`].join(
     '; ',
   );
 }

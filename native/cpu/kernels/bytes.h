@@ -9,7 +9,7 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-constexpr int panelVectors = int8PanelRows / vectorWidth;  // vectors per line of a panel
+constexpr int panelVectors = integerPanelRows / vectorWidth;  // vectors per line of a panel
 
 /** sums + products of the lower and of the upper 16 bits of each lane. */
 static inline I addPairs(I sums, I x, I y) {
@@ -91,11 +91,11 @@ static inline I nearest(F x) {
 }
 
 /**
- * q = x / scale, rounded, with scale = largest magnitude / `maxInteger`, which is returned. If the row is not finite,
- * the scale is NaN, so that everything computed from it is NaN too. q may alias x.
+ * q = x / scale, rounded, with scale = top / largest(top), which is returned; top is the largest magnitude. If the row
+ * is not finite, the scale is NaN, so that everything computed from it is NaN too. q may alias x.
  */
-template <typename X, typename Q>
-static inline float quantizeRow(const X* x, int64_t count, Q* q, float maxInteger = 127.0f) {
+template <typename X, typename Q, typename Largest>
+static inline float quantizeRowTo(const X* x, int64_t count, Q* q, Largest largest) {
   typedef Q B __attribute__((vector_size(vectorWidth * sizeof(Q))));
   F top = {}, check = {};
   auto look = [&](F value) __attribute__((always_inline)) {
@@ -110,7 +110,7 @@ static inline float quantizeRow(const X* x, int64_t count, Q* q, float maxIntege
     __builtin_memset(q, 0, size_t(count) * sizeof(Q));
     return finite * 0.0f;
   }
-  const float scale = maxLane(top) / maxInteger;
+  const float highest = maxLane(top), scale = highest / largest(highest);
   if (!(scale >= 0x1p-120f)) {  // a smaller scale has no finite reciprocal: the row counts as zero
     __builtin_memset(q, 0, size_t(count) * sizeof(Q));
     return 0.0f;
@@ -125,6 +125,11 @@ static inline float quantizeRow(const X* x, int64_t count, Q* q, float maxIntege
     __builtin_memcpy(q + i, &bytes, size_t(count - i) * sizeof(Q));
   }
   return scale;
+}
+/** With scale = largest magnitude / `maxInteger`. */
+template <typename X, typename Q>
+static inline float quantizeRow(const X* x, int64_t count, Q* q, float maxInteger = 127.0f) {
+  return quantizeRowTo(x, count, q, [=](float) { return maxInteger; });
 }
 
 /** 2 vectorWidth int8, widened to 16 bits in order. */

@@ -10,9 +10,9 @@ constexpr float log2E = 1.44269504088896341f;
 
 /**
  * 2^x for x <= 127; below about 2^-126 the result is zero or at most 2^-126. Relative error 1e-7, or 8e-5 if `Coarse`
- * (enough if the result becomes bfloat16). NaN stays NaN.
+ * (enough if the result becomes bfloat16). NaN stays NaN. The result is multiplied by Factor, a power of 2.
  */
-template <bool Coarse = false>
+template <bool Coarse = false, int Factor = 1>
 static inline F exp2(F x) {
   x = max(splat(-126.0f), x);
 #if defined(__AVX512F__)
@@ -26,17 +26,17 @@ static inline F exp2(F x) {
   const F r = x - integer;
   F p;
   if constexpr (Coarse) {
-    p = splat(0.0551716685295105f);
-    p = p * r + splat(0.2426111251115799f);
-    p = p * r + splat(0.6932609677314758f);
-    p = p * r + splat(0.9999280571937561f);
+    p = splat(0.0551716685295105f * Factor);
+    p = p * r + splat(0.2426111251115799f * Factor);
+    p = p * r + splat(0.6932609677314758f * Factor);
+    p = p * r + splat(0.9999280571937561f * Factor);
   } else {
-    p = splat(0.001327647129073739f);
-    p = p * r + splat(0.009675540961325169f);
-    p = p * r + splat(0.05550713092088699f);
-    p = p * r + splat(0.24022120237350464f);
-    p = p * r + splat(0.6931469440460205f);
-    p = p * r + splat(1.0f);
+    p = splat(0.001327647129073739f * Factor);
+    p = p * r + splat(0.009675540961325169f * Factor);
+    p = p * r + splat(0.05550713092088699f * Factor);
+    p = p * r + splat(0.24022120237350464f * Factor);
+    p = p * r + splat(0.6931469440460205f * Factor);
+    p = p * r + splat(1.0f * Factor);
   }
 #if defined(__AVX512F__)
   return (F)_mm512_scalef_ps((__m512)p, (__m512)integer);

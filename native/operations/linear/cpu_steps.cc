@@ -10,16 +10,16 @@ namespace {
 /** Up to this many rows, reading the weight is the bound, and linearRows is faster than oneDNN's blocked product. */
 constexpr int64_t fewRows = 16;
 
-LinearArguments argumentsOf(Preparation& p, const Linear& o) {
+LinearArguments argumentsOf(Preparation& p, const Linear& o, const void* weight, const float* scales) {
   return {.rows = o.x.rows(),
           .columns = o.weight.shape[0],
           .depth = o.x.columns(),
           .x = p.at(o.x),
           .xType = o.x.dtype,
           .xStride = o.x.columns(),
-          .w = p.weight(o.weight),
+          .w = weight,
           .weightType = o.weight.dtype,
-          .scales = p.at<float>(o.weightScales),
+          .scales = scales,
           .quantized = o.quantized,
           .bias = p.at<float>(o.bias),
           .normWeight = p.at<float>(o.normWeight),
@@ -31,6 +31,19 @@ LinearArguments argumentsOf(Preparation& p, const Linear& o) {
           .yType = o.y.dtype,
           .scratch = nullptr};
 }
+LinearArguments argumentsOf(Preparation& p, const Linear& o) {
+  return argumentsOf(p, o, p.weight(o.weight), p.at<float>(o.weightScales));
+}
+
+/** Adds the product in 16-bit integers; false if these kernels have none for the weight. */
+bool tryInt16(Preparation& p, const Linear& o) {
+  if (!p.kernels.multipliesInt16 || o.weight.dtype != DType::bfloat16 || !o.weight.storage) return false;
+  auto& storage = static_cast<CpuStorage&>(*o.weight.storage);
+  if (!storage.packs(o.weight)) return false;
+  const auto [panels, scales] = storage.int16Panels(o.weight.shape[0], o.weight.shape[1]);
+  p.kernel(argumentsOf(p, o, panels, scales), p.kernels.linearInt16);
+  return true;
+}
 
 }  // namespace
 
@@ -39,6 +52,7 @@ void prepare(Preparation& p, const Linear& o) {
   const int64_t rows = o.x.rows(), depth = o.x.columns();
   const DType weightType = o.weight.dtype;
   if (rows <= fewRows) return p.kernel(argumentsOf(p, o), p.kernels.linearRows);
+  if (tryInt16(p, o)) return;
   std::byte* x = p.at(o.x);
   size_t begin = 0;
   if (o.normWeight || o.x.dtype != o.weight.dtype) {

@@ -3,7 +3,7 @@
 //
 // A unit of work is a tile of queryTile queries of one head. The keys and values of a head are packed once into the
 // thread's own scratch memory and serve all its tiles. Scores, weights and sums of a tile stay in the L1 cache.
-#include "attention_tile.h"
+#include "attention_int16.h"
 #include "cpu/kernels/family.h"
 #include "cpu/kernels/math.h"
 
@@ -12,33 +12,63 @@ namespace {
 
 constexpr float lowestScore = -1e30f;  // below any score, but finite, so that differences are not NaN
 
+/** The words that are multiplied: float32, or pairs of bfloat16 or int16. */
+enum class Words { floats, bfloat16, int16 };
+/** Those for bfloat16 elements. */
+constexpr Words bfloat16Words = pairsBfloat16 ? Words::bfloat16 : multipliesInt16 ? Words::int16 : Words::floats;
+/** Below this number of queries, packing keys and values as integers takes longer than products of floats. */
+constexpr int64_t manyQueries = 64;
+
+/** Those for a call. Causal attention has none of integers: a query's values would be rounded to steps of later, larger
+ * ones. */
+Words wordsOf(const AttentionArguments& a) {
+  if (a.type != DType::bfloat16) return Words::floats;
+  return bfloat16Words == Words::int16 && (a.causal || a.queries < manyQueries) ? Words::floats : bfloat16Words;
+}
+
 /** Offsets in a thread's scratch memory, in floats. */
 struct Layout {
   int64_t keys, values, queries, scores, sums, perThread;
+  int64_t keyScales, valueScales, queryScales, row;  // of int16
 
-  Layout(const AttentionArguments& a, bool pairs) {
+  Layout(const AttentionArguments& a, Words words) {
+    const bool pairs = words != Words::floats;
     const PackedSize size(a.headSize, a.keys, pairs);
     keys = 0;
     values = keys + roundUp(size.keyWords(), 16);
     queries = values + roundUp(size.valueWords(pairs), 16);
     scores = queries + size.depth * queryTile;
     sums = scores + keyTile * queryTile;
-    perThread = roundUp(sums + size.columns * queryTile, 16);
+    keyScales = roundUp(sums + size.columns * queryTile, 16);
+    perThread = keyScales;
+    if (words != Words::int16) return;
+    valueScales = keyScales + size.keys;
+    queryScales = roundUp(valueScales + size.keys / keyTile * size.columns, 16);
+    row = queryScales + roundUp(queryTile, 16);
+    perThread = row + 2 * roundUp(a.headSize + 1, 16);
   }
 };
 
 /** Size is the head size if it is known at compile time, so that strides are constants; otherwise 0. */
-template <typename T, bool Pairs, int Size>
+template <typename T, Words words, int Size>
 class Streaming {
+  static constexpr bool Int16 = words == Words::int16, Pairs = words == Words::bfloat16;
+
  public:
   Streaming(const AttentionArguments& arguments, const Team& team) : a_(arguments), team_(team) {
-    const Layout layout(a_, Pairs);
+    const Layout layout(a_, words);
     float* threadScratch = static_cast<float*>(a_.scratch) + team.thread * layout.perThread;
     keys_ = threadScratch + layout.keys;
     values_ = threadScratch + layout.values;
     queries_ = threadScratch + layout.queries;
     scores_ = threadScratch + layout.scores;
     sums_ = threadScratch + layout.sums;
+    if constexpr (Int16) {
+      keyScales_ = threadScratch + layout.keyScales;
+      valueScales_ = threadScratch + layout.valueScales;
+      queryScales_ = threadScratch + layout.queryScales;
+      row_ = threadScratch + layout.row;
+    }
   }
 
   void run() {
@@ -88,25 +118,39 @@ class Streaming {
 
   void pack(int64_t row, int64_t head) {
     const int64_t count = keysOf(a_, row), begin = head * a_.headSize;
-    const PackedSize size(a_.headSize, count, Pairs);
-    packKeys<T, Pairs>(firstKey<T>(a_, a_.k, row) + begin, a_.k.rowStride, count, a_.headSize, size, keys_);
-    packValues<T, Pairs>(firstKey<T>(a_, a_.v, row) + begin, a_.v.rowStride, count, a_.headSize, size, values_);
+    const PackedSize size(a_.headSize, count, words != Words::floats);
+    const T* k = firstKey<T>(a_, a_.k, row) + begin;
+    const T* v = firstKey<T>(a_, a_.v, row) + begin;
+    if constexpr (Int16) {
+      packKeysInt16(k, a_.k.rowStride, count, a_.headSize, size, row_, keys_, keyScales_);
+      packValuesInt16(v, a_.v.rowStride, count, a_.headSize, size, values_, valueScales_);
+    } else {
+      packKeys<T, Pairs>(k, a_.k.rowStride, count, a_.headSize, size, keys_);
+      packValues<T, Pairs>(v, a_.v.rowStride, count, a_.headSize, size, values_);
+    }
   }
 
   template <int Vectors>
   void attend(int64_t b, int64_t row, int64_t head, int64_t first) {
     const int64_t rows = min(Vectors * vectorWidth, a_.queries - first);
-    const PackedSize size(a_.headSize, keysOf(a_, row), Pairs);
+    const PackedSize size(a_.headSize, keysOf(a_, row), words != Words::floats);
     const T* q = rowOf<T>(a_.q, b, first) + head * a_.headSize;
-    packQueries<T, Pairs>(q, a_.q.rowStride, rows, a_.headSize, size, querySign(a_), queries_);
+    if constexpr (Int16) {
+      packQueriesInt16(q, a_.q.rowStride, rows, a_.headSize, size, querySign(a_), row_, queries_, queryScales_);
+    } else {
+      packQueries<T, Pairs>(q, a_.q.rowStride, rows, a_.headSize, size, querySign(a_), queries_);
+    }
     __builtin_memset(sums_, 0, size_t(size.columns * queryTile) * sizeof(float));
 
     alignas(64) int32_t seenKeys[queryTile];
     for (int64_t i = 0; i < queryTile; ++i) seenKeys[i] = int32_t(visibleKeys(a_, row, first + min(i, rows - 1)));
     const int64_t fewest = seenKeys[0], end = seenKeys[rows - 1];
     I seen[Vectors];
-    F maxima[Vectors], totals[Vectors];
+    F maxima[Vectors], totals[Vectors], factors[Vectors];
     for (int c = 0; c < Vectors; ++c) {
+      factors[c] = splat(positiveScale(a_));
+      // Never 0, like positiveScale.
+      if constexpr (Int16) factors[c] = max(splat(0x1p-126f), factors[c] * load(queryScales_ + c * vectorWidth));
       __builtin_memcpy(&seen[c], seenKeys + c * vectorWidth, sizeof(I));
       maxima[c] = splat(lowestScore);
       totals[c] = F{};
@@ -114,12 +158,20 @@ class Streaming {
     for (int64_t key = 0; key < end; key += keyTile) {
       F highest[Vectors], old[Vectors];
       for (int c = 0; c < Vectors; ++c) highest[c] = splat(lowestScore);
-      scoreTile<Pairs, Vectors, Pairs ? Size / 2 : Size>(keys_, queries_, size, key, seen, key + keyTile > fewest,
-                                                         scores_, highest);
-      writeScores(a_, b, head, first, rows, key, scores_);
-      computeWeights<Vectors>(highest, maxima, totals, old);
-      const float* values = values_ + (Pairs ? key / 2 : key) * size.columns;
-      valueTile<Pairs, Vectors>(values, scores_, size, old, sums_);
+      const bool masked = key + keyTile > fewest;
+      if constexpr (Int16) {
+        scoreTileInt16<Vectors, Size / 2>(keys_, keyScales_, queries_, size, key, seen, masked, scores_, highest);
+      } else {
+        scoreTile<Pairs, Vectors, Pairs ? Size / 2 : Size>(keys_, queries_, size, key, seen, masked, scores_, highest);
+      }
+      writeScores(a_, b, head, first, rows, key, scores_, Int16 ? queryScales_ : nullptr);
+      computeWeights<Vectors>(factors, highest, maxima, totals, old);
+      if constexpr (Int16) {
+        valueTileInt16<Vectors>(values_ + key / 2 * size.columns, valueScales_ + key / keyTile * size.columns, scores_,
+                                size, old, sums_);
+      } else {
+        valueTile<Pairs, Vectors>(values_ + (Pairs ? key / 2 : key) * size.columns, scores_, size, old, sums_);
+      }
     }
     float scale[queryTile];
     for (int c = 0; c < Vectors; ++c) store(scale + c * vectorWidth, splat(1.0f) / totals[c]);
@@ -129,11 +181,11 @@ class Streaming {
 
   /** Replaces the tile's scores by weights relative to the new maxima; `old` rescales the earlier sums. */
   template <int Vectors>
-  void computeWeights(const F* highest, F* maxima, F* totals, F* old) {
-    F factor = splat(positiveScale(a_) * log2E), largest = {};
-    F lowered[Vectors];
+  void computeWeights(const F* factors, const F* highest, F* maxima, F* totals, F* old) {
+    F factor[Vectors], lowered[Vectors], largest = {};
     for (int c = 0; c < Vectors; ++c) {
-      const F maximum = max(maxima[c], highest[c] * factor);  // base 2, rounded once for all uses
+      factor[c] = factors[c] * splat(log2E);
+      const F maximum = max(maxima[c], highest[c] * factor[c]);  // base 2, rounded once for all uses
       old[c] = exp2(maxima[c] - maximum);
       maxima[c] = maximum;
       lowered[c] = -maximum;
@@ -141,20 +193,27 @@ class Streaming {
       largest = max(largest, max(maximum, lowered[c]));
     }
     if (maxLane(largest) > largeExponent) {
-      for (int64_t i = 0; i < keyTile * queryTile; i += vectorWidth) store(scores_ + i, load(scores_ + i) * factor);
-      factor = splat(1.0f);
+      for (int c = 0; c < Vectors; ++c) {
+        for (int64_t row = 0; row < keyTile; ++row) {
+          float* score = scores_ + row * queryTile + c * vectorWidth;
+          store(score, load(score) * factor[c]);
+        }
+        factor[c] = splat(1.0f);
+      }
     }
-    constexpr int rowStep = Pairs ? 2 : 1;
+    constexpr bool coarse = words != Words::floats;
+    constexpr int rowStep = coarse ? 2 : 1, scale = Int16 ? weightScale : 1;
     for (int64_t row = 0; row < keyTile; row += rowStep) {
       float* from = scores_ + row * queryTile;
       ONEHEAD_UNROLL(3)
       for (int c = 0; c < Vectors; ++c) {
-        const F weight = exp2<Pairs>(fused(load(from + c * vectorWidth), factor, lowered[c]));
+        const F weight = exp2<coarse, scale>(fused(load(from + c * vectorWidth), factor[c], lowered[c]));
         totals[c] += weight;
-        if constexpr (Pairs) {
-          const F next = exp2<Pairs>(fused(load(from + queryTile + c * vectorWidth), factor, lowered[c]));
+        if constexpr (coarse) {
+          const F next = exp2<coarse, scale>(fused(load(from + queryTile + c * vectorWidth), factor[c], lowered[c]));
           totals[c] += next;
-          store(scores_ + row / 2 * queryTile + c * vectorWidth, pairWeights(weight, next));
+          store(scores_ + row / 2 * queryTile + c * vectorWidth,
+                Int16 ? pairWeightsInt16(weight, next) : pairWeights(weight, next));
         } else {
           store(from + c * vectorWidth, weight);
         }
@@ -165,20 +224,23 @@ class Streaming {
   const AttentionArguments& a_;
   const Team& team_;
   float *keys_, *values_, *queries_, *scores_, *sums_;
+  float *keyScales_, *valueScales_, *queryScales_, *row_;  // of int16
 };
 
 }  // namespace
 
 size_t attentionStreamingScratch(const AttentionArguments& a, int threads) {
-  const bool pairs = pairsBfloat16 && a.type == DType::bfloat16;
-  return size_t(Layout(a, pairs).perThread) * size_t(threads) * sizeof(float);
+  return size_t(Layout(a, wordsOf(a)).perThread) * size_t(threads) * sizeof(float);
 }
 
 void attentionStreaming(const AttentionArguments& a, const Team& team) {
   const bool usual = a.headSize == 64;
-  if (a.type == DType::bfloat16)
-    return usual ? Streaming<Bf16, pairsBfloat16, 64>(a, team).run() : Streaming<Bf16, pairsBfloat16, 0>(a, team).run();
-  return usual ? Streaming<float, false, 64>(a, team).run() : Streaming<float, false, 0>(a, team).run();
+  if (a.type == DType::float32)
+    return usual ? Streaming<float, Words::floats, 64>(a, team).run()
+                 : Streaming<float, Words::floats, 0>(a, team).run();
+  if constexpr (bfloat16Words == Words::int16)
+    if (wordsOf(a) == Words::floats) return Streaming<Bf16, Words::floats, 0>(a, team).run();
+  return usual ? Streaming<Bf16, bfloat16Words, 64>(a, team).run() : Streaming<Bf16, bfloat16Words, 0>(a, team).run();
 }
 
 }  // namespace onehead::cpu::ONEHEAD_ISA

@@ -168,15 +168,16 @@ static inline void scoreTile(const float* packedKeys, const float* packedQueries
   }
 }
 
-/** Writes a tile's scores of `rows` queries from `first` on where they are wanted. */
+/** Writes a tile's scores of `rows` queries from `first` on where they are wanted; times the queries' scales, if any. */
 static inline void writeScores(const AttentionArguments& a, int64_t b, int64_t head, int64_t first, int64_t rows,
-                               int64_t key, const float* scores) {
+                               int64_t key, const float* scores, const float* scales = nullptr) {
   if (!a.scores || a.scoreHeads[head] < 0) return;
   for (int64_t i = 0; i < rows; ++i) {
     float* to = scoresOf(a, b, first + i, head);
     if (!to) continue;
     const int64_t seen = min(visibleKeys(a, stateRow(a, b), first + i), a.scoreKeys) - key;
-    for (int64_t j = 0; j < min(seen, keyTile); ++j) to[key + j] = scores[j * queryTile + i] * positiveScale(a);
+    const float scale = positiveScale(a) * (scales ? scales[i] : 1.0f);
+    for (int64_t j = 0; j < min(seen, keyTile); ++j) to[key + j] = scores[j * queryTile + i] * scale;
   }
 }
 

@@ -13,8 +13,7 @@
 #include "cpu/kernels/bytes.h"
 #include "cpu/kernels/family.h"
 #include "cpu/kernels/math.h"
-#include "cpu/kernels/norm.h"
-#include "epilogue.h"
+#include "panels.h"
 
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
@@ -48,24 +47,6 @@ struct Rows {
   int64_t stride;
 };
 
-/** Row `row` as float32, normalized if there is a norm, in `into`. */
-template <typename X>
-const float* floatRow(const LinearArguments& a, int64_t row, float* into) {
-  const X* x = static_cast<const X*>(a.x) + row * a.xStride;
-  int64_t i = 0;
-  if (a.normWeight) {
-    const Moments moments = momentsOf(x, a.depth, a.epsilon);
-    const F mean = splat(moments.mean), scale = splat(moments.scale);
-    for (; i + vectorWidth <= a.depth; i += vectorWidth)
-      store(into + i, (load(x + i) - mean) * scale * load(a.normWeight + i) + load(a.normBias + i));
-    for (; i < a.depth; ++i) into[i] = (get(x + i) - moments.mean) * moments.scale * a.normWeight[i] + a.normBias[i];
-    return into;
-  }
-  for (; i + vectorWidth <= a.depth; i += vectorWidth) store(into + i, load(x + i));
-  for (; i < a.depth; ++i) into[i] = get(x + i);
-  return into;
-}
-
 void prepareRow(const LinearArguments& a, const Rows<Quantized>& to, int64_t at, const float* x, int8_t* bytes) {
   to.scales[at] = quantizeRow<float>(x, a.depth, bytes);
   for (int64_t i = a.depth; i % 4 != 0; ++i) bytes[i] = 0;
@@ -87,29 +68,7 @@ template <typename Kind>
 void prepare(const LinearArguments& a, const Rows<Kind>& to, int64_t begin, int64_t end, int64_t at,
              float* rowScratch) {
   int8_t* bytes = reinterpret_cast<int8_t*>(rowScratch + roundUp(a.depth, 16));
-  for (int64_t row = begin; row < end; ++row, ++at)
-    prepareRow(a, to, at,
-               a.xType == DType::bfloat16 ? floatRow<Bf16>(a, row, rowScratch) : floatRow<float>(a, row, rowScratch),
-               bytes);
-}
-
-/** Stores int8PanelRows columns (or `count`) of one row. */
-template <typename Y>
-inline void finish(const LinearArguments& a, const F* values, int64_t row, int64_t column, int64_t count) {
-  for (int i = 0; i * vectorWidth < count; ++i)
-    finishVector<Y>(a, values[i], row, column + i * vectorWidth, min(vectorWidth, count - i * vectorWidth));
-}
-
-/** Scales and stores one row's values of one panel. */
-inline void storePanel(const LinearArguments& a, const F* sums, F factor, int64_t row, int64_t panel) {
-  const int64_t column = panel * int8PanelRows, count = min(int8PanelRows, a.columns - column);
-  F values[panelVectors];
-  for (int i = 0; i < panelVectors; ++i) values[i] = sums[i] * factor * load(a.scales + column + i * vectorWidth);
-  if (a.yType == DType::bfloat16) {
-    finish<Bf16>(a, values, row, column, count);
-  } else {
-    finish<float>(a, values, row, column, count);
-  }
+  for (int64_t row = begin; row < end; ++row, ++at) prepareRow(a, to, at, floatRow(a, row, rowScratch), bytes);
 }
 
 /** Count rows by Panels panels: prepared rows from `at` on, which are rows `row` and following of y. */
@@ -118,7 +77,7 @@ inline void tile(const LinearArguments& a, const Rows<Quantized>& x, int64_t at,
   // A single row would wait for its own sums: four accumulators take turns.
   constexpr int accumulators = Count == 1 ? 4 : 1;
   const int64_t groups = groupsOf(a.depth);
-  const int8_t* w = static_cast<const int8_t*>(a.w) + panel * groups * int8PanelRows * 4;
+  const int8_t* w = static_cast<const int8_t*>(a.w) + panel * groups * integerPanelRows * 4;
   const int32_t* words = x.words + at * x.stride;
   I sums[Count][Panels][panelVectors * accumulators] = {};
   for (int r = 0; r < Count; ++r)
@@ -127,7 +86,7 @@ inline void tile(const LinearArguments& a, const Rows<Quantized>& x, int64_t at,
   auto line = [&](int64_t g, int accumulator) __attribute__((always_inline)) {
     Bytes::Stored stored[Panels][panelVectors];
     for (int p = 0; p < Panels; ++p) {
-      const int8_t* from = w + (p * groups + g) * int8PanelRows * 4;
+      const int8_t* from = w + (p * groups + g) * integerPanelRows * 4;
       if (Ahead) prefetch(from + (Panels > 1 ? (Panels - 1) * groups * 64 : 0) + prefetchBytes);
       for (int i = 0; i < panelVectors; ++i) stored[p][i] = Bytes::read(from + i * vectorWidth * 4);
     }
@@ -162,16 +121,16 @@ template <int Count, int Panels, bool Ahead>
 inline void tile(const LinearArguments& a, const Rows<Widened>& x, int64_t at, int64_t row, int64_t panel) {
   static_assert(Panels == 1);
   const int64_t groups = groupsOf(a.depth);
-  const int8_t* w = static_cast<const int8_t*>(a.w) + panel * groups * int8PanelRows * 4;
+  const int8_t* w = static_cast<const int8_t*>(a.w) + panel * groups * integerPanelRows * 4;
   const float* words = x.words + at * x.stride;
   constexpr int accumulators = Count == 1 ? 4 : 1;
   F sums[Count][panelVectors * accumulators] = {};
   for (int64_t g = 0; g < groups; ++g) {
-    if (Ahead) prefetch(w + g * int8PanelRows * 4 + prefetchBytes);
+    if (Ahead) prefetch(w + g * integerPanelRows * 4 + prefetchBytes);
     ONEHEAD_UNROLL(4)
     for (int i = 0; i < panelVectors; ++i) {
       I line;
-      __builtin_memcpy(&line, w + g * int8PanelRows * 4 + i * vectorWidth * 4, sizeof line);
+      __builtin_memcpy(&line, w + g * integerPanelRows * 4 + i * vectorWidth * 4, sizeof line);
       const F widened[4] = {__builtin_convertvector(line << 24 >> 24, F), __builtin_convertvector(line << 16 >> 24, F),
                             __builtin_convertvector(line << 8 >> 24, F), __builtin_convertvector(line >> 24, F)};
       ONEHEAD_UNROLL(16)
@@ -244,7 +203,7 @@ static inline int64_t rowScratchWords(int64_t depth) { return roundUp(depth, 16)
 
 template <typename Kind>
 void linear(const LinearArguments& a, const Team& team) {
-  const int64_t panels = (a.columns + int8PanelRows - 1) / int8PanelRows;
+  const int64_t panels = (a.columns + integerPanelRows - 1) / integerPanelRows;
   float* scratch = static_cast<float*>(a.scratch);
   if (a.rows >= manyRows) {
     // Each thread prepares its own block of rows.
