@@ -40,7 +40,7 @@ constexpr int64_t integerPanelRows = 16;
  *
  *  - linearRows, for few rows m: the product of a decode step, where reading w is the bound; w is row-major [columns,
  *    depth].
- *  - linearBytes, for any number of rows: w[n, k] = scales[n] * q[n, k], with int8 q in panels of integerPanelRows rows,
+ *  - linearBytes, for any number of rows: w[n, k] = scales[n] * q[n, k], with int8 q in panels of rows,
  *    [columns / integerPanelRows][depth / 4][integerPanelRows][4]. The last panel and `scales` are padded with zeros.
  *  - linearInt16, for many rows: the same with int16 q in panels [columns / integerPanelRows][depth / 2]
  *    [integerPanelRows][2]. Rows of x become int16 too. See `quantizeInt16`.

@@ -7,9 +7,9 @@
 // float32 sums.
 //
 // History
-//   1,500 positions, 8 heads, one thread of a Zen 5 limited to AVX2, CPU milliseconds on a busy machine: 45 with floats,
-//   34 with integers. With three vectors in registers, the compiler kept two of twelve sums in memory. Up to 16 queries
-//   floats are faster (0.5 instead of 1.0 for 4), since packing as integers takes longer.
+//   1,500 positions, 8 heads, one thread of a Zen 5 limited to AVX2, CPU milliseconds on a busy machine: 45 with
+//   floats, 34 with integers. With three vectors in registers, the compiler kept two of twelve sums in memory. Up to
+//   16 queries floats are faster (0.5 instead of 1.0 for 4), since packing as integers takes longer.
 #pragma once
 
 #include "attention_tile.h"

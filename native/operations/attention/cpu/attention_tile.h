@@ -168,7 +168,8 @@ static inline void scoreTile(const float* packedKeys, const float* packedQueries
   }
 }
 
-/** Writes a tile's scores of `rows` queries from `first` on where they are wanted; times the queries' scales, if any. */
+/** Writes a tile's scores of `rows` queries from `first` on where they are wanted, times the queries' scales if given.
+ */
 static inline void writeScores(const AttentionArguments& a, int64_t b, int64_t head, int64_t first, int64_t rows,
                                int64_t key, const float* scores, const float* scales = nullptr) {
   if (!a.scores || a.scoreHeads[head] < 0) return;
