@@ -43,7 +43,8 @@ export function listOf<T>(argument: string, value: readonly T[]): readonly T[] {
 }
 
 /** Returns the addon's tensor. Throws OneheadError INVALID_ARGUMENT if the value is not a tensor. */
-export function nativeTensor(argument: string, value: Tensor): NativeTensor {
-  if (!(value instanceof Tensor) || !value.native) refuse(argument, 'a Tensor', value);
-  return value.native;
+export function nativeTensor(argument: string, value: Tensor, operation?: string): NativeTensor {
+  if (value instanceof Tensor && value.native) return value.native;
+  if (operation !== undefined) refuseOf(operation, argument, 'a Tensor', value);
+  refuse(argument, 'a Tensor', value);
 }

@@ -231,7 +231,7 @@ export class Device {
     options: { fromElement?: number; toElement?: number; count?: number } = {},
   ): Promise<void> {
     const { fromElement = 0, toElement = 0, count } = optionsOf('options', options);
-    const [source, target] = [nativeTensor('from', from), nativeTensor('to', to)];
+    const [source, target] = [nativeTensor('from', from, 'copy'), nativeTensor('to', to, 'copy')];
     return this.#native.copy(source, fromElement, target, toElement, count ?? from.size - fromElement);
   }
 

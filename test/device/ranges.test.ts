@@ -30,6 +30,6 @@ describe('a limit of the keys of a range', () => {
       device.record('attention', (ops) => {
         ops.attention(query, key, value, { heads: 1, algorithm: 'split-kv', keys: { begin, count, longest } });
       });
-    for (const longest of [0, 51, 1.5]) expect(() => record(longest), `${longest}`).toThrow(/keyLimit/);
+    for (const longest of [0, 51, 1.5]) expect(() => record(longest), `${longest}`).toThrow(/keys\.longest/);
   });
 });
