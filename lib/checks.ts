@@ -43,6 +43,11 @@ export function refuse(
   throw new OneheadError(code, message, { argument, expected, received: described(received) });
 }
 
+/** Refuses what is not an object with properties. */
+export function requireObject(argument: string, value: unknown): asserts value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) refuse(argument, 'an object', value);
+}
+
 const { keys } = Object.getPrototypeOf(Uint8Array.prototype) as Uint8Array;
 
 /**
@@ -51,6 +56,7 @@ const { keys } = Object.getPrototypeOf(Uint8Array.prototype) as Uint8Array;
  */
 export function requireMemory(argument: string, data: ArrayBufferView | ArrayBufferLike): void {
   try {
+    if (data.byteLength > 0) return;
     if (ArrayBuffer.isView(data)) data instanceof DataView ? data.byteLength : keys.call(data);
     else new Uint8Array(data);
   } catch {

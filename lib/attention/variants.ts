@@ -2,7 +2,7 @@
  * The attention algorithms: descriptions and costs. The cases that each supports are declared in
  * native/operations/attention/algorithms.cc, which recording and the functions below both use.
  */
-import { described, refuse } from '../checks.js';
+import { described, requireObject } from '../checks.js';
 import { native } from '../device/native.js';
 import type { AttentionVariantName } from '../device/operation-options.js';
 import type { ElementType } from '../element-types.js';
@@ -140,7 +140,7 @@ function kindOf(device: unknown): 'cpu' | 'cuda' | undefined {
  * Returns the reasons why an algorithm does not support a case, as sentences. It supports the case if there are none.
  */
 export function notSupportedReasons(algorithm: AttentionVariantName, given: AttentionCase): string[] {
-  if (typeof given !== 'object' || given === null) refuse('the case', 'an object', given);
+  requireObject('the case', given);
   const { device, heads, keyValueHeads, headSize, queries, keys } = given;
   const reasons = Object.entries({ heads, keyValueHeads, headSize, queries, keys })
     .filter(([, count]) => count !== undefined && !(Number.isSafeInteger(count) && count > 0))
@@ -154,7 +154,7 @@ export function notSupportedReasons(algorithm: AttentionVariantName, given: Atte
 
 /** Returns the algorithm that 'auto' uses if the device supports it, and the reason for this preference. */
 export function chooseAlgorithm(given: { queries: number }): { algorithm: AttentionVariantName; reason: string } {
-  if (typeof given !== 'object' || given === null) refuse('the case', 'an object', given);
+  requireObject('the case', given);
   const { queries } = given;
   const algorithm = native().preferredAttention(queries) as AttentionVariantName;
   const reason =

@@ -11,7 +11,7 @@ import { unsupportedNode } from '../node-version.js';
 import { requireFromPackage } from '../package-root.js';
 import { bestTypesFile, chosenTypes, type TypeTimes, typeTimes } from '../whisper/model/best-types.js';
 import { prepareArguments } from './arguments.js';
-import { plural } from './queue.js';
+import { plural } from './plural.js';
 
 export const doctorHelp = `onehead doctor                        shows what is installed here, what that means, and what to do
 

@@ -48,8 +48,6 @@ export async function openQueue(
   }
 }
 
-export const plural = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`;
-
 /** Formats a source for the terminal: without control characters, and shortened only if it is very long. */
 export const formatSource = (source: string): string => shown(source, 4096);
 

@@ -7,7 +7,8 @@ import { unlessAborted } from '../signals.js';
 import { readArguments } from './arguments.js';
 import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
 import { withFlagNames } from './messages.js';
-import { formatSource, openQueue, plural, queueChoice, queueFlags } from './queue.js';
+import { plural } from './plural.js';
+import { formatSource, openQueue, queueChoice, queueFlags } from './queue.js';
 import { UsageError } from './usage.js';
 
 const statusFlags = flagsOf(statusOptions);

@@ -10,7 +10,8 @@ import { transcribeOptions } from '../whisper/transcription/options.js';
 import { readArguments } from './arguments.js';
 import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
 import { modelChoice } from './model-choice.js';
-import { formatSource, openQueue, plural, queueChoice, queueFlags, withTermination } from './queue.js';
+import { plural } from './plural.js';
+import { formatSource, openQueue, queueChoice, queueFlags, withTermination } from './queue.js';
 import { UsageError } from './usage.js';
 
 const submitFlags = flagsOf(submitOptions);

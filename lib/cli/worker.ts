@@ -19,8 +19,9 @@ import { modelOptions } from './command-options.js';
 import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
 import { printMessage } from './messages.js';
 import { modelChoice, modelFlags } from './model-choice.js';
+import { plural } from './plural.js';
 import { progressBar } from './progress.js';
-import { formatSource, openQueue, plural, queueChoice, queueFlags, withTermination } from './queue.js';
+import { formatSource, openQueue, queueChoice, queueFlags, withTermination } from './queue.js';
 import { UsageError } from './usage.js';
 
 const workerFlags = [...flagsOf(modelOptions), ...flagsOf(workerOptions)];

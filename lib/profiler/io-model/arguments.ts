@@ -1,10 +1,5 @@
 /** Checks of arguments of the profiler's functions. Each throws OneheadError INVALID_ARGUMENT. */
-import { countOf, refuse } from '../../checks.js';
-
-/** Refuses what is not an object with properties. */
-export function requireObject(argument: string, value: unknown): asserts value is Record<string, unknown> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) refuse(argument, 'an object', value);
-}
+import { countOf, refuse, requireObject } from '../../checks.js';
 
 /** Refuses what is not a list. */
 export function requireList(argument: string, value: unknown): asserts value is readonly unknown[] {

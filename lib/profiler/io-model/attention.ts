@@ -3,9 +3,7 @@
  * (incremental decoding and batch computation), and the sum over n decoded tokens from "Fast Transformer Decoding: One
  * Write-Head is All You Need" (Shazeer 2019).
  */
-
-import { countOf, refuse } from '../../checks.js';
-import { requireObject } from './arguments.js';
+import { countOf, refuse, requireObject } from '../../checks.js';
 import { einsumCost } from './einsum.js';
 
 export interface AttentionShape {

@@ -1,7 +1,5 @@
 /** The cost of a product in Einstein notation, by the counting rule of the published analyses. */
-
-import { countOf, refuse } from '../../checks.js';
-import { requireObject } from './arguments.js';
+import { countOf, refuse, requireObject } from '../../checks.js';
 
 export interface EinsumCost {
   /** Such as 'bhk,bhmk->bhm'. */

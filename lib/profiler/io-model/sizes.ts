@@ -1,17 +1,10 @@
 /** Sizes of parameters and caches, and floors from a device's measured ceilings. */
-import { refuse } from '../../checks.js';
+import { refuse, requireObject } from '../../checks.js';
 import { elementBytes } from '../../element-types.js';
 import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
 import { checkpointSizes } from '../../whisper/checkpoint/weights.js';
 import type { Precision } from '../../whisper/model/precision.js';
-import {
-  requireConfig,
-  requireDecoder,
-  requireList,
-  requireNumbers,
-  requireObject,
-  requireStorage,
-} from './arguments.js';
+import { requireConfig, requireDecoder, requireList, requireNumbers, requireStorage } from './arguments.js';
 import type { DecoderShape, OperationCost, Storage } from './model.js';
 
 export interface ParameterCounts {

@@ -1,12 +1,10 @@
 /** Measures one attention call on plain arrays. */
-
-import { countOf, refuse, requireMemory } from '../../checks.js';
+import { countOf, refuse, requireMemory, requireObject } from '../../checks.js';
 import { Device } from '../../device/device.js';
 import type { AttentionAlgorithm } from '../../device/operations.js';
 import type { OperationTime } from '../../device/program.js';
 import { type FloatingType, floatingTypes } from '../../element-types.js';
 import { quoted } from '../../options/kinds.js';
-import { requireObject } from '../io-model/arguments.js';
 import { type Statistics, statistics } from './statistics.js';
 
 export interface AttentionCall {

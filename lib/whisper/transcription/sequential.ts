@@ -223,10 +223,10 @@ class SequentialPlanner {
 
   /**
    * The number of frames to the next window if there are word times, and whether that has the same text before it as
-   * this one. By default it begins at the timestamp. It begins
-   * after the last word if there are no timestamps or `hallucinationSilenceThreshold` is set, and after silence next to
-   * text that looks hallucinated; that text is removed from `drafts`. openai/whisper always continues after the last
-   * word, but here timestamps are more exact than the ends of words.
+   * this one. By default it begins at the timestamp. It begins after the last word if there are no timestamps or
+   * `hallucinationSilenceThreshold` is set, and after silence next to text that looks hallucinated; that text is
+   * removed from `drafts`. openai/whisper always continues after the last word, but here timestamps are more exact than
+   * the ends of words.
    */
   #advanceByWords(
     { begin, frames }: Window,
