@@ -304,7 +304,7 @@ export async function fromWorker<T>(
   }
   try {
     const duration = await remote.opened;
-    return onceRead(duration, controller, warnings, container, read, release);
+    return Object.assign(onceRead(duration, controller, warnings, container, read, release), { ownsChunks: true });
   } catch (error) {
     await release();
     throw error;

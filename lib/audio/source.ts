@@ -13,6 +13,8 @@ export interface Source<T> {
   readonly tracks?: readonly AudioTrack[];
   /** Seconds from the container's start to the audio's start, known after the first chunk; 0 if they are not added. */
   readonly startTime?: number;
+  /** True if nobody else uses the memory of a chunk, so that its reader may free it. */
+  readonly ownsChunks?: boolean;
   /** Samples at the requested rate, in order, at most a second at a time. May be called once. */
   chunks(): AsyncIterable<T>;
   /** Releases files, streams and processes; harmless if everything was read. */

@@ -1,6 +1,7 @@
 /** Audio with silence removed, and the mapping back to the original times. */
 import type { AudioSource } from '../audio/index.js';
 import { type Piece, type PiecedSource, recordingPosition } from '../audio/pieces.js';
+import { freeArray } from '../device/free-array.js';
 import { OneheadError } from '../errors.js';
 import { check } from '../options/options.js';
 import { openDetector } from './detector.js';
@@ -20,6 +21,12 @@ class Recent {
   #chunks: Float32Array[] = [];
   #begin = 0;
   end = 0;
+  readonly #ownsChunks: boolean;
+
+  /** `ownsChunks`: nobody else uses the chunks, so that dropped ones are freed. */
+  constructor(ownsChunks: boolean) {
+    this.#ownsChunks = ownsChunks;
+  }
 
   add(chunk: Float32Array): void {
     this.#chunks.push(chunk);
@@ -27,7 +34,9 @@ class Recent {
   }
   drop(begin: number): void {
     while (this.#chunks.length > 0 && this.#begin + this.#chunks[0].length <= begin) {
-      this.#begin += this.#chunks.shift()!.length;
+      const chunk = this.#chunks.shift()!;
+      this.#begin += chunk.length;
+      if (this.#ownsChunks) freeArray(chunk);
     }
   }
   slice(begin: number, end: number): Float32Array {
@@ -47,6 +56,8 @@ export class SpeechSource {
   readonly pieces: Piece[] = [];
   /** Positions in the speech that no window may cross: the breaks of its source. */
   readonly breaks: number[] = [];
+  /** Chunks are copies. */
+  readonly ownsChunks = true;
   readonly #source: AudioSource & Partial<PiecedSource>;
   readonly #sampleRate: number;
   readonly #detector: VoiceDetector;
@@ -112,7 +123,7 @@ export class SpeechSource {
   async *chunks(): AsyncGenerator<Float32Array> {
     const { threshold, negativeThreshold, minSpeech, minSilence, padding } = this.#limits;
     const { frame } = this.#detector;
-    const recent = new Recent();
+    const recent = new Recent(this.#source.ownsChunks ?? false);
     /** Samples before it are classified as speech or not. */
     let classified = 0;
     /** The start of the current speech and its apparent end; -1 if there is none. */
@@ -158,8 +169,9 @@ export class SpeechSource {
       recent.add(chunk);
       this.#position = recent.end;
       const frames = Math.floor((recent.end - classified) / frame);
-      const probabilities =
-        frames > 0 ? await this.#detector.probabilities(recent.slice(classified, classified + frames * frame)) : [];
+      const unclassified = recent.slice(classified, classified + frames * frame);
+      const probabilities = frames > 0 ? await this.#detector.probabilities(unclassified) : [];
+      freeArray(unclassified);
       for (let index = 0; index < frames; ++index) {
         const probability = probabilities[index];
         if (probability >= threshold) {

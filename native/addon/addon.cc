@@ -83,6 +83,16 @@ Napi::Value multipliesBfloat16(const Napi::CallbackInfo& info) {
                  [&]() -> Napi::Value { return Napi::Boolean::New(info.Env(), cpu::multipliesBfloat16()); });
 }
 
+/** (typed array): frees the memory of the array, which has no elements then. Shared memory is left as it is. */
+void detach(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), [&] {
+    if (!info[0].IsTypedArray()) refuse("the argument of detach", "a typed array", info[0]);
+    napi_value buffer;
+    if (napi_get_typedarray_info(info.Env(), info[0], nullptr, nullptr, nullptr, &buffer, nullptr) == napi_ok)
+      napi_detach_arraybuffer(info.Env(), buffer);  // fails for shared memory
+  });
+}
+
 Napi::Object start(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Instance);
   DeviceBinding::define(env, exports);
@@ -95,6 +105,7 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
   exports.Set("initialize", Napi::Function::New(env, initialize));
   exports.Set("information", Napi::Function::New(env, information));
   exports.Set("cpuInformation", Napi::Function::New(env, cpuInformation));
+  exports.Set("detach", Napi::Function::New(env, detach));
   exports.Set("multipliesBfloat16", Napi::Function::New(env, multipliesBfloat16));
   return exports;
 }

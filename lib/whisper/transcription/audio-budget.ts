@@ -147,6 +147,7 @@ export function withBudget<T extends Float32Array | Float32Array[]>(
   return {
     chunks,
     duration: source.duration,
+    ownsChunks: source.ownsChunks,
     get warnings() {
       return source.warnings;
     },

@@ -1,10 +1,12 @@
 /** The part of a recording that is in memory. */
+import { freeArray } from '../../device/free-array.js';
 import { OneheadError } from '../../errors.js';
 import { giveArray, takeArray } from './sample-arrays.js';
 
 /** Samples of a recording, addressed by their position. They are read on demand, and dropped after use. */
 export class SampleWindow {
   readonly #chunks: AsyncIterator<Float32Array>;
+  readonly #ownsChunks: boolean;
   #held = takeArray(1);
   /** The range of samples in memory. */
   #begin = 0;
@@ -13,8 +15,10 @@ export class SampleWindow {
   /** The error that ended reading, if any. The samples before it are transcribed first. */
   failure: OneheadError | null = null;
 
-  constructor(chunks: AsyncIterable<Float32Array>) {
+  /** Chunks are copied; `ownsChunks`: nobody else uses them, so they are freed. */
+  constructor(chunks: AsyncIterable<Float32Array>, ownsChunks = false) {
     this.#chunks = chunks[Symbol.asyncIterator]();
+    this.#ownsChunks = ownsChunks;
   }
 
   /** The number of samples read so far. */
@@ -44,6 +48,7 @@ export class SampleWindow {
       }
       this.#held.set(value, used);
       this.#end += value.length;
+      if (this.#ownsChunks) freeArray(value);
     }
   }
 

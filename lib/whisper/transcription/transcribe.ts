@@ -112,7 +112,7 @@ async function* outcomes(job: TranscriptionState, recording: AudioSource, live: 
   };
   const ahead = live ? readAheadLiveSeconds : readAheadSeconds;
   const chunks = readAhead((speech ?? source).chunks(), ahead * sampleRate, ({ length }) => length);
-  const samples = new SampleWindow(chunks);
+  const samples = new SampleWindow(chunks, (speech ?? source).ownsChunks);
   try {
     const readSamples = () => source.position ?? speech?.position ?? samples.end;
     const duration = () => round(readSamples() / sampleRate + (source.startTime ?? 0));
@@ -198,7 +198,7 @@ export async function detectLanguage(job: TranscriptionState, source: AudioSourc
   if (!model.checkpoint.generation.multilingual) {
     throw new OneheadError('NOT_SUPPORTED', 'This model writes English only and cannot detect languages.');
   }
-  const samples = new SampleWindow(source.chunks());
+  const samples = new SampleWindow(source.chunks(), source.ownsChunks);
   const probabilities = await detectFirst(job, samples, new PeakMeter(model, samples)).finally(() => samples.release());
   if (!probabilities) throw noSamples();
   const [language, probability] = likeliestLanguage(probabilities);
