@@ -1,5 +1,6 @@
 /** FLAC, frame by frame. Damage costs only its own frames, and concatenated files are read one after another. */
 import type { FLACDecoder } from '@wasm-audio-decoders/flac';
+import { flacDecoders, type LentDecoder } from './decoders.js';
 import {
   crc16,
   type FlacHeader,
@@ -10,7 +11,6 @@ import {
   maxHeaderBytes,
   positionCheck,
 } from './flac-frames.js';
-import { quiet } from './quiet.js';
 import type { ByteReader } from './reader.js';
 import { flacSpeakers, type Speakers } from './speakers.js';
 import { maxGapSeconds, type Timeline } from './timeline.js';
@@ -18,7 +18,7 @@ import type { DecodedChunk } from './wav.js';
 
 /** Decodes frames that were found and verified before. */
 export class FlacFrames {
-  #decoder: FLACDecoder | null = null;
+  #decoder: LentDecoder<FLACDecoder> | null = null;
   #shape = '';
   #next = 0;
 
@@ -28,16 +28,15 @@ export class FlacFrames {
     // The decoder rejects a frame that does not follow the previous one.
     if (!this.#decoder || shape !== this.#shape || header.number !== this.#next) {
       this.free();
-      const { FLACDecoder: Decoder } = await import('@wasm-audio-decoders/flac');
-      this.#decoder = new Decoder();
+      this.#decoder = await flacDecoders.borrow();
       this.#shape = shape;
-      await this.#decoder.ready;
     }
     this.#next = header.number + (header.variable ? header.blockSize : 1);
     const decoder = this.#decoder;
-    const result = await quiet(() => decoder.decodeFrames([frame])).catch(() => null);
+    const result = await decoder.call((current) => current.decodeFrames([frame])).catch(() => null);
     if (result && result.errors.length === 0 && result.samplesDecoded === header.blockSize) return result.channelData;
     // The next frame must not depend on this one.
+    decoder.failed = true;
     this.free();
     return null;
   }

@@ -1,8 +1,7 @@
 /** MP3, frame by frame; rates may change, and damage costs only its own frames. */
 import type { MPEGDecoder } from 'mpg123-decoder';
+import { type LentDecoder, mp3Decoders } from './decoders.js';
 import { type FrameHeader, framesOf, loseSkipped, mp3Header } from './mpeg.js';
-import { mpegDecoder } from './packets.js';
-import { quiet } from './quiet.js';
 import type { ByteReader } from './reader.js';
 import type { Timeline } from './timeline.js';
 import type { DecodedChunk } from './wav.js';
@@ -39,7 +38,7 @@ function summaryOf(frame: Uint8Array, { samples }: FrameHeader): Summary | null 
 
 /** Decodes the frames of a stream. */
 export async function* decodeMp3(reader: ByteReader, timeline: Timeline): AsyncGenerator<DecodedChunk> {
-  let decoder: MPEGDecoder | null = null;
+  let decoder: LentDecoder<MPEGDecoder> | null = null;
   let summary: Summary | null = null;
   let kind = -1;
   let count = 0;
@@ -61,7 +60,7 @@ export async function* decodeMp3(reader: ByteReader, timeline: Timeline): AsyncG
       }
       if (header.kind !== kind || !decoder) {
         decoder?.free();
-        decoder = await mpegDecoder();
+        decoder = await mp3Decoders.borrow();
         kind = header.kind;
         frameSeconds = samples / sampleRate;
       }
@@ -72,8 +71,8 @@ export async function* decodeMp3(reader: ByteReader, timeline: Timeline): AsyncG
       absent += timeline.seconds - before;
       count += 1;
       bytes += frame.length;
-      const current: MPEGDecoder = decoder;
-      const result = quiet(() => current.decode(frame));
+      const result = decoder.call((current) => current.decode(frame));
+      if (result.errors.length > 0) decoder.failed = true;
       const got = Math.min(result.samplesDecoded, samples);
       // The padding that the summary states is skipped, unless there are more frames than it states.
       const wanted = summary?.frames && count > summary.frames ? got : Math.min(got, skip + Math.max(0, left));
@@ -93,6 +92,8 @@ export async function* decodeMp3(reader: ByteReader, timeline: Timeline): AsyncG
 
 /** The given part of both channels, or of one if they are equal: the decoder always returns two. */
 function same(channels: Float32Array[], begin: number, end: number): Float32Array[] {
-  const [left, right] = channels.map((channel) => channel.subarray(begin, end));
-  return left.every((sample, i) => sample === right[i]) ? [left] : [left, right];
+  const [left, right] = channels;
+  let at = begin;
+  while (at < end && left[at] === right[at]) ++at;
+  return (at === end ? [left] : channels).map((channel) => channel.subarray(begin, end));
 }

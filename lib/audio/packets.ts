@@ -1,8 +1,8 @@
 /**
  * Decoders of single packets from containers. Their libraries are imported on demand, since they cannot be required.
  */
-import type { MPEGDecoder } from 'mpg123-decoder';
 import { aacDecoder } from './aac-decoders.js';
+import { mp3Decoders, vorbisCore, vorbisDecoders } from './decoders.js';
 import { FlacFrames } from './flac.js';
 import { crc16, flacHeader } from './flac-frames.js';
 import { mp3Header } from './mpeg.js';
@@ -79,39 +79,32 @@ export async function openOpus(head: Uint8Array): Promise<PacketDecoder & { head
   };
 }
 
-/** The internal interface of `@wasm-audio-decoders/ogg-vorbis`: its public one accepts only whole Ogg streams. */
-interface VorbisCore {
-  sendSetupHeader(packet: Uint8Array): void;
-  initDsp(): void;
-  decodePackets(packets: Uint8Array[]): { channelData: Float32Array[]; samplesDecoded: number; sampleRate: number };
-}
-
 /** Opens a Vorbis decoder for its first and third header. */
 export async function openVorbis(identification: Uint8Array, setup: Uint8Array): Promise<PacketDecoder> {
-  const { OggVorbisDecoder } = await import('@wasm-audio-decoders/ogg-vorbis');
-  const decoder = new OggVorbisDecoder();
-  await decoder.ready;
-  const core = (decoder as unknown as { _decoder: VorbisCore })._decoder;
+  const lent = await vorbisDecoders.borrow();
   let last = 0;
   const sampleRate = new DataView(identification.buffer, identification.byteOffset).getUint32(12, true);
-  const opened = attempt(() => {
-    core.sendSetupHeader(identification);
-    core.sendSetupHeader(setup);
-    core.initDsp();
-    return true;
-  });
+  const opened = attempt(() =>
+    lent.call((decoder) => {
+      const core = vorbisCore(decoder);
+      core.sendSetupHeader(identification);
+      core.sendSetupHeader(setup);
+      core.initDsp();
+      return true;
+    }),
+  );
   if (!opened) throw new Error('its Vorbis headers are damaged');
   return {
     length: () => ({ samples: last, sampleRate }),
     decode: async (packet) => {
-      const result = attempt(() => core.decodePackets([packet]));
+      const result = attempt(() => lent.call((decoder) => vorbisCore(decoder).decodePackets([packet])));
       if (!result) return null;
       if (result.samplesDecoded === 0) return none;
       last = result.samplesDecoded;
       const { channelData: channels, sampleRate: rate } = result;
       return { channels, sampleRate: rate, speakers: vorbisSpeakers(channels.length) };
     },
-    free: () => decoder.free(),
+    free: () => lent.free(),
   };
 }
 
@@ -182,28 +175,22 @@ export async function openAacFrames(
   };
 }
 
-/** The library's MP3 decoder, without its own gapless handling. */
-export async function mpegDecoder(): Promise<MPEGDecoder> {
-  const { MPEGDecoder: Decoder } = await import('mpg123-decoder');
-  const decoder = new Decoder({ enableGapless: false });
-  await decoder.ready;
-  return decoder;
-}
-
 /** Opens a decoder of MP3 frames. */
 export async function openMp3(): Promise<PacketDecoder> {
-  const decoder = await mpegDecoder();
+  const lent = await mp3Decoders.borrow();
   const facts = (packet: Uint8Array) => mp3Header(packet, 0);
   let last = { samples: 1152, sampleRate: 44_100 };
   return {
     length: (packet) => facts(packet) ?? last,
     decode: async (packet) => {
-      const result = facts(packet) && attempt(() => decoder.decode(packet));
-      if (!result || result.samplesDecoded === 0) return null;
+      const result = facts(packet) && attempt(() => lent.call((decoder) => decoder.decode(packet)));
+      if (!result) return null;
+      if (result.errors.length > 0) lent.failed = true;
+      if (result.samplesDecoded === 0) return null;
       last = { samples: result.samplesDecoded, sampleRate: result.sampleRate };
       return { channels: result.channelData, sampleRate: result.sampleRate };
     },
-    free: () => decoder.free(),
+    free: () => lent.free(),
   };
 }
 
