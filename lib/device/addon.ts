@@ -153,6 +153,13 @@ export function openAddon(load: Load = ({ file }) => requireFromPackage(file)): 
   throw unavailable(missingAddonMessage(machine(), version, systems, skipped), failure);
 }
 
+let warns = true;
+
+/** On threads of the pool: leaves warnings to the main thread, which loads the same addon. */
+export function leaveWarnings(): void {
+  warns = false;
+}
+
 /**
  * Loads the addon, with a warning if a package that has precedence was skipped. Throws OneheadError ADDON_UNAVAILABLE;
  * the message says what is missing and what to do.
@@ -161,7 +168,7 @@ export function loadAddon(): unknown {
   const problem = unsupportedNode();
   if (problem !== null) throw unavailable(problem);
   const { addon, found, skipped } = openAddon();
-  if (skipped.length > 0) {
+  if (warns && skipped.length > 0) {
     const reasons = skipped.map(({ why, todo }) => `${why}; ${todo}`);
     process.emitWarning(`onehead uses ${found.origin}, since ${reasons.join('. ')}.`, { code: 'ONEHEAD_ADDON' });
   }

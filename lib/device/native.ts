@@ -120,6 +120,18 @@ export interface NativeVoiceModel {
   ): Promise<[state: Float32Array, probabilities: Float32Array][]>;
 }
 
+/** Converts samples from one rate to another; see `Resampler` in lib/audio. */
+export interface NativeResampler {
+  /** Returns the number of outputs that these samples complete. */
+  outputs(samples: Float32Array): number;
+  /** Fills `output`, whose length is that of `outputs`. */
+  push(samples: Float32Array, output: Float32Array): void;
+  /** Returns the number of outputs that silence after the last sample completes. */
+  remaining(): number;
+  /** Fills `output`, whose length is that of `remaining`. Other calls are refused afterwards. */
+  finish(output: Float32Array): void;
+}
+
 /** The addon's description of this machine. */
 export interface Information {
   cpu: { kernels: string; available: string[]; multipliesBfloat16: boolean };
@@ -151,6 +163,7 @@ export interface NativeAddon {
   Device: new (kind: string, options: { threads?: number; kernels?: string; cublasLt?: boolean }) => NativeDevice;
   WeightsFile: new (path: string) => NativeWeightsFile;
   VoiceModel: new (weights: Float32Array, kernels?: string) => NativeVoiceModel;
+  Resampler: new (from: number, to: number, kernels?: string) => NativeResampler;
 }
 
 function once(load: () => unknown): () => NativeAddon {
@@ -166,6 +179,16 @@ function once(load: () => unknown): () => NativeAddon {
 
 /** Returns the addon, loaded on first use. Throws OneheadError ADDON_UNAVAILABLE. */
 export const native = once(loadAddon);
+
+/** Returns a class of the addon. Throws OneheadError ADDON_UNAVAILABLE, also if the addon is older than the class. */
+export function nativeClass<Name extends 'VoiceModel' | 'Resampler'>(name: Name, what: string): NativeAddon[Name] {
+  const found = native()[name];
+  if (found) return found;
+  throw new OneheadError(
+    'ADDON_UNAVAILABLE',
+    `onehead's native addon is older than the package and has no ${what}; build it again with \`npm run build:native\`.`,
+  );
+}
 
 const emulated = once(loadEmulatedAddon);
 

@@ -1,6 +1,5 @@
 /** Silero's voice detector, computed by the addon on libuv's thread pool. */
-import { type NativeVoiceModel, native } from '../device/native.js';
-import { OneheadError } from '../errors.js';
+import { type NativeVoiceModel, nativeClass } from '../device/native.js';
 import { readSileroWeights } from './silero-weights.js';
 import type { VoiceDetector } from './voice-detector.js';
 
@@ -45,12 +44,7 @@ class Runner {
 
   async #open(): Promise<NativeVoiceModel> {
     const weights = await readSileroWeights();
-    const { VoiceModel } = native();
-    if (VoiceModel) return new VoiceModel(weights);
-    throw new OneheadError(
-      'ADDON_UNAVAILABLE',
-      "onehead's native addon is older than the package and has no voice detector; build it again with `npm run build:native`.",
-    );
+    return new (nativeClass('VoiceModel', 'voice detector'))(weights);
   }
 
   async #work(): Promise<void> {

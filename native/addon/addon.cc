@@ -9,6 +9,7 @@
 #include "attention_binding.h"
 #include "device_binding.h"
 #include "program_binding.h"
+#include "resampler_binding.h"
 #include "tensor_binding.h"
 #include "voice_binding.h"
 
@@ -101,6 +102,7 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
   ProgramBinding::define(env, exports);
   FileBinding::define(env, exports);
   VoiceBinding::define(env, exports);
+  ResamplerBinding::define(env, exports);
   defineAttention(env, exports);
   exports.Set("initialize", Napi::Function::New(env, initialize));
   exports.Set("information", Napi::Function::New(env, information));

@@ -143,4 +143,17 @@ Shape shapeOf(const Napi::Value& value, const char* name) {
   return shape;
 }
 
+Napi::Float32Array float32Of(const Napi::Value& value, const char* name) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array)
+    refuse(name, "a Float32Array", value);
+  return value.As<Napi::Float32Array>();
+}
+
+const cpu::Kernels& kernelsOf(const Napi::Value& value) {
+  const cpu::Kernels* found = value.IsUndefined() ? cpu::kernels() : cpu::kernels(textOf(value, "kernels").c_str());
+  if (found) return *found;
+  throw Error("NOT_SUPPORTED", "Expected kernels that this CPU has but received " + described(value) +
+                                   "; run `onehead doctor` to list them.");
+}
+
 }  // namespace onehead::addon

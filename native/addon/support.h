@@ -10,6 +10,7 @@
 
 #include "../core/device.h"
 #include "../core/error.h"
+#include "../cpu/kernels.h"
 
 namespace onehead::addon {
 
@@ -50,6 +51,9 @@ int64_t sizeOf(const Napi::Value& value, const char* name);
 Napi::Object objectOf(const Napi::Value& value, const char* name);
 DType dtypeOf(const Napi::Value& value, const char* name);
 Shape shapeOf(const Napi::Value& value, const char* name);
+Napi::Float32Array float32Of(const Napi::Value& value, const char* name);
+/** The CPU kernels of this name; the best ones if undefined. */
+const cpu::Kernels& kernelsOf(const Napi::Value& value);
 
 /** Differs between copies of the addon in one process. */
 uint64_t addonIdentity();

@@ -6,10 +6,8 @@ namespace {
 
 using Stream = cpu::VoiceModel::Stream;
 
-std::vector<float> floatsOf(const Napi::Value& value, const std::string& name) {
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array)
-    refuse(name, "a Float32Array", value);
-  auto array = value.As<Napi::Float32Array>();
+std::vector<float> floatsOf(const Napi::Value& value, const char* name) {
+  const Napi::Float32Array array = float32Of(value, name);
   return std::vector<float>(array.Data(), array.Data() + array.ElementLength());
 }
 
@@ -75,12 +73,7 @@ VoiceBinding::VoiceBinding(const Napi::CallbackInfo& info) : ObjectWrap(info) {
       throw Error("MODEL_INVALID", "Expected " + std::to_string(cpu::VoiceModel::weightsSize()) +
                                        " weights of the voice detector but received " + std::to_string(weights.size()) +
                                        ".");
-    const cpu::Kernels* kernels = cpu::kernels();
-    if (!info[1].IsUndefined()) kernels = cpu::kernels(textOf(info[1], "kernels").c_str());
-    if (!kernels)
-      throw Error("NOT_SUPPORTED", "Expected kernels that this CPU has but received " + described(info[1]) +
-                                       "; run `onehead doctor` to list them.");
-    model_ = std::make_shared<const cpu::VoiceModel>(weights.data(), *kernels);
+    model_ = std::make_shared<const cpu::VoiceModel>(weights.data(), kernelsOf(info[1]));
   });
 }
 

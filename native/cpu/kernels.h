@@ -139,6 +139,23 @@ struct VoiceActivity {
   }
 };
 
+/**
+ * Outputs of a resampler (`Resampler` in resampler.h), each from `taps` consecutive samples. Output i is at
+ * `behind` + i * `from`, in units of 1 / `to` of a sample, from the place whose first sample has the index `whole`.
+ * There, output = sum of samples[index + tap] * filters[phase, tap]. Runs in one thread.
+ */
+struct Resampling {
+  static constexpr int64_t tapUnit = 4, strideUnit = 16;
+  int64_t from, to;              // the rates without their common factors
+  const float* filters;          // [phases, stride], one more row if interpolated; 64-byte aligned, zeros beyond `taps`
+  int64_t phases, taps, stride;  // multiples of the units above
+  bool interpolated;             // between the two nearest phases; otherwise `phases` is `to`
+  const float* samples;
+  int64_t whole, behind;  // 0 <= behind < to
+  int64_t count;
+  float* output;  // [count]
+};
+
 /** A kernel, called by every thread of the team, and its scratch memory in bytes (null if it needs none). */
 template <class Arguments>
 struct Kernel {
@@ -178,7 +195,8 @@ struct Kernel {
   function(quantizeRow, float(const float* x, int64_t count, int8_t* q)) \
   function(quantizeInt16, float(const float* x, int64_t count, int16_t* q)) \
   function(convert, void(const void* from, DType fromType, void* to, DType toType, int64_t count)) \
-  function(voiceActivity, void(const VoiceActivity&))
+  function(voiceActivity, void(const VoiceActivity&)) \
+  function(resample, void(const Resampling&))
 // clang-format on
 
 /** One instruction set's kernels. */
