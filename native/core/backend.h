@@ -1,9 +1,12 @@
 // The interface between the core and a backend (CPU, CUDA). All is called on the device's thread, unless stated.
 #pragma once
 
+#include <sys/mman.h>
+
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <vector>
@@ -67,9 +70,23 @@ struct MemoryFigures {
   std::optional<size_t> available;
 };
 
-/** Does not initialize elements that are given no value: for buffers that are overwritten at once. */
+/** Does not initialize elements that are given no value: for buffers that are overwritten at once. Large ones are
+ * mapped, so that they are returned to the system: after the first, malloc would keep as much unused memory as two of
+ * them. */
 template <class T>
 struct UnfilledAllocator : std::allocator<T> {
+  static constexpr size_t mappedBytes = size_t(1) << 18;
+
+  T* allocate(size_t count) {
+    if (count * sizeof(T) < mappedBytes) return std::allocator<T>::allocate(count);
+    void* mapped = ::mmap(nullptr, count * sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED) throw std::bad_alloc();
+    return static_cast<T*>(mapped);
+  }
+  void deallocate(T* begin, size_t count) {
+    if (count * sizeof(T) < mappedBytes) return std::allocator<T>::deallocate(begin, count);
+    ::munmap(static_cast<void*>(begin), count * sizeof(T));
+  }
   template <class Other>
   struct rebind {
     using other = UnfilledAllocator<Other>;

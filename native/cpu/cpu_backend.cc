@@ -6,12 +6,12 @@
 #include <cstring>
 #include <dnnl.hpp>
 #include <fstream>
+#include <optional>
 #include <set>
 
 #include "../core/error.h"
 #include "capabilities.h"
 #include "executable.h"
-#include "openmp.h"
 #include "preparation.h"
 #include "quantize.h"
 #include "storage.h"
@@ -25,10 +25,7 @@ class CpuBackend final : public Backend {
   CpuBackend(int threads, const Kernels& kernels) : threads_(threads), kernels_(kernels) {}
 
   Capabilities capabilities() const override { return cpu::capabilities(); }
-  void start() override {
-    const bool ours = openmp::takesOver(engine_);
-    team_ = std::make_unique<ThreadTeam>(threads_, ours ? ThreadTeam::Threads::own : ThreadTeam::Threads::openmp);
-  }
+  void start() override { team_ = std::make_unique<ThreadTeam>(threads_); }
   std::shared_ptr<Storage> allocate(size_t bytes) override { return std::make_shared<CpuStorage>(bytes, counter_); }
   std::shared_ptr<Storage> load(Source source, DType dtype, const Shape& shape) override {
     computedType(dtype, "load");
@@ -53,7 +50,7 @@ class CpuBackend final : public Backend {
     try {
       std::shared_ptr<Buffer> arena = arena_.atLeast(plan.arenaBytes);
       auto executable = std::make_unique<CpuExecutable>(std::move(plan), std::move(arena), scratch_, *team_);
-      Preparation(*executable, kernels_, threads_, engine_, stream_).prepareAll();
+      Preparation(*executable, kernels_, *team_, onednn_).prepareAll();
       return executable;
     } catch (const dnnl::error& error) {
       if (error.status == dnnl_out_of_memory)
@@ -76,8 +73,7 @@ class CpuBackend final : public Backend {
   std::shared_ptr<MemoryCounter> counter_ = std::make_shared<MemoryCounter>();
   SharedBuffer arena_{counter_};
   std::shared_ptr<Scratch> scratch_ = std::make_shared<Scratch>(Scratch{{}, counter_});
-  dnnl::engine engine_{dnnl::engine::kind::cpu, 0};
-  dnnl::stream stream_{engine_};
+  std::optional<Onednn> onednn_;
 };
 
 }  // namespace

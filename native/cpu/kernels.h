@@ -50,6 +50,9 @@ struct LinearArguments {
   const void* x;
   DType xType;
   int64_t xStride;  // elements between rows
+  // linearInt16 only: where row 0 begins in x, which may be before it, and the elements of x. Rows may overlap, and
+  // what they have outside x counts as zero: so a convolution is a product.
+  int64_t xBegin = 0, xElements = INT64_MAX;
   const void* w;
   DType weightType;
   const float* scales;      // null unless the weight is int8 or int16
@@ -202,8 +205,8 @@ struct Kernel {
 /** One instruction set's kernels. */
 struct Kernels {
   const char* name;  // 'portable', 'avx2', 'avx2-vnni', 'avx512', 'avx512-vnni', 'avx512-bf16'
-  /** Whether products of many rows with a bfloat16 weight are computed by linearInt16. */
-  bool multipliesInt16;
+  /** Whether linearInt16 is faster than products in float32, and whether there are products of bfloat16. */
+  bool multipliesInt16, multipliesBfloat16;
 #define ONEHEAD_MEMBER(Type, name) Kernel<Type##Arguments> name;
   ONEHEAD_CPU_KERNELS(ONEHEAD_MEMBER, ONEHEAD_MEMBER)
 #undef ONEHEAD_MEMBER

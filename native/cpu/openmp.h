@@ -8,7 +8,8 @@
 // runtime.
 //
 // If oneDNN was loaded before this addon (by another addon, or preloaded), it keeps using the runtime. Then our kernels
-// use the runtime's threads as well, since two pools would compete for the cores.
+// use the runtime's threads as well, since two pools would compete for the cores: from the first program on that uses
+// oneDNN.
 #pragma once
 
 #include <dnnl.hpp>

@@ -1,5 +1,7 @@
 #include "preparation.h"
 
+#include "openmp.h"
+
 namespace onehead::cpu {
 
 #define ONEHEAD_PREPARE(Type, name) \
@@ -24,6 +26,19 @@ std::byte* Preparation::at(const Tensor& tensor) const {
 const void* Preparation::weight(const Tensor& tensor) const {
   if (!tensor.storage || !tensor.storage->isQuantizedWeight()) return at(tensor);
   return static_cast<CpuStorage&>(*tensor.storage).panels();
+}
+
+bool Preparation::multipliesInt16(const Tensor& weight) const {
+  return kernels.multipliesInt16 && weight.dtype == DType::bfloat16 && weight.storage &&
+         static_cast<CpuStorage&>(*weight.storage).packs(weight);
+}
+
+Onednn& Preparation::onednn() {
+  if (!onednn_) {
+    onednn_.emplace();
+    if (!openmp::takesOver(onednn_->engine)) team_.useOpenmp();
+  }
+  return *onednn_;
 }
 
 void Preparation::add(std::unique_ptr<Step> step, const char* part) {

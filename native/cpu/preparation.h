@@ -3,20 +3,28 @@
 #pragma once
 
 #include <dnnl.hpp>
+#include <optional>
 
 #include "../core/addresses.h"
 #include "executable.h"
 #include "kernels.h"
 #include "storage.h"
+#include "team.h"
 
 namespace onehead::cpu {
+
+/** A device's access to oneDNN, made for the first product that oneDNN computes: what it reads of its library and
+ * allocates takes some MiB, which a model in 8 bits never needs. */
+struct Onednn {
+  dnnl::engine engine{dnnl::engine::kind::cpu, 0};
+  dnnl::stream stream{engine};
+};
 
 /** Makes the steps of one program. */
 class Preparation final : public Addresses {
  public:
-  Preparation(CpuExecutable& executable, const Kernels& kernels, int threads, dnnl::engine& engine,
-              dnnl::stream& stream)
-      : kernels(kernels), threads(threads), engine(engine), stream(stream), executable_(executable) {}
+  Preparation(CpuExecutable& executable, const Kernels& kernels, ThreadTeam& team, std::optional<Onednn>& onednn)
+      : kernels(kernels), threads(team.threads()), executable_(executable), team_(team), onednn_(onednn) {}
 
   /** Adds the steps of all operations. Throws Error OUT_OF_MEMORY, or dnnl::error. */
   void prepareAll();
@@ -24,6 +32,11 @@ class Preparation final : public Addresses {
   using Addresses::at;
   std::byte* at(const Tensor& tensor) const override;
   const void* weight(const Tensor& tensor) const override;
+  /** Whether linearInt16 can multiply with this weight, and should rather than products in float32. */
+  bool multipliesInt16(const Tensor& weight) const;
+
+  /** The first call gives oneDNN the device's threads, or the device oneDNN's (openmp.h). */
+  Onednn& onednn();
 
   /** Adds a step of the operation that is being prepared. `part` is the name of its stage in traces. */
   void add(std::unique_ptr<Step> step, const char* part = "");
@@ -42,11 +55,11 @@ class Preparation final : public Addresses {
 
   const Kernels& kernels;
   const int threads;
-  dnnl::engine& engine;
-  dnnl::stream& stream;
 
  private:
   CpuExecutable& executable_;
+  ThreadTeam& team_;
+  std::optional<Onednn>& onednn_;
   size_t index_ = 0;
 };
 

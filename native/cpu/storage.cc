@@ -117,7 +117,7 @@ bool CpuStorage::packs(const Tensor& weight) const {
   return weight.offset == 0 && weight.bytes() == bytes && (!isPlain() || int16Panels_);
 }
 
-CpuStorage::Int16Panels CpuStorage::int16Panels(int64_t rows, int64_t columns) {
+CpuStorage::Int16Panels CpuStorage::int16Panels(int64_t rows, int64_t columns, int64_t kernel) {
   const size_t elements = size_t(int16PanelElements(rows, columns));
   const auto layout = [&] {
     auto* panels = reinterpret_cast<int16_t*>(int16Panels_.data());
@@ -133,7 +133,8 @@ CpuStorage::Int16Panels CpuStorage::int16Panels(int64_t rows, int64_t columns) {
   std::vector<int16_t> row(static_cast<size_t>(columns));
   for (int64_t n = 0; n < rows; ++n) {
     scales[n] = kernels_->quantizeInt16(from + n * columns, columns, row.data());
-    for (int64_t k = 0; k < columns; ++k) panels[int16PanelIndex(n, k, columns)] = row[size_t(k)];
+    for (int64_t k = 0; k < columns; ++k)
+      panels[int16PanelIndex(n, k % kernel * (columns / kernel) + k / kernel, columns)] = row[size_t(k)];
   }
   return layout();
 }

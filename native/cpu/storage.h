@@ -41,12 +41,13 @@ class CpuStorage final : public Storage {
   dnnl::memory packed(const dnnl::memory::desc& wanted, const dnnl::memory::desc& like, const dnnl::engine& engine,
                       dnnl::stream& stream);
   /** A constant of bfloat16 that is not plain, in the panels that linearInt16 reads, and the scales of its rows. The
-   * source stays open, since these are not the same numbers. */
+   * source stays open, since these are not the same numbers. `kernel`: a row [channels, kernel] of a convolution's
+   * weight is stored as [kernel, channels]. */
   struct Int16Panels {
     const int16_t* elements;
     const float* scales;
   };
-  Int16Panels int16Panels(int64_t rows, int64_t columns);
+  Int16Panels int16Panels(int64_t rows, int64_t columns, int64_t kernel = 1);
   /** Whether the constant may get another layout than row-major, for a product with all of it. */
   bool packs(const Tensor& weight) const;
   /** True for mutable memory, and if a program reads a constant's row-major elements: another layout would then be a

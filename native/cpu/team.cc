@@ -70,24 +70,26 @@ class ThreadTeam::Part final : public Team {
 ThreadTeam* ThreadTeam::led() { return ledByCaller; }
 const Team* ThreadTeam::part() { return partOfCaller; }
 
-ThreadTeam::ThreadTeam(int threads, Threads whose) : threads_(threads), whose_(whose) {
-  if (ownsThreads()) {
-    try {
-      for (int i = 1; i < threads_; ++i) {
-        workers_.emplace_back([this] { workUntilClosed(); });
-        pthread_setname_np(workers_.back().native_handle(), "onehead-cpu");
-      }
-    } catch (const std::system_error&) {
-      const size_t started = workers_.size() + 1;
-      close();
-      throw Error("DEVICE_FAILED", "The CPU device could only start " + std::to_string(started) + " of " +
-                                       std::to_string(threads_) +
-                                       " threads; pass a smaller number as `threads`, or raise the process limit.");
+ThreadTeam::ThreadTeam(int threads) : threads_(threads) {
+  try {
+    for (int i = 1; i < threads_; ++i) {
+      workers_.emplace_back([this] { workUntilClosed(); });
+      pthread_setname_np(workers_.back().native_handle(), "onehead-cpu");
     }
-  } else {
-    openmp::setThreads(threads_);
+  } catch (const std::system_error&) {
+    const size_t started = workers_.size() + 1;
+    close();
+    throw Error("DEVICE_FAILED", "The CPU device could only start " + std::to_string(started) + " of " +
+                                     std::to_string(threads_) +
+                                     " threads; pass a smaller number as `threads`, or raise the process limit.");
   }
   ledByCaller = this;
+}
+
+void ThreadTeam::useOpenmp() {
+  close();
+  ownsThreads_ = false;
+  openmp::setThreads(threads_);
 }
 
 ThreadTeam::~ThreadTeam() {
@@ -99,6 +101,7 @@ void ThreadTeam::close() {
   closing_.store(true);
   idle_.wake();
   for (std::thread& worker : workers_) worker.join();
+  workers_.clear();
 }
 
 void ThreadTeam::callAlone(Call call, const void* data) { call(data, Part(0, 1, nullptr)); }

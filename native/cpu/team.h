@@ -78,18 +78,18 @@ class Barrier {
 
 class ThreadTeam {
  public:
-  /** Our own threads, or OpenMP's if oneDNN cannot be made to use ours (openmp.h). */
-  enum class Threads { own, openmp };
-
   /** The calling thread becomes the leader: only it may call `run`. Throws Error DEVICE_FAILED if the system has too
    * few threads. */
-  ThreadTeam(int threads, Threads whose);
+  explicit ThreadTeam(int threads);
   ~ThreadTeam();
   ThreadTeam(const ThreadTeam&) = delete;
   ThreadTeam& operator=(const ThreadTeam&) = delete;
 
   int threads() const { return threads_; }
-  bool ownsThreads() const { return whose_ == Threads::own; }
+  /** False after `useOpenmp`. */
+  bool ownsThreads() const { return ownsThreads_; }
+  /** Ends our own threads; OpenMP's are used from now on. For the leader, between rounds. */
+  void useOpenmp();
 
   /** The team that the calling thread leads; null on other threads. */
   static ThreadTeam* led();
@@ -126,7 +126,7 @@ class ThreadTeam {
   void close();
 
   const int threads_;
-  const Threads whose_;
+  bool ownsThreads_ = true;
   // The open round: written before it opens, read by threads that took a part.
   Call call_ = nullptr;
   const void* data_ = nullptr;

@@ -76,6 +76,43 @@ describe.each(gpu ? [] : Device.information().cpu.available)('%s', (kernels) => 
     }
   });
 
+  it('convolves over time, as a product with rows that overlap', async () => {
+    using device = new Device('cpu', { kernels, threads: 2 });
+    for (let seed = 1; seed <= 30; ++seed) {
+      const from = new Choices(900 + seed);
+      const [batch, length, channels] = [from.of([1, 2]), from.of([6, 21, 150]), from.of([1, 5, 16, 80])];
+      const [outputs, kernel, stride] = [from.of([7, 16, 40]), from.of([1, 2, 3, 5]), from.of([1, 2, 3])];
+      const padding = from.of([0, kernel >> 1, kernel]);
+      const frames = Math.floor((length + 2 * padding - kernel) / stride) + 1;
+      const x = stored(random(batch * length * channels, seed), 'bfloat16');
+      const values = stored(random(outputs * channels * kernel, seed + 1), 'bfloat16');
+      const [added, positions] = [random(outputs, seed + 2), random(frames * outputs, seed + 3)];
+      const weight = await weightOf(device, values, [outputs, channels, kernel]);
+      const input = device.tensor('bfloat16', [batch, length, channels]);
+      await input.write(x);
+      const bias = await tensorOf(device, added, [outputs]);
+      const residual = await tensorOf(device, positions, [frames, outputs]);
+      const output = device.tensor('float32', [batch, frames, outputs]);
+      using program = device.record('convolution', (ops) => {
+        ops.convolution(input, weight, { bias, residual, stride, padding, dtype: 'float32', output });
+      });
+      await program.run();
+      const expected = Float64Array.from({ length: batch * frames * outputs }, (_, i) => {
+        const [b, frame, o] = [Math.floor(i / (frames * outputs)), Math.floor(i / outputs) % frames, i % outputs];
+        let sum = added[o] + positions[frame * outputs + o];
+        for (let k = 0; k < kernel; ++k) {
+          const at = frame * stride + k - padding;
+          if (at < 0 || at >= length) continue;
+          for (let c = 0; c < channels; ++c) {
+            sum += x[(b * length + at) * channels + c] * values[(o * channels + c) * kernel + k];
+          }
+        }
+        return sum;
+      });
+      expect(relativeError(await output.toFloat32Array(), expected)).toBeLessThan(tolerance);
+    }
+  });
+
   it('does not overflow, whatever the rows are; what is not finite stays in its row', async () => {
     using device = new Device('cpu', { kernels, threads: 2 });
     const [rows, depth, columns] = [32, 2048, 16];

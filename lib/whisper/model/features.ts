@@ -31,7 +31,9 @@ function melFilters({
   const filters = new Float32Array(mels * bins);
   for (let mel = 0; mel < mels; ++mel) {
     const [low, centre, high] = edges.slice(mel, mel + 3);
-    for (let bin = 0; bin < bins; ++bin) {
+    const binOf = (hertz: number) => (hertz * fftSize) / sampleRate;
+    const end = Math.min(bins, Math.ceil(binOf(high)));
+    for (let bin = Math.floor(binOf(low)); bin < end; ++bin) {
       const hertz = (bin * sampleRate) / fftSize;
       const height = Math.min((hertz - low) / (centre - low), (high - hertz) / (high - centre));
       filters[mel * bins + bin] = (Math.max(0, height) * 2) / (high - low);

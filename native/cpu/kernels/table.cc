@@ -11,6 +11,7 @@ extern const Kernels ONEHEAD_VARIANT;
 #define ONEHEAD_FUNCTION_ENTRY(name, ...) .name = ONEHEAD_ISA::name,
 const Kernels ONEHEAD_VARIANT = {.name = ONEHEAD_NAME,
                                  .multipliesInt16 = ONEHEAD_ISA::multipliesInt16,
+                                 .multipliesBfloat16 = ONEHEAD_ISA::pairsBfloat16,
                                  ONEHEAD_CPU_KERNELS(ONEHEAD_ENTRY, ONEHEAD_ENTRY_WITH_SCRATCH)
                                      ONEHEAD_CPU_FUNCTIONS(ONEHEAD_FUNCTION_ENTRY)};
 

@@ -42,9 +42,9 @@ constexpr bool pairsBfloat16 = true;  // vdpbf16ps multiplies bfloat16 in pairs
 constexpr bool pairsBfloat16 = false;
 #endif
 
-// Without them, integers of 16 bits are the fastest product that is as exact as one of bfloat16. (SSE2 and NEON have
-// them too, but kernels for these are slower than oneDNN's.)
-#if defined(__AVX2__) && !defined(__AVX512BF16__)
+// Integers of 16 bits are multiplied in pairs too, and more exactly. (SSE2 and NEON have them too, but kernels for
+// these are slower than oneDNN's products.)
+#if defined(__AVX2__)
 constexpr bool multipliesInt16 = true;
 #else
 constexpr bool multipliesInt16 = false;

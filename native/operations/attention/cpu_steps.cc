@@ -25,7 +25,7 @@ const Kernel<AttentionArguments>& kernelOf(const Kernels& kernels, AttentionAlgo
 
 void prepare(Preparation& p, const Attention& o) {
   if (isBatchedAttention(o)) {
-    for (auto& step : batchedAttention(o, p.kernels, p.engine, p.stream, p)) p.add(std::move(step));
+    for (auto& step : batchedAttention(o, p.kernels, p.onednn().engine, p.onednn().stream, p)) p.add(std::move(step));
     return;
   }
   AttentionArguments arguments = argumentsOf(p, o);

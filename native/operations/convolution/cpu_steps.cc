@@ -1,5 +1,6 @@
 #include "cpu/preparation.h"
 #include "cpu/products.h"
+#include "cpu/storage.h"
 
 namespace onehead::cpu {
 
@@ -39,10 +40,44 @@ void unfoldRows(const Unfold& unfold, const Team& team) {
     }
 }
 
+/** With the weight as [outputs, kernel, channels], the inputs of an output are neighbours in x: a product whose rows
+ * overlap. */
+void convolveInt16(Preparation& p, const onehead::Convolution& o) {
+  const int64_t length = o.x.shape[1], channels = o.x.shape[2], kernel = o.weight.shape[2];
+  const int64_t outputs = o.y.shape[2], rows = o.y.shape[1];
+  const auto [panels, scales] =
+      static_cast<CpuStorage&>(*o.weight.storage).int16Panels(outputs, channels * kernel, kernel);
+  for (int64_t item = 0; item < o.y.shape[0]; ++item)
+    p.kernel(LinearArguments{.rows = rows,
+                             .columns = outputs,
+                             .depth = channels * kernel,
+                             .x = p.at(o.x) + size_t(item * length * channels) * bytesOf(o.x.dtype),
+                             .xType = o.x.dtype,
+                             .xStride = o.stride * channels,
+                             .xBegin = -o.padding * channels,
+                             .xElements = length * channels,
+                             .w = panels,
+                             .weightType = o.weight.dtype,
+                             .scales = scales,
+                             .quantized = false,
+                             .bias = p.at<float>(o.bias),
+                             .normWeight = nullptr,
+                             .normBias = nullptr,
+                             .epsilon = 0,
+                             .activation = o.activation,
+                             .residual = p.at<float>(o.residual),
+                             .y = p.at(o.y) + size_t(item * rows * outputs) * bytesOf(o.y.dtype),
+                             .yType = o.y.dtype,
+                             .scratch = nullptr},
+             p.kernels.linearInt16);
+}
+
 }  // namespace
 
-/** Products of unfolded rows, for one sequence at a time: they share the residual, which is the position embedding. */
+/** Products for one sequence at a time, since they share the residual, which is the position embedding: our own in
+ * 16-bit integers, or oneDNN's of unfolded rows. */
 void prepare(Preparation& p, const onehead::Convolution& o) {
+  if (p.multipliesInt16(o.weight)) return convolveInt16(p, o);
   const int64_t channels = o.x.shape[2], kernel = o.weight.shape[2], outputs = o.y.shape[2], outputRows = o.y.shape[1];
   const int64_t rows = rowsPerPart(outputRows);
   Linear product{.x = Tensor::of(o.x.dtype, {rows, channels * kernel}),
@@ -72,7 +107,7 @@ void prepare(Preparation& p, const onehead::Convolution& o) {
     for (unfold.first = 0; unfold.first < outputRows; unfold.first += rows) {
       p.kernel(unfold, o.x.dtype == DType::float32 ? unfoldRows<uint32_t> : unfoldRows<uint16_t>, begin);
       if (o.residual) product.residual->offset = o.residual->offset + unfold.first * outputs;
-      p.add(matrixProduct(product, nullptr, p.engine, p.stream, p, begin));
+      p.add(matrixProduct(product, nullptr, p.onednn().engine, p.onednn().stream, p, begin));
       product.y.offset += product.y.elements();
     }
     unfold.x += size_t(unfold.length * channels) * bytesOf(o.x.dtype);

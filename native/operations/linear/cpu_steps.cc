@@ -35,14 +35,10 @@ LinearArguments argumentsOf(Preparation& p, const Linear& o) {
   return argumentsOf(p, o, p.weight(o.weight), p.at<float>(o.weightScales));
 }
 
-/** Adds the product in 16-bit integers; false if these kernels have none for the weight. */
-bool tryInt16(Preparation& p, const Linear& o) {
-  if (!p.kernels.multipliesInt16 || o.weight.dtype != DType::bfloat16 || !o.weight.storage) return false;
-  auto& storage = static_cast<CpuStorage&>(*o.weight.storage);
-  if (!storage.packs(o.weight)) return false;
-  const auto [panels, scales] = storage.int16Panels(o.weight.shape[0], o.weight.shape[1]);
+void multiplyInt16(Preparation& p, const Linear& o) {
+  const auto [panels, scales] =
+      static_cast<CpuStorage&>(*o.weight.storage).int16Panels(o.weight.shape[0], o.weight.shape[1]);
   p.kernel(argumentsOf(p, o, panels, scales), p.kernels.linearInt16);
-  return true;
 }
 
 }  // namespace
@@ -52,7 +48,7 @@ void prepare(Preparation& p, const Linear& o) {
   const int64_t rows = o.x.rows(), depth = o.x.columns();
   const DType weightType = o.weight.dtype;
   if (rows <= fewRows) return p.kernel(argumentsOf(p, o), p.kernels.linearRows);
-  if (tryInt16(p, o)) return;
+  if (p.multipliesInt16(o.weight) && !p.kernels.multipliesBfloat16) return multiplyInt16(p, o);
   std::byte* x = p.at(o.x);
   size_t begin = 0;
   if (o.normWeight || o.x.dtype != o.weight.dtype) {
@@ -72,7 +68,7 @@ void prepare(Preparation& p, const Linear& o) {
                castRows, begin);
     x = nullptr;
   }
-  p.add(matrixProduct(o, x, p.engine, p.stream, p, begin));
+  p.add(matrixProduct(o, x, p.onednn().engine, p.onednn().stream, p, begin));
 }
 
 }  // namespace onehead::cpu

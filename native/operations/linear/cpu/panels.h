@@ -11,7 +11,14 @@ namespace {
 /** Row `row` as float32, normalized if there is a norm, in `into`. */
 template <typename X>
 static inline const float* floatRow(const LinearArguments& a, int64_t row, float* into) {
-  const X* x = static_cast<const X*>(a.x) + row * a.xStride;
+  const int64_t begin = a.xBegin + row * a.xStride;
+  if (begin < 0 || begin > a.xElements - a.depth) {
+    const X* all = static_cast<const X*>(a.x);
+    for (int64_t i = 0; i < a.depth; ++i)
+      into[i] = begin + i >= 0 && begin + i < a.xElements ? get(all + begin + i) : 0.0f;
+    return into;
+  }
+  const X* x = static_cast<const X*>(a.x) + begin;
   int64_t i = 0;
   if (a.normWeight) {
     const Moments moments = momentsOf(x, a.depth, a.epsilon);
