@@ -1,6 +1,6 @@
 /** Selects the channels of a recording, mixed or separate. */
 import { refuse } from '../checks.js';
-import { clean, Mixer } from './mix.js';
+import { Mixer } from './mix.js';
 import type { Channels } from './options.js';
 import type { AudioSource, Source } from './source.js';
 import type { Warn } from './warnings.js';
@@ -8,7 +8,7 @@ import type { DecodedChunk } from './wav.js';
 
 /** Selects or mixes decoded channels. The results have the same length. */
 export interface ChannelPicker {
-  /** Processes samples `begin` to `end` of a chunk. Some may be held back. */
+  /** Processes samples `begin` to `end` of a chunk. Some may be held back. The results may change at the next step. */
   push(chunk: DecodedChunk, begin: number, end: number): Iterable<Float32Array[]>;
   /** Returns the samples held back; called at the end or before the rate changes. */
   finish(): Iterable<Float32Array[]>;
@@ -75,7 +75,7 @@ export const apart: ChannelReader<Float32Array[]> = {
       }
       return [
         Array.from({ length: count }, (_, channel) =>
-          channel < all.length ? clean(all[channel].slice(begin, end)) : new Float32Array(end - begin),
+          channel < all.length ? all[channel].subarray(begin, end) : new Float32Array(end - begin),
         ),
       ];
     };

@@ -32,7 +32,7 @@ export async function* convert(
   const resampled = function* (parts: Iterable<Float32Array[]>) {
     for (const picked of parts) {
       if (rate !== sampleRate) resamplers ??= picked.map(() => new Resampler(rate, sampleRate));
-      yield* seconds(resamplers?.map((one, i) => one.push(picked[i])) ?? picked);
+      yield* seconds(resamplers?.map((one, i) => one.push(picked[i])) ?? picked.map((samples) => samples.slice()));
     }
   };
   for await (const decodedChunk of decoded) {

@@ -1,5 +1,6 @@
 /** Detects a file's format from its first bytes, since names are unreliable. */
 
+import { hasLetters } from './letters.js';
 import { adtsHeader, areFrames, frameHeaderBytes, type HeaderParser, mp3Header } from './mpeg.js';
 import { sphereHeader } from './sphere.js';
 import { isWavCodec, wavHeader } from './wav.js';
@@ -9,9 +10,6 @@ export type PackedFormat = 'flac' | 'mp3' | 'oga' | 'opus' | 'm4a' | 'aac' | 'we
 
 /** Bytes needed for detection, after tags: they include two frames of MP3 or AAC. */
 export const headBytes = 4096;
-
-const text = (head: Uint8Array, at: number, length: number): string =>
-  String.fromCharCode(...head.subarray(at, Math.min(at + length, head.length)));
 
 /** Consecutive frames required: in quiet PCM audio, some bytes look like headers at matching distances. */
 const enoughFrames = 6;
@@ -44,27 +42,26 @@ function hasFrames(head: Uint8Array, parse: HeaderParser): boolean {
  * SPHERE files with a codec other than PCM.
  */
 export function detectFormat(head: Uint8Array): 'wav' | 'sphere' | PackedFormat | null {
-  const magic = text(head, 0, 4);
   if (isWave(head)) {
     const { codec } = wavHeader(head, null);
     return codec === null || isWavCodec(codec) || codec === 0 ? 'wav' : null;
   }
-  if (magic === 'NIST') return typeof sphereHeader(head)?.codec === 'number' ? 'sphere' : null;
-  if (magic === 'fLaC') return 'flac';
-  if (magic === 'OggS') {
-    const page = text(head, 0, 300);
+  if (hasLetters(head, 0, 'NIST')) return typeof sphereHeader(head)?.codec === 'number' ? 'sphere' : null;
+  if (hasLetters(head, 0, 'fLaC')) return 'flac';
+  if (hasLetters(head, 0, 'OggS')) {
+    const page = Buffer.from(head.subarray(0, 300)).toString('latin1');
     if (page.includes('OpusHead')) return 'opus';
     if (page.includes('\x7fFLAC')) return 'flac';
     return page.includes('\x01vorbis') ? 'oga' : null;
   }
-  if (text(head, 4, 4) === 'ftyp') return 'm4a';
-  if (magic === '\x1aE\xdf\xa3') return 'webm';
+  if (hasLetters(head, 4, 'ftyp')) return 'm4a';
+  if (hasLetters(head, 0, '\x1aE\xdf\xa3')) return 'webm';
   if (otherMedia(head) !== null || isText(head)) return null;
   return hasFrames(head, adtsHeader) ? 'aac' : hasFrames(head, mp3Header) ? 'mp3' : null;
 }
 
 const isWave = (head: Uint8Array): boolean =>
-  ['RIFF', 'RIFX', 'RF64', 'BW64'].includes(text(head, 0, 4)) && text(head, 8, 4) === 'WAVE';
+  hasLetters(head, 8, 'WAVE') && ['RIFF', 'RIFX', 'RF64', 'BW64'].some((magic) => hasLetters(head, 0, magic));
 
 /** First bytes of other formats. */
 const otherMagics: readonly (readonly [at: number, magic: string, name: string])[] = [
@@ -106,9 +103,9 @@ function isTransportStream(head: Uint8Array): boolean {
 /** A name for the detected format, for the message that requests ffmpeg; null if it does not look like media. */
 export function otherMedia(head: Uint8Array): string | null {
   if (isWave(head)) return `WAV with codec ${wavHeader(head, null).codec}`;
-  if (text(head, 0, 4) === 'RIFF') return `RIFF ${text(head, 8, 4).trim()}`;
+  if (hasLetters(head, 0, 'RIFF')) return `RIFF ${String.fromCharCode(...head.subarray(8, 12)).trim()}`;
   if (isTransportStream(head)) return 'an MPEG transport stream';
-  return otherMagics.find(([at, magic]) => text(head, at, magic.length) === magic)?.[2] ?? null;
+  return otherMagics.find(([at, magic]) => hasLetters(head, at, magic))?.[2] ?? null;
 }
 
 /** Duration in seconds, if the first bytes contain it. `fileSize` in bytes, null if unknown. */
@@ -116,7 +113,7 @@ export function headDuration(head: Uint8Array, fileSize: number | null): number 
   if (isWave(head)) return wavHeader(head, fileSize).duration;
   const sphere = sphereHeader(head);
   if (sphere) return sphere.size === null ? null : sphere.size / (sphere.sampleRate * sphere.channels * sphere.bytes);
-  if (text(head, 0, 4) !== 'fLaC' || head.length < 26 || (head[4] & 127) !== 0) return null;
+  if (!hasLetters(head, 0, 'fLaC') || head.length < 26 || (head[4] & 127) !== 0) return null;
   const rate = (head[18] << 12) | (head[19] << 4) | (head[20] >> 4);
   const samples = (head[21] & 15) * 2 ** 32 + head[22] * 2 ** 24 + ((head[23] << 16) | (head[24] << 8) | head[25]);
   return rate > 0 && samples > 0 ? samples / rate : null;

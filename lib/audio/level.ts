@@ -15,7 +15,7 @@ export function divisor(sample: number): string {
 
 /**
  * Checks decoded samples, a second at a time. Single samples that are far too loud are defects and are clipped, as in
- * ffmpeg.
+ * ffmpeg. NaN, which float files may hold, becomes silence, since a single one would silence a whole window.
  */
 export class LevelCheck {
   readonly #name: string;
@@ -28,17 +28,26 @@ export class LevelCheck {
   }
 
   /**
-   * Clips samples `begin` to `end` in place. Throws OneheadError AUDIO_INVALID if too many of a second are too loud.
+   * Corrects samples `begin` to `end` in place. Throws OneheadError AUDIO_INVALID if too many of a second are too loud.
    */
   check(samples: Float32Array, begin: number, end: number, rate: number): void {
-    for (let i = begin; i < end; ++i) {
-      if (samples[i] > loudest || samples[i] < -loudest) {
-        this.#loud += 1;
-        this.#peak = Math.max(this.#peak, Math.abs(samples[i]));
-        samples[i] = Math.sign(samples[i]);
-      }
-      this.#count += 1;
+    for (let at = begin; at < end; ) {
+      const stop = Math.min(end, at + Math.max(1, rate - this.#count));
+      // The comparison is also false for NaN.
+      if (!(peakOf(samples, at, stop) <= loudest)) this.#correct(samples, at, stop);
+      this.#count += stop - at;
+      at = stop;
       if (this.#count >= rate) this.finish();
+    }
+  }
+
+  #correct(samples: Float32Array, begin: number, end: number): void {
+    for (let i = begin; i < end; ++i) {
+      if (Number.isNaN(samples[i])) samples[i] = 0;
+      if (Math.abs(samples[i]) <= loudest) continue;
+      this.#loud += 1;
+      this.#peak = Math.max(this.#peak, Math.abs(samples[i]));
+      samples[i] = Math.sign(samples[i]);
     }
   }
 
@@ -56,16 +65,18 @@ export class LevelCheck {
 
 /** Throws OneheadError INVALID_ARGUMENT if the caller's samples are not finite or far beyond 1. */
 export function checkSamples(samples: Float32Array, begin = 0, end = samples.length): void {
+  if (peakOf(samples, begin, end) <= loudest) return;
   for (let i = begin; i < end; ++i) {
-    // The comparison is also false for NaN.
     if (Math.abs(samples[i]) <= loudest) continue;
-    const advice = Number.isFinite(samples[i]) ? divisor(peakOf(samples)) : 'correct the code that computes them';
+    const finite = Number.isFinite(samples[i]);
+    const advice = finite ? divisor(peakOf(samples.filter(Number.isFinite))) : 'correct the code that computes them';
     refuse(`samples[${i}]`, 'a number from -1 to 1', samples[i], { advice });
   }
 }
 
-function peakOf(samples: Float32Array): number {
+/** The largest magnitude; NaN if a sample is. */
+function peakOf(samples: Float32Array, begin = 0, end = samples.length): number {
   let peak = 0;
-  for (const sample of samples) if (Math.abs(sample) > peak) peak = Math.abs(sample);
+  for (let i = begin; i < end; ++i) peak = Math.max(peak, Math.abs(samples[i]));
   return peak;
 }

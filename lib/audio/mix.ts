@@ -21,12 +21,6 @@ const louder = 2;
 const blockSeconds = 0.5;
 const fadeSeconds = 0.01;
 
-/** Replaces NaN and infinities of float files by silence; one of them would silence a whole window. */
-export function clean(samples: Float32Array): Float32Array {
-  for (let i = 0; i < samples.length; ++i) if (samples[i] - samples[i] !== 0) samples[i] = 0;
-  return samples;
-}
-
 function power(samples: Float32Array): number {
   let sum = 0;
   for (let i = 0; i < samples.length; ++i) sum += samples[i] ** 2;
@@ -67,9 +61,9 @@ export class Mixer {
     this.#warn = warn;
   }
 
-  /** Processes samples `begin` to `end` of a chunk; yields finished samples. */
+  /** Processes samples `begin` to `end` of a chunk; yields finished samples, which may change at the next step. */
   *push(chunk: DecodedChunk, begin: number, end: number): Generator<Float32Array> {
-    const { channels, sampleRate: rate, checked, speakers } = chunk;
+    const { channels, sampleRate: rate, speakers } = chunk;
     if (channels.length !== this.#held.length || rate !== this.#rate || speakers !== this.#speakers) {
       yield* this.finish();
       this.#speakers = speakers;
@@ -79,18 +73,16 @@ export class Mixer {
       const block = channels.length > 1 ? Math.round(blockSeconds * rate) : 0;
       this.#held = channels.map(() => new Float32Array(block));
     }
-    const pieces = channels.map((channel) => channel.slice(begin, end));
-    if (!checked) pieces.forEach(clean);
     if (channels.length === 1) {
-      this.#seconds += pieces[0].length / rate;
-      yield pieces[0];
+      this.#seconds += (end - begin) / rate;
+      yield channels[0].subarray(begin, end);
       return;
     }
     const block = this.#held[0].length;
-    for (let at = 0; at < end - begin; ) {
-      const taken = Math.min(block - this.#count, end - begin - at);
-      for (const [channel, piece] of pieces.entries()) {
-        this.#held[channel].set(piece.subarray(at, at + taken), this.#count);
+    for (let at = begin; at < end; ) {
+      const taken = Math.min(block - this.#count, end - at);
+      for (const [channel, samples] of channels.entries()) {
+        this.#held[channel].set(samples.subarray(at, at + taken), this.#count);
       }
       at += taken;
       this.#count += taken;
@@ -109,9 +101,10 @@ export class Mixer {
     const before = this.#taken;
     const taken = this.#choose(power(mix), channels.map(power));
     const of = (channel: number) => (channel < 0 ? mix : channels[channel]);
-    const mono = of(taken).slice();
+    let mono = of(taken);
     if (taken !== before) {
       const old = of(before);
+      mono = mono.slice();
       const fade = Math.min(mono.length, Math.round(fadeSeconds * this.#rate));
       for (let i = 0; i < fade; ++i) mono[i] = old[i] + (mono[i] - old[i]) * (i / fade);
     }

@@ -70,7 +70,7 @@ export async function fromBytes<T>(
   const size = source.random?.size ?? null;
   const duration = headDuration(head, size);
   // Only a WAV file of known size has a reliable duration.
-  if (size !== null && detectFormat(head) === 'wav' && (duration ?? 0) > reading.maxDuration) {
+  if ((duration ?? 0) > reading.maxDuration && size !== null && detectFormat(head) === 'wav') {
     await release();
     throw tooLong(source.name, reading.maxDuration);
   }

@@ -3,6 +3,8 @@
  * header of 1,024 bytes, then audio.
  */
 
+import { hasLetters } from './letters.js';
+
 const magic = 'NIST_1A\n';
 /** WAV's codec numbers of the codings that both formats share. */
 const codings: Record<string, number> = { pcm: 1, alaw: 6, ulaw: 7, 'mu-law': 7 };
@@ -23,10 +25,11 @@ export interface SphereHeader {
 
 /** The header at the start of a file; null if there is none, or required fields are missing. */
 export function sphereHeader(head: Uint8Array): SphereHeader | null {
-  const text = String.fromCharCode(...head.subarray(0, 4096));
+  if (!hasLetters(head, 0, magic)) return null;
+  const text = Buffer.from(head.subarray(0, 4096)).toString('latin1');
   const [, stated] = /^NIST_1A\n *(\d{1,5})\n/.exec(text) ?? [];
   const length = Number(stated);
-  if (!text.startsWith(magic) || !(length >= 16) || length > head.length) return null;
+  if (!(length >= 16) || length > head.length) return null;
   const field = (name: string) => new RegExp(`^${name} -\\w+ (\\S+)`, 'm').exec(text.slice(0, length))?.[1];
   const number = (name: string, usual: number) => Number(field(name) ?? usual);
   const [channels, sampleRate] = [number('channel_count', 1), number('sample_rate', Number.NaN)];

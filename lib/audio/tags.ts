@@ -1,16 +1,14 @@
 /** Tags before, between and after the frames of a recording: names, pictures, texts. */
 import { type ByteSource, peek } from './bytes.js';
+import { hasLetters } from './letters.js';
 import { ByteReader } from './reader.js';
-
-const letters = (bytes: Uint8Array, at: number, count: number): string =>
-  String.fromCharCode(...bytes.subarray(at, at + count));
 
 /** Bytes that `tagLength` needs. */
 export const tagHeadBytes = 32;
 
 /** Bytes of the ID3v2 tag at `at`, including extended header, padding and footer; 0 if there is none. */
 function id3Length(bytes: Uint8Array, at = 0): number {
-  if (letters(bytes, at, 3) !== 'ID3' || bytes.length < at + 10) return 0;
+  if (!hasLetters(bytes, at, 'ID3') || bytes.length < at + 10) return 0;
   const size = bytes.subarray(at + 6, at + 10);
   if (bytes[at + 3] === 0xff || bytes[at + 4] === 0xff || size.some((byte) => byte >= 128)) return 0;
   const footer = bytes[at + 5] & 0x10 ? 10 : 0;
@@ -21,8 +19,8 @@ function id3Length(bytes: Uint8Array, at = 0): number {
 export function tagLength(bytes: Uint8Array, at = 0): number {
   const id3 = id3Length(bytes, at);
   if (id3 > 0) return id3;
-  if (letters(bytes, at, 3) === 'TAG') return 128;
-  if (letters(bytes, at, 8) !== 'APETAGEX' || bytes.length < at + tagHeadBytes) return 0;
+  if (hasLetters(bytes, at, 'TAG')) return 128;
+  if (!hasLetters(bytes, at, 'APETAGEX') || bytes.length < at + tagHeadBytes) return 0;
   const view = new DataView(bytes.buffer, bytes.byteOffset + at, tagHeadBytes);
   // The size excludes the header, and a footer has no data after it.
   return view.getUint32(20, true) & 0x2000_0000 ? view.getUint32(12, true) + 32 : 32;

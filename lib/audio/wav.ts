@@ -105,15 +105,21 @@ function reader(view: DataView, { bits, codec, little }: WavFormat): (at: number
 }
 
 function decodeBlocks(bytes: Uint8Array, format: WavFormat): DecodedChunk {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const count = Math.floor(bytes.length / format.blockBytes);
-  const read = reader(view, format);
-  const channels = Array.from({ length: format.channels }, (_, channel) => {
-    const samples = new Float32Array(count);
-    const offset = (channel * format.bits) / 8;
-    for (let i = 0; i < count; ++i) samples[i] = read(i * format.blockBytes + offset);
-    return samples;
-  });
+  const channels = Array.from({ length: format.channels }, () => new Float32Array(count));
+  if (format.codec === pcm && format.bits === 16 && format.little) {
+    // The usual form. A call for each sample would take ten times as long.
+    const values = new Int16Array(new Uint8Array(bytes).buffer);
+    for (const [channel, samples] of channels.entries()) {
+      for (let i = 0, at = channel; i < count; ++i, at += format.channels) samples[i] = values[at] / 32768;
+    }
+  } else {
+    const read = reader(new DataView(bytes.buffer, bytes.byteOffset, bytes.length), format);
+    for (const [channel, samples] of channels.entries()) {
+      const offset = (channel * format.bits) / 8;
+      for (let i = 0; i < count; ++i) samples[i] = read(i * format.blockBytes + offset);
+    }
+  }
   const { sampleRate, speakers } = format;
   return { channels, sampleRate, ...(speakers && { speakers }) };
 }
