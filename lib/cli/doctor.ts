@@ -9,7 +9,14 @@ import { Device } from '../device/device.js';
 import type { Information } from '../device/native.js';
 import { unsupportedNode } from '../node-version.js';
 import { requireFromPackage } from '../package-root.js';
-import { bestTypesFile, chosenTypes, type TypeTimes, typeTimes } from '../whisper/model/best-types.js';
+import {
+  bestTypesFile,
+  chosenTypes,
+  integersAreFaster,
+  requestedProducts,
+  type TypeTimes,
+  typeTimes,
+} from '../whisper/model/best-types.js';
 import { prepareArguments } from './arguments.js';
 import { plural } from './plural.js';
 
@@ -74,13 +81,24 @@ async function measuredTypes(): Promise<TypeTimes | null> {
 function typesFinding(multiplies: boolean, times: TypeTimes | null): Finding {
   const support = `the CPU ${multiplies ? 'multiplies' : 'does not multiply'} bfloat16 natively`;
   if (!times) return { subject: 'types', found: support, means: 'The faster type could not be measured.', todo: '' };
-  const pair = ({ float32, bfloat16 }: TypeTimes['encoder']) =>
-    `float32 ${(float32 / 1000).toFixed(2)} ms, bfloat16 ${(bfloat16 / 1000).toFixed(2)} ms`;
+  const milliseconds = (time: number) => `${(time / 1000).toFixed(2)} ms`;
+  const pair = ({ float32, bfloat16, integers }: TypeTimes['encoder']) =>
+    `float32 ${milliseconds(float32)}, bfloat16 ${milliseconds(bfloat16)}${
+      integers === undefined ? '' : ` (with oneDNN's products; ${milliseconds(integers)} with 16-bit integers)`
+    }`;
   const { encoder, decoder } = chosenTypes(times);
+  const requested = requestedProducts();
+  const inIntegers = requested ? requested === 'integers' : integersAreFaster(times);
+  const products = inIntegers ? 'in 16-bit integers' : 'by oneDNN';
+  const reason = requested ? 'as ONEHEAD_CPU_PRODUCTS demands' : 'which is faster';
+  const many =
+    times.encoder.integers === undefined
+      ? ''
+      : ` Products of many rows in bfloat16 are computed ${products}, ${reason}.`;
   return {
     subject: 'types',
     found: `${support}; an encoder layer takes ${pair(times.encoder)}, a step's product ${pair(times.decoder)}`,
-    means: `Encoders are loaded as ${encoder} and decoders as ${decoder} by default (measured once, stored in ${bestTypesFile()}).`,
+    means: `Encoders are loaded as ${encoder} and decoders as ${decoder} by default (measured once, stored in ${bestTypesFile()}).${many}`,
     todo: '',
   };
 }

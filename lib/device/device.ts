@@ -55,6 +55,8 @@ export interface RecordOptions {
    * scratch memory of kernels, and a run fails with code DEVICE_FAILED if a kernel writes beyond its scratch memory.
    */
   poison?: boolean;
+  /** Instead of the device's. @internal */
+  integerProducts?: boolean;
 }
 
 /** A file from which `Device.load` reads weights without a copy in JavaScript. */
@@ -115,6 +117,11 @@ export class Device {
   readonly #native: NativeDevice;
   readonly #kernels: string | undefined;
   #closed = false;
+  /**
+   * CPU: whether programs that are recorded from now on compute products of many rows with bfloat16 weights in 16-bit
+   * integers (true), or by oneDNN. By default in integers if the kernels have no products of bfloat16. @internal
+   */
+  integerProducts: boolean | undefined;
 
   /**
    * @param kind 'cpu', 'cuda' (the first GPU), 'cuda:<number>', or 'auto': the first GPU if it is usable, otherwise the
@@ -212,14 +219,14 @@ export class Device {
   record(name: string, body: (operations: Operations) => void, options: RecordOptions = {}): Program {
     if (typeof name !== 'string') refuse('name', 'a string', name);
     if (typeof body !== 'function') refuse('body', 'a function', body);
-    const { poison = false } = optionsOf('options', options);
+    const { poison = false, integerProducts = this.integerProducts } = optionsOf('options', options);
     const recorder = this.#native.createRecorder();
     const result: unknown = body(new Operations(recorder));
     if (result instanceof Promise) {
       result.catch(() => {}); // what it records later is refused
       refuse('the result of body', 'nothing', result, { advice: 'record all operations before it returns' });
     }
-    return new Program(name, recorder.finish(name, poison));
+    return new Program(name, recorder.finish(name, poison, integerProducts));
   }
 
   /**

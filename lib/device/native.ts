@@ -77,7 +77,7 @@ export interface NativeRecorder {
     values: Record<string, NativeTensor | number | boolean | string | undefined>,
     label: string,
   ): NativeTensor;
-  finish(name: string, poison: boolean): NativeProgram;
+  finish(name: string, poison: boolean, integerProducts?: boolean): NativeProgram;
 }
 
 /** Use of a device's memory. */

@@ -55,8 +55,10 @@ Napi::Value RecorderBinding::operation(const Napi::CallbackInfo& info) {
 
 Napi::Value RecorderBinding::finish(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    return ProgramBinding::make(info.Env(), use().finish(textOf(info[0], "name"), info[1].ToBoolean().Value()),
-                                device_);
+    std::optional<bool> integerProducts;
+    if (info[2].IsBoolean()) integerProducts = info[2].ToBoolean().Value();
+    return ProgramBinding::make(
+        info.Env(), use().finish(textOf(info[0], "name"), info[1].ToBoolean().Value(), integerProducts), device_);
   });
 }
 

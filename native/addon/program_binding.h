@@ -16,7 +16,7 @@ class RecorderBinding final : public Napi::ObjectWrap<RecorderBinding> {
 
  private:
   Napi::Value operation(const Napi::CallbackInfo& info);  // (name, arguments, label): Tensor
-  Napi::Value finish(const Napi::CallbackInfo& info);     // (name, poison): Program
+  Napi::Value finish(const Napi::CallbackInfo& info);     // (name, poison, integerProducts): Program
   /** Throws Error if the object was constructed from JavaScript. */
   Recorder& use();
 

@@ -80,11 +80,12 @@ Tensor Recorder::record(const Request& request) {
   return output;
 }
 
-Plan Recorder::finish(std::string name, bool poison) {
+Plan Recorder::finish(std::string name, bool poison, std::optional<bool> integerProducts) {
   if (finished_) throw Error("INVALID_ARGUMENT", "record: the recording of this program has already ended.");
   finished_ = true;
   plan_.name = std::move(name);
   plan_.poison = poison;
+  plan_.integerProducts = integerProducts;
   plan_.arenaBytes = planArena(plan_.temporaries);
   return std::move(plan_);
 }

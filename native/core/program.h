@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "../operations/operations.h"
@@ -23,6 +24,9 @@ struct Plan {
   size_t arenaBytes = 0;
   /** For tests: fills the arena with NaN before each run, so that reads of unwritten memory are noticed. */
   bool poison = false;
+  /** CPU: whether products of many rows with bfloat16 weights are computed in 16-bit integers (true) or by oneDNN.
+   * Absent: in integers if the kernels have no products of bfloat16. */
+  std::optional<bool> integerProducts;
 };
 
 class Recorder {
@@ -35,7 +39,7 @@ class Recorder {
    * reasons, if the device cannot compute it. */
   Tensor record(const Request& request);
   /** Ends the recording and plans the arena. Nothing can be recorded afterwards. */
-  Plan finish(std::string name, bool poison);
+  Plan finish(std::string name, bool poison, std::optional<bool> integerProducts);
   uint64_t identity() const { return identity_; }
   const Capabilities& capabilities() const { return capabilities_; }
 

@@ -205,7 +205,7 @@ struct Kernel {
 /** One instruction set's kernels. */
 struct Kernels {
   const char* name;  // 'portable', 'avx2', 'avx2-vnni', 'avx512', 'avx512-vnni', 'avx512-bf16'
-  /** Whether linearInt16 is faster than products in float32, and whether there are products of bfloat16. */
+  /** Whether linearInt16 is faster than products in float32; whether there are products of bfloat16. */
   bool multipliesInt16, multipliesBfloat16;
 #define ONEHEAD_MEMBER(Type, name) Kernel<Type##Arguments> name;
   ONEHEAD_CPU_KERNELS(ONEHEAD_MEMBER, ONEHEAD_MEMBER)

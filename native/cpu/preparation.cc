@@ -29,8 +29,8 @@ const void* Preparation::weight(const Tensor& tensor) const {
 }
 
 bool Preparation::multipliesInt16(const Tensor& weight) const {
-  return kernels.multipliesInt16 && weight.dtype == DType::bfloat16 && weight.storage &&
-         static_cast<CpuStorage&>(*weight.storage).packs(weight);
+  return kernels.multipliesInt16 && executable_.plan().integerProducts.value_or(!kernels.multipliesBfloat16) &&
+         weight.dtype == DType::bfloat16 && weight.storage && static_cast<CpuStorage&>(*weight.storage).packs(weight);
 }
 
 Onednn& Preparation::onednn() {

@@ -32,7 +32,7 @@ class Preparation final : public Addresses {
   using Addresses::at;
   std::byte* at(const Tensor& tensor) const override;
   const void* weight(const Tensor& tensor) const override;
-  /** Whether linearInt16 can multiply with this weight, and should rather than products in float32. */
+  /** Whether a product of many rows with this weight is computed by linearInt16, and not by oneDNN. */
   bool multipliesInt16(const Tensor& weight) const;
 
   /** The first call gives oneDNN the device's threads, or the device oneDNN's (openmp.h). */

@@ -124,7 +124,11 @@ CpuStorage::Int16Panels CpuStorage::int16Panels(int64_t rows, int64_t columns, i
     return Int16Panels{panels, reinterpret_cast<const float*>(panels + elements)};
   };
   if (int16Panels_) return layout();
-  const Buffer wide = assemble(DType::float32);
+  if (!packed_.empty()) plain();  // the source may be gone
+  const size_t count = bytes / bytesOf(dtype_);
+  const Buffer wide = plain_ ? Buffer(count * sizeof(float), counter_) : assemble(DType::float32);
+  if (plain_)
+    kernels_->convert(plain_.data(), computedType(dtype_, "load"), wide.data(), DType::float32, int64_t(count));
   const auto* from = reinterpret_cast<const float*>(wide.data());
   const size_t padded = size_t(rows + integerPanelRows - 1) / integerPanelRows * integerPanelRows;
   int16Panels_ = Buffer(elements * sizeof(int16_t) + padded * sizeof(float), counter_);

@@ -58,6 +58,21 @@ describe('onehead doctor', () => {
     expect(find(stdout, 'Node.js')).toMatchObject({ found: process.version, todo: '' });
   });
 
+  it.each([
+    ['onednn', 'by oneDNN'],
+    ['integers', 'in 16-bit integers'],
+  ])('says which products ONEHEAD_CPU_PRODUCTS=%s chooses', async (products, means) => {
+    const env = { ONEHEAD_CPU_PRODUCTS: products, XDG_CACHE_HOME: await temporaryFolder() };
+    const { status, stdout } = await onehead(['doctor', '--json'], { env });
+    expect(status).toBe(0);
+    const { information, types } = JSON.parse(stdout);
+    const hasBoth = information.cpu.kernels.endsWith('bf16');
+    expect(types.encoder.integers === undefined).toBe(!hasBoth);
+    const sentence = `Products of many rows in bfloat16 are computed ${means}, as ONEHEAD_CPU_PRODUCTS demands.`;
+    expect(find(stdout, 'types')?.means.includes(sentence)).toBe(hasBoth);
+    expect(find(stdout, 'types')?.found.includes('with 16-bit integers')).toBe(hasBoth);
+  });
+
   it('reports missing ffmpeg', async () => {
     const { status, stdout } = await onehead(['doctor', '--json'], { env: { PATH: await temporaryFolder() } });
     expect(status).toBe(0);

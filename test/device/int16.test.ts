@@ -1,12 +1,13 @@
 /**
- * bfloat16 weights of products with many rows, which a CPU without products of bfloat16 multiplies as 16-bit integers
- * (native/operations/linear/cpu/linear_int16.cc); with every instruction set of this CPU.
+ * bfloat16 weights of products with many rows, which a CPU without products of bfloat16 (or with slower ones)
+ * multiplies as 16-bit integers (native/operations/linear/cpu/linear_int16.cc); with every instruction set of this CPU.
  */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Device, WeightsFile } from '../../lib/device/device.js';
+import type { Operations } from '../../lib/device/operations.js';
 import type { Tensor } from '../../lib/device/tensor.js';
 import { Choices } from '../cases/case.js';
 import { gpu } from './devices.js';
@@ -59,18 +60,29 @@ describe.each(gpu ? [] : Device.information().cpu.available)('%s', (kernels) => 
         activation: active ? ('gelu' as const) : undefined,
         residual: inPlace ? output : undefined,
       };
-      using program = device.record('product', (ops) => {
-        ops.linear(input, weight, { ...options, dtype: 'float32', output });
-      });
-      await program.run();
+      // The usual products, both in either order, or one: all from the same weight.
+      const orders = [[undefined], [false, true], [true, false], [true]];
+      const choices = from.of(orders);
       const sums = product(norm ? layerNorm(x, depth, normWeight, normBias) : x, weights, depth);
       const expected = sums.map((sum, i) => {
         const value = sum + (bias ? added[i % columns] : 0);
         return (active ? gelu(value) : value) + (inPlace ? y[i] : 0);
       });
-      const error = relativeError(await output.toFloat32Array(), expected, Math.hypot(...sums));
-      // Kernels with products of bfloat16, and oneDNN's, round rows of float32 to bfloat16.
-      expect(error).toBeLessThan(half || /^avx(2|512(-vnni)?$)/.test(kernels) ? tolerance : 5e-3);
+      for (const integerProducts of choices) {
+        await output.write(y);
+        using program = device.record(
+          'product',
+          (ops) => {
+            ops.linear(input, weight, { ...options, dtype: 'float32', output });
+          },
+          { integerProducts },
+        );
+        await program.run();
+        const error = relativeError(await output.toFloat32Array(), expected, Math.hypot(...sums));
+        const inIntegers = kernels !== 'portable' && (integerProducts ?? !kernels.endsWith('bf16'));
+        // oneDNN's products round rows of float32 to bfloat16.
+        expect(error).toBeLessThan(half || inIntegers ? tolerance : 5e-3);
+      }
       // Rows that another program reads one by one are the weights as they were loaded.
       expect(await weight.toFloat32Array()).toEqual(weights);
     }
@@ -93,10 +105,6 @@ describe.each(gpu ? [] : Device.information().cpu.available)('%s', (kernels) => 
       const bias = await tensorOf(device, added, [outputs]);
       const residual = await tensorOf(device, positions, [frames, outputs]);
       const output = device.tensor('float32', [batch, frames, outputs]);
-      using program = device.record('convolution', (ops) => {
-        ops.convolution(input, weight, { bias, residual, stride, padding, dtype: 'float32', output });
-      });
-      await program.run();
       const expected = Float64Array.from({ length: batch * frames * outputs }, (_, i) => {
         const [b, frame, o] = [Math.floor(i / (frames * outputs)), Math.floor(i / outputs) % frames, i % outputs];
         let sum = added[o] + positions[frame * outputs + o];
@@ -109,7 +117,14 @@ describe.each(gpu ? [] : Device.information().cpu.available)('%s', (kernels) => 
         }
         return sum;
       });
-      expect(relativeError(await output.toFloat32Array(), expected)).toBeLessThan(tolerance);
+      for (const integerProducts of from.chance() ? [false, true] : [true, false]) {
+        const record = (ops: Operations) => {
+          ops.convolution(input, weight, { bias, residual, stride, padding, dtype: 'float32', output });
+        };
+        using program = device.record('convolution', record, { integerProducts });
+        await program.run();
+        expect(relativeError(await output.toFloat32Array(), expected)).toBeLessThan(tolerance);
+      }
     }
   });
 

@@ -1,14 +1,29 @@
 /** Types of a model's parts: which are chosen, which are refused, and their loss of accuracy. */
+import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { promisify } from 'node:util';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { Device } from '../../lib/device/device.js';
 import { readCheckpoint } from '../../lib/whisper/checkpoint/checkpoint.js';
 import { convertCheckpoint } from '../../lib/whisper/checkpoint/convert.js';
 import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
-import { bestTypesFile, chosenTypes, typeTimes } from '../../lib/whisper/model/best-types.js';
-import { isPrecision, precisionText, readPrecision, resolvePrecision } from '../../lib/whisper/model/precision.js';
+import {
+  bestTypes,
+  bestTypesFile,
+  chooseProducts,
+  chosenTypes,
+  integersAreFaster,
+  typeTimes,
+} from '../../lib/whisper/model/best-types.js';
+import {
+  isPrecision,
+  precisionText,
+  readPrecision,
+  resolvePrecision,
+  uniformPrecision,
+} from '../../lib/whisper/model/precision.js';
 import type { LoadOptions } from '../../lib/whisper/model/types.js';
 import { heldout, samplesOf } from '../audio/support.js';
 import { cudaKind, hasCuda } from '../device/devices.js';
@@ -128,7 +143,100 @@ describe('the measurement', () => {
   });
 });
 
+describe('products of many rows in bfloat16', () => {
+  const { kernels } = Device.cpu();
+  const hasBoth = kernels.endsWith('bf16');
+  const decoder = { float32: 2, bfloat16: 1 };
+  const times = {
+    integers: { encoder: { float32: 49, bfloat16: 120, integers: 30 }, decoder },
+    onednn: { encoder: { float32: 49, bfloat16: 26, integers: 30 }, decoder },
+  };
+  beforeAll(async () => {
+    process.env.XDG_CACHE_HOME = await mkdtemp(join(tmpdir(), 'onehead-cache-'));
+  });
+  afterEach(() => {
+    delete process.env.ONEHEAD_CPU_PRODUCTS;
+  });
+  afterAll(async () => {
+    await rm(process.env.XDG_CACHE_HOME!, { recursive: true, force: true });
+    delete process.env.XDG_CACHE_HOME;
+  });
+  const chosen = (threads: number, dtype: 'float32' | 'bfloat16' | 'int8') =>
+    chooseProducts({ kind: 'cpu', threads } as Device, uniformPrecision(dtype));
+
+  it('follow the times, and so does the type', () => {
+    expect([integersAreFaster(times.integers), integersAreFaster(times.onednn)]).toEqual([true, false]);
+    for (const each of Object.values(times)) expect(chosenTypes(each).encoder).toBe('bfloat16');
+    const slow = { encoder: { float32: 49, bfloat16: 120, integers: 60 }, decoder };
+    expect(chosenTypes(slow)).toEqual({ encoder: 'float32', decoder: 'bfloat16' });
+    expect(integersAreFaster({ encoder: { float32: 2, bfloat16: 1 }, decoder })).toBe(false);
+  });
+
+  it('are those that were faster when they were measured; 8 bits need no measurement', async () => {
+    using device = new Device('cpu', { threads: 4 });
+    const measured = await typeTimes(device, 4);
+    expect(measured.encoder.integers === undefined).toBe(!hasBoth);
+    const [[key]] = Object.entries(JSON.parse(await readFile(bestTypesFile(), 'utf8')));
+    const other = (threads: number) => (key as string).replace('4 threads', `${threads} threads`);
+    await writeFile(
+      bestTypesFile(),
+      JSON.stringify({ [other(5)]: times.integers, [other(6)]: times.onednn, [other(7)]: { encoder: {} } }),
+    );
+    // Several models that are loaded at once get the same answer.
+    expect(await Promise.all([5, 6, 5, 6].map((threads) => chosen(threads, 'bfloat16')))).toEqual(
+      hasBoth ? [true, false, true, false] : [undefined, undefined, undefined, undefined],
+    );
+    expect(await chosen(5, 'float32')).toBeUndefined();
+    // There is no device 7 that could be measured.
+    expect(await chosen(7, 'int8')).toBe(true);
+    if (kernels !== 'portable') {
+      const types = await bestTypes({ kind: 'cpu', threads: 7 } as Device, 'int8');
+      expect(types).toEqual({ encoder: 'bfloat16', decoder: 'bfloat16' });
+    }
+  });
+
+  it('are those that ONEHEAD_CPU_PRODUCTS names', async () => {
+    process.env.ONEHEAD_CPU_PRODUCTS = 'onednn';
+    expect([await chosen(5, 'bfloat16'), await chosen(7, 'int8')]).toEqual([false, false]);
+    process.env.ONEHEAD_CPU_PRODUCTS = 'integers';
+    expect([await chosen(6, 'bfloat16'), await chosen(7, 'bfloat16')]).toEqual([true, true]);
+    process.env.ONEHEAD_CPU_PRODUCTS = 'amx';
+    await expect(chosen(5, 'bfloat16')).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: expect.stringContaining("ONEHEAD_CPU_PRODUCTS to be 'onednn' or 'integers' but received"),
+    });
+  });
+
+  it('give nearly the same logits', async () => {
+    const exact = await logits(micro, { dtype: 'float32' });
+    for (const products of ['onednn', 'integers']) {
+      process.env.ONEHEAD_CPU_PRODUCTS = products;
+      expect(distance(await logits(micro, { dtype: 'bfloat16' }), exact)).toBeLessThan(0.02);
+    }
+  });
+});
+
 describe('8 bits', () => {
+  // What oneDNN takes is in every process with such a model. It reports each use of itself.
+  it.skipIf(Device.cpu().kernels === 'portable')('never use oneDNN, not even for a measurement', async () => {
+    const script = `import { Whisper } from './dist/index.js';
+      const whisper = await Whisper.load('${micro}', { device: 'cpu', dtype: process.env.DTYPE });
+      console.log((await whisper.transcribe('${micro}/sample.flac')).text);`;
+    const run = async (dtype: string) => {
+      const env = { ...process.env, DTYPE: dtype, XDG_CACHE_HOME: await folder(), ONEHEAD_CPU_PRODUCTS: '' };
+      const verbose = { ONEDNN_VERBOSE: '1', DNNL_VERBOSE: '1' };
+      const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script], {
+        env: { ...env, ...verbose },
+        maxBuffer: 1 << 26,
+      });
+      return stdout;
+    };
+    expect(await run('float32')).toMatch(/^(one)?dnnl?_verbose/m);
+    const text = await run('int8');
+    expect(text).not.toMatch(/dnnl?_verbose/);
+    expect(text.trim().length).toBeGreaterThan(10);
+  });
+
   it.each([
     [{ dtype: 'int8' }, 0.08],
     [{ precision: { weights: 'int8', activations: 'float32', cache: 'float32' } }, 0.04],

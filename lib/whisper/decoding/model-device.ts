@@ -1,9 +1,9 @@
 /** A model on one device: its weights, its runtime, and the engine that shares it among requests. */
-import { Device } from '../../device/device.js';
+import type { Device } from '../../device/device.js';
 import { Engine } from '../../engine/engine.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { isQuantizedFile } from '../checkpoint/quantize.js';
-import { chosenTypes, typeTimes } from '../model/best-types.js';
+import { bestTypes, chooseProducts } from '../model/best-types.js';
 import { loadParameters, type Parameters } from '../model/parameters.js';
 import { type Capacity, chooseCapacity } from '../model/plan.js';
 import { type DataType, type Precision, type PrecisionOptions, resolvePrecision } from '../model/precision.js';
@@ -53,9 +53,8 @@ export class ModelDevice {
     const { config } = checkpoint;
     // By default a quantized file is computed in 8 bits.
     const dtype = types.dtype === 'auto' && isQuantizedFile(checkpoint.tensors) ? 'int8' : types.dtype;
-    const precision = await resolvePrecision(device, dtype, types.precision, async () =>
-      chosenTypes(await typeTimes(device, device.threads ?? Device.cpu().threads)),
-    );
+    const precision = await resolvePrecision(device, dtype, types.precision, () => bestTypes(device, dtype));
+    device.integerProducts = await chooseProducts(device, precision);
     const capacity = chooseCapacity(config, words, precision, requested, device);
     const parameters = await loadParameters(device, checkpoint, precision);
     const opened = new ModelDevice(device, precision, capacity, parameters, checkpoint, words);

@@ -1,7 +1,11 @@
-/** Finds the fastest floating type of a CPU. It is measured once, and the times are kept in the user's cache folder. */
+/**
+ * Finds the fastest floating type of a CPU, and the faster products of many rows in bfloat16. They are measured once,
+ * and the times are kept in the user's cache folder.
+ */
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { cpus, homedir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { refuse } from '../../checks.js';
 import { Device } from '../../device/device.js';
 import type { Operations } from '../../device/operations.js';
 import type { Program } from '../../device/program.js';
@@ -9,11 +13,15 @@ import type { Tensor } from '../../device/tensor.js';
 import type { FloatingType } from '../../element-types.js';
 import { encoderFeedForward, encoderSelfAttention } from '../../layers/layers.js';
 import type { LinearParameters } from '../../layers/parameters.js';
-import type { BestTypes } from './precision.js';
+import type { BestTypes, DataType, Precision } from './precision.js';
 
-/** Microseconds of an encoder layer and of a decode step's product in each type. */
+/**
+ * Microseconds of an encoder layer and of a decode step's product in each type. `integers`: a layer in bfloat16 with
+ * products in 16-bit integers instead of oneDNN's. Only measured for kernels with products of bfloat16; others always
+ * use integers, in `bfloat16`.
+ */
 export interface TypeTimes {
-  encoder: Record<'float32' | 'bfloat16', number>;
+  encoder: Record<'float32' | 'bfloat16', number> & { integers?: number };
   decoder: Record<'float32' | 'bfloat16', number>;
 }
 
@@ -33,7 +41,7 @@ export const bestTypesFile = (): string => join(folder(), 'best-types.json');
 function keyOf(threads: number): string {
   const { kernels, onednn } = Device.cpu();
   const limits = process.env.ONEDNN_MAX_CPU_ISA ?? process.env.DNNL_MAX_CPU_ISA ?? '';
-  return ['2', cpus()[0]?.model.trim() ?? 'unknown', kernels, `oneDNN ${onednn}`, limits, `${threads} threads`].join(
+  return ['3', cpus()[0]?.model.trim() ?? 'unknown', kernels, `oneDNN ${onednn}`, limits, `${threads} threads`].join(
     '; ',
   );
 }
@@ -44,7 +52,8 @@ async function readTimes(): Promise<Record<string, TypeTimes>> {
   try {
     const entries = JSON.parse(text) as Record<string, TypeTimes>;
     const isTimes = (entry: TypeTimes) =>
-      [entry?.encoder, entry?.decoder].every((times) => types.every((type) => times?.[type] > 0));
+      [entry?.encoder, entry?.decoder].every((times) => types.every((type) => times?.[type] > 0)) &&
+      (entry.encoder.integers ?? 1) > 0;
     return Object.fromEntries(Object.entries(entries ?? {}).filter(([, entry]) => isTimes(entry)));
   } catch {
     return {};
@@ -72,18 +81,25 @@ async function fastestTimes(programs: readonly Program[]): Promise<number[]> {
   return best;
 }
 
-async function encoderLayer(device: Device, values: FloatingType, owned: { dispose(): void }[]): Promise<Program> {
+async function encoderLayer(
+  device: Device,
+  values: FloatingType,
+  owned: { dispose(): void }[],
+  integerProducts?: boolean,
+): Promise<Program> {
   const keep = <T extends { dispose(): void }>(resource: T): T => {
     owned.push(resource);
     return resource;
   };
   const zeros = async (type: FloatingType, shape: number[]): Promise<Tensor> =>
     keep(await device.load(type, shape, [{ elements: shape.reduce((a, b) => a * b) }]));
+  // Biases keep the rows of products from being zeros, which are quantized faster.
+  const halves = (size: number): Tensor => keep(device.tensor('float32', [size], new Float32Array(size).fill(0.5)));
   const linear = async (inputs: number, outputs: number): Promise<LinearParameters> => ({
     weight: await zeros(values, [outputs, inputs]),
-    bias: await zeros('float32', [outputs]),
+    bias: halves(outputs),
   });
-  const norm = { weight: await zeros('float32', [width]), bias: await zeros('float32', [width]) };
+  const norm = { weight: halves(width), bias: halves(width) };
   const self = { norm, queryKeyValue: await linear(width, 3 * width), out: await linear(width, width) };
   const forward = { norm, up: await linear(width, 4 * width), down: await linear(4 * width, width) };
   const x = keep(device.tensor('float32', [1, positions, width]));
@@ -92,7 +108,7 @@ async function encoderLayer(device: Device, values: FloatingType, owned: { dispo
     const mixed = encoderSelfAttention(ops, x, self, { shape: { heads, keyValueHeads: heads }, types });
     encoderFeedForward(ops, mixed, forward, { types });
   };
-  return keep(device.record(`encoder layer, ${values}`, layer));
+  return keep(device.record(`encoder layer, ${values}`, layer, { integerProducts }));
 }
 
 async function stepProduct(device: Device, values: FloatingType, owned: { dispose(): void }[]): Promise<Program> {
@@ -109,14 +125,22 @@ async function stepProduct(device: Device, values: FloatingType, owned: { dispos
   return program;
 }
 
+/** Whether oneDNN and 16-bit integers are both candidates for products in bfloat16. */
+const hasBothProducts = (): boolean => Device.cpu().kernels.endsWith('bf16');
+
 async function measure(device: Device): Promise<TypeTimes> {
   const owned: { dispose(): void }[] = [];
   try {
-    const layers = [await encoderLayer(device, 'float32', owned), await encoderLayer(device, 'bfloat16', owned)];
+    const both = hasBothProducts();
+    const layers = [
+      await encoderLayer(device, 'float32', owned),
+      await encoderLayer(device, 'bfloat16', owned, both ? false : undefined),
+      ...(both ? [await encoderLayer(device, 'bfloat16', owned, true)] : []),
+    ];
     const steps = [await stepProduct(device, 'float32', owned), await stepProduct(device, 'bfloat16', owned)];
     const [encoder, decoder] = [await fastestTimes(layers), await fastestTimes(steps)];
     return {
-      encoder: { float32: encoder[0], bfloat16: encoder[1] },
+      encoder: { float32: encoder[0], bfloat16: encoder[1], ...(both && { integers: encoder[2] }) },
       decoder: { float32: decoder[0], bfloat16: decoder[1] },
     };
   } finally {
@@ -124,14 +148,22 @@ async function measure(device: Device): Promise<TypeTimes> {
   }
 }
 
+/** Whether products of many rows in bfloat16 are faster in 16-bit integers than by oneDNN. */
+export const integersAreFaster = ({ encoder }: TypeTimes): boolean =>
+  encoder.integers !== undefined && encoder.integers < encoder.bfloat16;
+
 /**
  * Chooses a type for encoder and decoder: float32 if it is more than 5% faster, otherwise bfloat16, which takes half
- * the memory.
+ * the memory. Of the products in bfloat16, the faster ones count.
  */
 export function chosenTypes({ encoder, decoder }: TypeTimes): BestTypes {
-  const choose = ({ float32, bfloat16 }: TypeTimes['encoder']): FloatingType =>
+  const choose = (float32: number, bfloat16: number): FloatingType =>
     float32 < 0.95 * bfloat16 ? 'float32' : 'bfloat16';
-  return { encoder: choose(encoder), decoder: choose(decoder) };
+  const { float32, bfloat16, integers = bfloat16 } = encoder;
+  return {
+    encoder: choose(float32, Math.min(bfloat16, integers)),
+    decoder: choose(decoder.float32, decoder.bfloat16),
+  };
 }
 
 /** Times that this process has read or measured, by key. */
@@ -156,4 +188,41 @@ export function typeTimes(device: Device, threads: number): Promise<TypeTimes> {
     times.catch(() => cache.delete(key));
   }
   return times;
+}
+
+const threadsOf = (device: Device): number => device.threads ?? Device.cpu().threads;
+
+/**
+ * The fastest floating types of a CPU device, measured if they are not known. With `dtype` 'int8' they are those of the
+ * values between products: attention and convolutions are faster in 16 bits on every CPU whose kernels are not the
+ * portable ones, so nothing is measured.
+ */
+export async function bestTypes(device: Device, dtype: DataType | 'auto'): Promise<BestTypes> {
+  if (dtype === 'int8' && Device.cpu().kernels !== 'portable') return { encoder: 'bfloat16', decoder: 'bfloat16' };
+  return chosenTypes(await typeTimes(device, threadsOf(device)));
+}
+
+/** What ONEHEAD_CPU_PRODUCTS may be. */
+const products = ['onednn', 'integers'] as const;
+
+/** The products that the environment variable ONEHEAD_CPU_PRODUCTS names. Throws OneheadError INVALID_ARGUMENT. */
+export function requestedProducts(): (typeof products)[number] | undefined {
+  const given = process.env.ONEHEAD_CPU_PRODUCTS;
+  if (!given) return undefined;
+  const found = products.find((name) => name === given);
+  return found ?? refuse('the environment variable ONEHEAD_CPU_PRODUCTS', "'onednn' or 'integers'", given);
+}
+
+/**
+ * The value of `Device.integerProducts` for a model's types: what ONEHEAD_CPU_PRODUCTS names, or the faster products,
+ * or undefined if there is no choice. Models in 8 bits use integers for their convolutions, since they need oneDNN for
+ * nothing else, which saves its memory.
+ */
+export async function chooseProducts(device: Device, { encoder }: Precision): Promise<boolean | undefined> {
+  if (device.kind !== 'cpu') return undefined;
+  const requested = requestedProducts();
+  if (requested) return requested === 'integers';
+  if (encoder.weights === 'int8') return true;
+  if (encoder.weights !== 'bfloat16' || !hasBothProducts()) return undefined;
+  return integersAreFaster(await typeTimes(device, threadsOf(device)));
 }

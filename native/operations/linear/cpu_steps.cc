@@ -48,7 +48,7 @@ void prepare(Preparation& p, const Linear& o) {
   const int64_t rows = o.x.rows(), depth = o.x.columns();
   const DType weightType = o.weight.dtype;
   if (rows <= fewRows) return p.kernel(argumentsOf(p, o), p.kernels.linearRows);
-  if (p.multipliesInt16(o.weight) && !p.kernels.multipliesBfloat16) return multiplyInt16(p, o);
+  if (p.multipliesInt16(o.weight)) return multiplyInt16(p, o);
   std::byte* x = p.at(o.x);
   size_t begin = 0;
   if (o.normWeight || o.x.dtype != o.weight.dtype) {
