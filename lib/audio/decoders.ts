@@ -16,16 +16,12 @@ const maxIdle = 2;
 
 /** Bytes of memory that are compared at once. */
 const pageBytes = 1 << 14;
-const clearPage = new Uint8Array(pageBytes);
+const clearPage = Buffer.alloc(pageBytes);
 /**
  * Memory is used from its beginning on: behind this many unused pages, all are taken to be unused. What is not cleared
  * for that reason can only be memory that a decoder writes before it reads it.
  */
 const unusedPages = 64;
-
-/** True if the page of the memory at `at` has these contents. */
-const isAs = (page: Uint8Array, memory: Uint8Array, at: number): boolean =>
-  Buffer.compare(memory.subarray(at, at + pageBytes), page) === 0;
 
 /** The internal state of the libraries: all of it is in the memory, apart from `_firstPage` of Vorbis. */
 interface Core {
@@ -33,15 +29,15 @@ interface Core {
 }
 
 /** The memory of a decoder; empty if this version of its library keeps it elsewhere. */
-function memoryOf(core: unknown): Uint8Array {
+function memoryOf(core: unknown): Buffer {
   const heap = (core as Core | undefined)?._common?.wasm?.HEAP;
-  return heap instanceof ArrayBuffer ? new Uint8Array(heap) : new Uint8Array();
+  return heap instanceof ArrayBuffer ? Buffer.from(heap) : Buffer.alloc(0);
 }
 
 interface Instance<T> {
   decoder: T;
   /** Empty if it cannot be made that of a new decoder. */
-  memory: Uint8Array;
+  memory: Buffer;
 }
 
 /** A decoder, lent to one recording. */
@@ -78,7 +74,7 @@ export class Decoders<T> {
   readonly #core: (decoder: T) => unknown;
   readonly #idle: Instance<T>[] = [];
   /** The used part of the memory of a new decoder. */
-  #initial: Uint8Array | null = null;
+  #initial: Buffer | null = null;
 
   /** `core` returns the object that holds the memory, and resets what is not in it. */
   constructor(create: () => Promise<T>, core: (decoder: T) => unknown) {
@@ -98,11 +94,11 @@ export class Decoders<T> {
     const memory = memoryOf(this.#core(decoder));
     if (!this.#initial) {
       let end = memory.length;
-      while (end > 0 && isAs(clearPage, memory, end - pageBytes)) end -= pageBytes;
-      this.#initial = memory.slice(0, end);
+      while (end > 0 && memory.compare(clearPage, 0, pageBytes, end - pageBytes, end) === 0) end -= pageBytes;
+      this.#initial = Buffer.from(memory.subarray(0, end));
     }
-    const alike = Buffer.compare(memory.subarray(0, this.#initial.length), this.#initial) === 0;
-    return { decoder, memory: alike ? memory : new Uint8Array() };
+    const alike = this.#initial.compare(memory, 0, this.#initial.length) === 0;
+    return { decoder, memory: alike ? memory : Buffer.alloc(0) };
   }
 
   /** Makes the memory that of a new decoder; false if it cannot be, or if the instance has another one now. */
@@ -111,9 +107,9 @@ export class Decoders<T> {
     const initial = this.#initial!;
     // What is the same already is not written: pages that were never written take no memory of the system.
     for (let at = 0, unused = 0; at < memory.length && unused < unusedPages; at += pageBytes) {
-      const page = at < initial.length ? initial.subarray(at, at + pageBytes) : clearPage;
-      if (!isAs(page, memory, at)) {
-        memory.set(page, at);
+      const [page, from] = at < initial.length ? [initial, at] : [clearPage, 0];
+      if (memory.compare(page, from, from + pageBytes, at, at + pageBytes) !== 0) {
+        page.copy(memory, at, from, from + pageBytes);
         unused = 0;
       } else if (at >= initial.length) unused += 1;
     }

@@ -41,9 +41,12 @@ const crc16Table = Uint16Array.from({ length: 256 }, (_, byte) => {
   return crc;
 });
 
+/** Continues the checksum `crc` with one byte. */
+export const nextCrc16 = (crc: number, byte: number): number => ((crc << 8) & 0xffff) ^ crc16Table[(crc >> 8) ^ byte];
+
 /** Continues the checksum `crc` with further bytes. */
 export function crc16(bytes: Uint8Array, begin: number, end: number, crc = 0): number {
-  for (let at = begin; at < end; ++at) crc = ((crc << 8) & 0xffff) ^ crc16Table[(crc >> 8) ^ bytes[at]];
+  for (let at = begin; at < end; ++at) crc = nextCrc16(crc, bytes[at]);
   return crc;
 }
 

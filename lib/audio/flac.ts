@@ -9,8 +9,10 @@ import {
   flacInfo,
   maxFrameBytes,
   maxHeaderBytes,
+  nextCrc16,
   positionCheck,
 } from './flac-frames.js';
+import { hasLetters } from './letters.js';
 import type { ByteReader } from './reader.js';
 import { flacSpeakers, type Speakers } from './speakers.js';
 import { maxGapSeconds, type Timeline } from './timeline.js';
@@ -60,18 +62,15 @@ type StreamItem =
   /** `ends`: candidate ends of the frame, if nothing after it decides; null if all bytes are the frame. */
   | { at: number; header: FlacHeader; bytes: Uint8Array; ends: number[] | null };
 
-const letters = (bytes: Uint8Array, at: number, count: number): string =>
-  String.fromCharCode(...bytes.subarray(at, at + count));
-
 /** True at 'fLaC' followed by STREAMINFO. */
 function isHead(bytes: Uint8Array, at: number): boolean {
-  if (letters(bytes, at, 4) !== 'fLaC' || (bytes[at + 4] & 127) !== 0) return false;
+  if (!hasLetters(bytes, at, 'fLaC') || (bytes[at + 4] & 127) !== 0) return false;
   return bytes[at + 5] === 0 && bytes[at + 6] === 0 && bytes[at + 7] === 34;
 }
 
 /** True at tags that may follow the last frame of a file. */
 const isTag = (bytes: Uint8Array, at: number): boolean =>
-  ['ID3', 'TAG'].includes(letters(bytes, at, 3)) || letters(bytes, at, 8) === 'APETAGEX';
+  hasLetters(bytes, at, 'ID3') || hasLetters(bytes, at, 'TAG') || hasLetters(bytes, at, 'APETAGEX');
 
 /** Longer comments, which contain pictures, are not searched. */
 const maxCommentBytes = 1 << 16;
@@ -126,7 +125,7 @@ class FlacStream {
         head = true;
         break;
       } else if ((byte === 0x49 || byte === 0x54 || byte === 0x41) && isTag(held, at)) this.#mark(null, at, crc);
-      crc = crc16(held, at, at + 1, crc);
+      crc = nextCrc16(crc, byte);
     }
     this.#crc = crc;
     this.#scan = Math.max(at, this.#scan);
@@ -187,7 +186,7 @@ class FlacStream {
         const ends: number[] = [];
         let crc = crc16(bytes, 0, header.length);
         for (let at = header.length; at < bytes.length; ++at) {
-          crc = crc16(bytes, at, at + 1, crc);
+          crc = nextCrc16(crc, bytes[at]);
           if (crc === 0 && ends.length < 64) ends.push(at + 1);
         }
         if (ends.length > 0) yield { at: start.at, header, bytes, ends };

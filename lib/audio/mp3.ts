@@ -1,6 +1,7 @@
 /** MP3, frame by frame; rates may change, and damage costs only its own frames. */
 import type { MPEGDecoder } from 'mpg123-decoder';
 import { type LentDecoder, mp3Decoders } from './decoders.js';
+import { hasLetters } from './letters.js';
 import { type FrameHeader, framesOf, loseSkipped, mp3Header } from './mpeg.js';
 import type { ByteReader } from './reader.js';
 import type { Timeline } from './timeline.js';
@@ -21,15 +22,14 @@ interface Summary {
 /** The summary in the first frame (Xing, Info or VBRI), or null if the frame holds audio. */
 function summaryOf(frame: Uint8Array, { samples }: FrameHeader): Summary | null {
   const view = new DataView(frame.buffer, frame.byteOffset, frame.length);
-  const text = (at: number, length = 4) => String.fromCharCode(...frame.subarray(at, at + length));
-  if (frame.length >= 54 && text(36) === 'VBRI') return { frames: view.getUint32(50), delay: 0, padding: 0 };
+  if (frame.length >= 54 && hasLetters(frame, 36, 'VBRI')) return { frames: view.getUint32(50), delay: 0, padding: 0 };
   const mono = frame[3] >> 6 === 3;
   const begin = 4 + (samples === 1152 ? (mono ? 17 : 32) : mono ? 9 : 17);
-  if (!['Xing', 'Info'].includes(text(begin)) || frame.length < begin + 12) return null;
+  if (!['Xing', 'Info'].some((name) => hasLetters(frame, begin, name)) || frame.length < begin + 12) return null;
   const flags = view.getUint32(begin + 4);
   const frames = flags & 1 ? view.getUint32(begin + 8) : 0;
   const encoder = begin + 8 + (flags & 1 ? 4 : 0) + (flags & 2 ? 4 : 0) + (flags & 4 ? 100 : 0) + (flags & 8 ? 4 : 0);
-  if (frame.length < encoder + 24 || !['LAME', 'Lavf', 'Lavc'].includes(text(encoder))) {
+  if (frame.length < encoder + 24 || !['LAME', 'Lavf', 'Lavc'].some((name) => hasLetters(frame, encoder, name))) {
     return { frames, delay: 0, padding: 0 };
   }
   const delays = (frame[encoder + 21] << 16) | (frame[encoder + 22] << 8) | frame[encoder + 23];

@@ -1,5 +1,6 @@
 /** Ogg (RFC 3533) with Opus, Vorbis or FLAC, page by page: handles damage and chained streams. */
 import { flacInfo } from './flac-frames.js';
+import { hasLetters } from './letters.js';
 import { openFlac, openOpus, openVorbis, type PacketDecoder } from './packets.js';
 import type { ByteReader } from './reader.js';
 import { maxGapSeconds, type Timeline } from './timeline.js';
@@ -39,12 +40,7 @@ export function oggChecksum(page: Uint8Array): number {
   return crc >>> 0;
 }
 
-const isPage = (bytes: Uint8Array, at: number): boolean =>
-  bytes[at] === 0x4f &&
-  bytes[at + 1] === 0x67 &&
-  bytes[at + 2] === 0x67 &&
-  bytes[at + 3] === 0x53 &&
-  bytes[at + 4] === 0;
+const isPage = (bytes: Uint8Array, at: number): boolean => hasLetters(bytes, at, 'OggS\0');
 
 function parsePage(bytes: Uint8Array, suspect: boolean): Page {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -118,8 +114,7 @@ function findPage(bytes: Uint8Array, from: number): number {
   return 0;
 }
 
-const starts = (packet: Uint8Array, magic: string): boolean =>
-  String.fromCharCode(...packet.subarray(0, magic.length)) === magic;
+const starts = (packet: Uint8Array, magic: string): boolean => hasLetters(packet, 0, magic);
 
 /** One logical stream, from its first page on: converts packets to samples. */
 class Link {

@@ -5,6 +5,7 @@ import { aacDecoder } from './aac-decoders.js';
 import { mp3Decoders, vorbisCore, vorbisDecoders } from './decoders.js';
 import { FlacFrames } from './flac.js';
 import { crc16, flacHeader } from './flac-frames.js';
+import { hasLetters } from './letters.js';
 import { mp3Header } from './mpeg.js';
 import { quiet } from './quiet.js';
 import { flacSpeakers, vorbisSpeakers } from './speakers.js';
@@ -23,7 +24,7 @@ const none: DecodedChunk = { channels: [], sampleRate: 0 };
 /** Treats an exception in a decoder as a packet that cannot be decoded. */
 function attempt<T>(work: () => T): T | null {
   try {
-    return quiet(work);
+    return work();
   } catch {
     return null;
   }
@@ -48,8 +49,7 @@ export interface OpusHead {
 
 /** Opens an Opus decoder for an OpusHead (RFC 7845, section 5.1). Throws if it is invalid. */
 export async function openOpus(head: Uint8Array): Promise<PacketDecoder & { head: OpusHead }> {
-  const magic = String.fromCharCode(...head.subarray(0, 8));
-  if (magic !== 'OpusHead' || head.length < 19) throw new Error('its OpusHead is damaged');
+  if (!hasLetters(head, 0, 'OpusHead') || head.length < 19) throw new Error('its OpusHead is damaged');
   const view = new DataView(head.buffer, head.byteOffset, head.length);
   const [channels, family] = [head[9], head[18]];
   const layout =
@@ -69,7 +69,7 @@ export async function openOpus(head: Uint8Array): Promise<PacketDecoder & { head
     head: { channels, preSkip: view.getUint16(10, true) },
     length: (packet) => ({ samples: opusSamples(packet), sampleRate: 48_000 }),
     decode: async (packet) => {
-      const result = attempt(() => decoder.decodeFrames([packet]));
+      const result = attempt(() => quiet(() => decoder.decodeFrames([packet])));
       if (!result || result.errors.length > 0 || result.samplesDecoded === 0) return null;
       // Other families than 1 have no order of speakers.
       const speakers = family === 1 ? vorbisSpeakers(channels) : undefined;
@@ -149,7 +149,7 @@ export async function openAacFrames(
     /** Silence that replaces what the filters hold back at the end. */
     tail: () => ({ samples: late, sampleRate: rate }),
     decode: async (packet) => {
-      const result = attempt(() => decoder.decode(config ? [packet] : packet));
+      const result = attempt(() => quiet(() => decoder.decode(config ? [packet] : packet)));
       const got = result?.channelData[0]?.length ?? 0;
       if (!result || got === 0) {
         if (samples > 0) return null;

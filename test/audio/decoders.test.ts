@@ -5,7 +5,7 @@ import { OggVorbisDecoder } from '@wasm-audio-decoders/ogg-vorbis';
 import { MPEGDecoder } from 'mpg123-decoder';
 import { expect, it, vi } from 'vitest';
 import { mixed } from '../../lib/audio/channels.js';
-import { type Decoders, flacDecoders, mp3Decoders, vorbisDecoders } from '../../lib/audio/decoders.js';
+import { Decoders, flacDecoders, mp3Decoders, vorbisDecoders } from '../../lib/audio/decoders.js';
 import { readingOf } from '../../lib/audio/options.js';
 import { fromBytes } from '../../lib/audio/read.js';
 import { firstDifference, folder, heldout, joined } from './support.js';
@@ -164,3 +164,16 @@ it.each([
     lent.free();
   },
 );
+
+it('makes a new decoder for each recording if a library keeps its memory elsewhere', async () => {
+  let made = 0;
+  const decoders = new Decoders(
+    async () => ++made,
+    () => undefined,
+  );
+  for (let round = 1; round <= 3; ++round) {
+    const lent = await decoders.borrow();
+    expect(lent.call((number) => number)).toBe(round);
+    lent.free();
+  }
+});
