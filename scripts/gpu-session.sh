@@ -43,6 +43,8 @@ changed="--only linear --only self-attention --only cross-attention --only nextT
 step changed $operations $changed --batches 1,8,32 --output "$folder/changed.json"
 command -v "${ONEHEAD_NCU:-ncu}" >/dev/null 2>&1 &&
   step counters $operations $changed --ncu --batches 1 --output "$folder/counters.json"
+# A step with weights, caches, or both in 8 bits, compared with float16.
+step precision node dist/cli/main.js profile precision --device "$device" --dtype float16 --models turbo,large-v3 --batch 32,1,8 --seconds 2 --json "$folder/precision.json" --quiet
 # Designs that no GPU has measured yet (docs/design-cuda.md): the tests of the one that only runs if it is named, then
 # steps and operations without and with each.
 [ -n "$gpu" ] && step tests-ring env ONEHEAD_CUDA_WITH=ring ONEHEAD_TEST_GPU=1 npx vitest run test/cases/attention.test.ts test/cases/attention-ring.test.ts test/whisper/model.test.ts
@@ -56,9 +58,7 @@ step operations-without-encoder env ONEHEAD_CUDA_WITHOUT=norm,gelu $operations -
 # Steps with multi-head and multi-query attention; the latter must never be slower.
 step steps $bench --only steps --models turbo,large-v3,tiny --batches 1,8,32 --trace "$folder/steps-trace.json" --output "$folder/steps.json"
 [ -s "$folder/steps-trace.json" ] && step timeline npm run --silent bench -- timeline "$folder/steps-trace.json" "$folder/steps.svg" --track turbo --title "The kernels of a decode step"
-# A step with weights, caches, or both in 8 bits, compared with float16; and the effect on the text of the bundled
-# sample.
-step precision node dist/cli/main.js profile precision --device "$device" --dtype float16 --models turbo,large-v3 --batch 1,32 --json "$folder/precision.json" --quiet
+# The effect of 8 bits on the text of the bundled sample.
 printf '{"audio": "%s", "text": "%s"}\n' "$PWD/models/micro/sample.flac" "$sample" >"$folder/sample.jsonl"
 step accuracy node dist/cli/main.js evaluate "$folder/sample.jsonl" --device "$device" --language en --compare float32,float16,int8
 # Concurrent callers with clips of 5 s, whole windows and fitted ones; target: 140 a second, 95% of them within 320 ms.

@@ -33,7 +33,6 @@ const compiler = withCudaToolkit(process.env).CUDACXX ?? 'nvcc';
 const acceptedSpills = [
   { file: 'attention_streaming.cu', architectures: ['120'], bytes: 160 },
   { file: 'attention_decode.cu', architectures: ['100', '120'], bytes: 160 },
-  { file: 'cluster_product.cu', architectures: ['90a'], bytes: 20 },
 ];
 const allowed = ({ file, architecture }) =>
   acceptedSpills.find((spill) => spill.file === path.basename(file) && spill.architectures.includes(architecture))

@@ -20,6 +20,16 @@ __device__ inline uint32_t chooseBytes(uint32_t low, uint32_t high, uint32_t sel
 #endif
 }
 
+/** Adds the products of the four int8 of two words to a sum. */
+__device__ inline int addProducts(uint32_t a, uint32_t b, int sum) {
+#if defined(__CUDACC__)
+  return __dp4a(int(a), int(b), sum);
+#else
+  for (int i = 0; i < 32; i += 8) sum += int(int8_t(a >> i)) * int(int8_t(b >> i));
+  return sum;
+#endif
+}
+
 /** a - b for both halves of a word. */
 template <class T>
 __device__ inline uint32_t subtractPairs(uint32_t a, uint32_t b) {

@@ -41,9 +41,14 @@
 //   with int8 caches 5.3 (15.8 with attention_streaming.cu).
 //   int8 caches: a lane reads 8 bytes and a scale, so a warp still reads 4 rows at once with half the bytes. Every warp
 //   quantizes the new row for itself, and one writes it. Scales of neighbouring heads share a sector: they add 6% to
-//   the bytes from memory. Instructions are the bound, some 120 per warp and 4 keys, not the 38.5 that bytes need.
+//   the bytes from memory. In all figures above instructions were the bound: 117 per warp and 4 keys of ranges, some
+//   150 of rows. At batch 32 these alone take 30 and 39 us of all schedulers' slots; the bytes take 33.
+//   Then, not measured: narrow blocks, and all blocks of ranges, multiply int8 keys as integers by a query of 24-bit
+//   integers (QueryBytes), find addresses with one instruction, and have 6 keys in flight instead of 4, since 4 had
+//   only 41 KB in flight on a multiprocessor. 81 instructions for ranges and some 90 for rows. Predicted with int8
+//   caches at batch 8 / 32: 17 / 40 (measured before: 24.1 / 54.1). Batch 1, with wide blocks on rows, as before.
 //   Registers for 90a: 158 to 168 in wide blocks, of the 168 that three per multiprocessor leave; 84 to 96 in narrow
-//   ones, of the 96 that five leave; up to 254 and 118 for several heads on one key/value head; no spills.
+//   ones, of the 96 that five leave; up to 254 and 128 for several heads on one key/value head; no spills.
 #include "decode_parts.h"
 
 namespace onehead::cuda {
@@ -71,7 +76,8 @@ __global__ void __launch_bounds__(threads, residentBlocksOf(Kind, Grouped))
   constexpr bool bytes = std::is_same_v<C, int8_t>;
   constexpr int elements = CacheVector<C>::elements, lanes = P / elements, rowsPerWarp = 32 / lanes,
                 step = rowsPerWarp * warps;
-  constexpr int keysInFlight = keysInFlightOf(Kind), keysAtOnce = keysAtOnceOf(Kind);
+  constexpr int keysInFlight = keysInFlightOf(Kind, bytes), keysAtOnce = keysAtOnceOf(Kind, bytes);
+  constexpr bool byStrides = usesStrides<C>(Ranges, keysInFlight), integers = bytes && byStrides;
   ONEHEAD_SHARED(float, shared);  // see sharedFloats
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32;
   const int64_t b = blockIdx.z, head = blockIdx.y, split = blockIdx.x;
@@ -114,8 +120,14 @@ __global__ void __launch_bounds__(threads, residentBlocksOf(Kind, Grouped))
     return static_cast<const C*>(all.data) + at +
            (Ranges ? entry.first * all.rowStride : entry.keyRow * all.batchStride);
   };
+  const int64_t firstScale = bytes ? (entry.keyRow * a.keys + entry.first) * keyHeads + keyHead : 0;
   const LaneRows<C> rows{.keys = cached(a.k),
                          .values = cached(a.v),
+                         .keyScales = a.keyScales + firstScale,
+                         .valueScales = a.valueScales + firstScale,
+                         .keyStride = int(a.k.rowStride),
+                         .valueStride = int(a.v.rowStride),
+                         .scaleStride = int(keyHeads),
                          .keyHead = keyHead,
                          .keyHeads = keyHeads,
                          .end = end,
@@ -147,10 +159,12 @@ __global__ void __launch_bounds__(threads, residentBlocksOf(Kind, Grouped))
   const bool firstOfGroup = !Grouped || int(blockIdx.y) % groupSize == 0;
   if (rows.appends && firstOfGroup && warp == 0 && lane < lanes && rows.holdsElements && start >= 0 && start < a.keys &&
       start >= begin && (start < begin + perSplit || split == splits - 1))
-    appendNewRow<T>(a, entry, rows, newKey, newValue, newRow, at, lane);
+    appendNewRow<T, byStrides>(a, entry, rows, newKey, newValue, newRow, at, lane);
   const float scale = a.scale * log2E;
 #pragma unroll
   for (int i = 0; i < elements; ++i) query[i] *= scale;
+  QueryBytes queryBytes{};
+  if constexpr (integers) queryBytes.quantize<lanes>(query);
 
   // 3. Scores, streaming softmax, weighted sum of values.
   float* scoreOutput = scoresOf(a, b, 0, head);
@@ -168,19 +182,29 @@ __global__ void __launch_bounds__(threads, residentBlocksOf(Kind, Grouped))
       if (!hasAny(u0)) break;
 #pragma unroll
       for (int u = u0; u < u0 + keysAtOnce; ++u) {
-        float score = 0, values[elements];
-        if (rows.holdsElements && key0 + u * step < end) {
-          k[u].values(values);
+        const bool visible = key0 + u * step < end;
+        float score = 0;
+        if constexpr (integers) {
+          // Vectors that were not loaded are not used: neither here, nor in lanes without elements, whose query is 0.
+          score = warpSum<lanes>(queryBytes.multiply(k[u].raw)) * (queryBytes.unit * k[u].factor());
+        } else {
+          if (rows.holdsElements && visible) {
+            float values[elements];
+            k[u].values(values);
 #pragma unroll
-          for (int i = 0; i < elements; ++i) score = fmaf(query[i], values[i], score);
-          if constexpr (bytes) score *= k[u].factor();
+            for (int i = 0; i < elements; ++i) score = fmaf(query[i], values[i], score);
+            if constexpr (bytes) score *= k[u].factor();
+          }
+          score = warpSum<lanes>(score);
         }
-        score = warpSum<lanes>(score);
-        scores[u] = key0 + u * step < end ? score : -infinity;
+        scores[u] = visible ? score : -infinity;
         newMaximum = fmaxf(newMaximum, scores[u]);
-        if (scoreOutput && lane % lanes == 0 && key0 + u * step < min(end, int(a.scoreKeys)))
-          scoreOutput[key0 + u * step] = score * ln2;
       }
+    }
+    if (scoreOutput && lane % lanes == 0) {
+#pragma unroll
+      for (int u = 0; u < keysInFlight; ++u)
+        if (key0 + u * step < min(end, int(a.scoreKeys))) scoreOutput[key0 + u * step] = scores[u] * ln2;
     }
     if (newMaximum == -infinity) continue;
     running.rescale(newMaximum);
@@ -189,10 +213,12 @@ __global__ void __launch_bounds__(threads, residentBlocksOf(Kind, Grouped))
       if (!hasAny(u0)) break;
 #pragma unroll
       for (int u = u0; u < u0 + keysAtOnce; ++u) {
-        if (!rows.holdsElements || key0 + u * step >= end) continue;
+        const bool visible = key0 + u * step < end;
+        if constexpr (!integers)
+          if (!rows.holdsElements || !visible) continue;
         float values[elements];
         v[u].values(values);
-        running.add(exp2Fast(scores[u] - newMaximum), values, v[u].factor());
+        running.add(exp2Fast(scores[u] - newMaximum), values, visible ? v[u].factor() : 0.0f);
       }
     }
   }
@@ -271,6 +297,8 @@ size_t sharedFloats(const AttentionArguments& a, Blocks kind) {
 
 bool decodeFits(const AttentionArguments& a, const Launcher& launcher) {
   if (a.queries != 1) return false;
+  // Addresses of rows that a block table names are products of 32-bit strides.
+  if (a.source && max(a.k.batchStride, a.v.batchStride) > INT32_MAX / 4) return false;
   if (a.heads == a.keyValueHeads) return true;
   const int64_t keys = a.keyBegin ? min<int64_t>(a.keyLimit, expectedRange) : a.keys;
   const int64_t elementBytes = a.keyScales ? 1 : int64_t(bytesOf(a.type));

@@ -17,10 +17,14 @@ constexpr int minKeysPerSplit = 64;
  * Wide blocks have three times as many keys in flight: they read up to 192 half-precision rows of 64 elements in one
  * round of memory latency. Narrow ones suit longer parts, since more of them fit: some load while others compute. */
 enum class Blocks { wide, narrow, apart };
-/** Keys that a lane has in flight. */
-constexpr int keysInFlightOf(Blocks kind) { return kind == Blocks::wide ? 12 : 4; }
+/** Keys that a lane has in flight. An int8 key has half the bytes, so narrow blocks take more of them. */
+constexpr int keysInFlightOf(Blocks kind, bool bytes) {
+  return kind == Blocks::wide ? 12 : kind == Blocks::narrow && bytes ? 6 : 4;
+}
 /** How many of them are computed at once. */
-constexpr int keysAtOnceOf(Blocks kind) { return kind == Blocks::wide ? 6 : 4; }
+constexpr int keysAtOnceOf(Blocks kind, bool bytes) {
+  return kind == Blocks::wide || (kind == Blocks::narrow && bytes) ? 6 : 4;
+}
 /** Resident blocks per multiprocessor that the kernel is compiled for: three leave 168 registers, five 96, four 128.
  * Grouped heads need more registers, for the addresses of both a head and its group's. */
 constexpr int residentBlocksOf(Blocks kind, bool grouped) {
@@ -30,7 +34,9 @@ constexpr int residentBlocksOf(Blocks kind, bool grouped) {
 /** Where a lane reads its elements of a head's keys and values. Those of a row are divided over neighbouring lanes. */
 template <class C>
 struct LaneRows {
-  const C *keys, *values;  // in the row or range of the cache that the entry reads
+  const C *keys, *values;                   // in the row or range of the cache that the entry reads
+  const float *keyScales, *valueScales;     // of int8 caches, at the same place
+  int keyStride, valueStride, scaleStride;  // between positions
   int64_t keyHead, keyHeads;
   int end;             // of the keys that this block computes
   int newPosition;     // of the new row; -1 if there is none
@@ -39,10 +45,29 @@ struct LaneRows {
   bool appends;        // there is a new row, which is read from where it was computed, never from the cache
 };
 
+/** Whether addresses come from 32-bit strides in registers. For the most keys in flight there are no registers left. */
+template <class C>
+constexpr bool usesStrides(bool ranges, int keysInFlight) {
+  return ranges || (std::is_same_v<C, int8_t> && keysInFlight <= 6);
+}
+
+/** The address of element `count * stride`, in one instruction: of 64-bit strides the compiler makes five. */
+template <class Element>
+__device__ inline const Element* elementAt(const Element* first, int count, int stride) {
+#if defined(__CUDACC__)
+  const Element* result;
+  asm("mad.wide.s32 %0, %1, %2, %3;" : "=l"(result) : "r"(count), "r"(stride * int(sizeof(Element))), "l"(first));
+  return result;
+#else
+  return first + int64_t(count) * stride;
+#endif
+}
+
 /** Starts loading keys and values key0, key0 + step, ... from the cache. */
 template <bool Ranges, int step, class C, int Count>
 __device__ inline void loadRows(CacheVector<C> (&k)[Count], CacheVector<C> (&v)[Count], const AttentionArguments& a,
                                 const Entry& entry, const LaneRows<C>& from, int key0) {
+  constexpr bool bytes = std::is_same_v<C, int8_t>;
   int others[Count];  // the row of the cache, relative to the entry's
 #pragma unroll
   for (int u = 0; u < Count; ++u) others[u] = 0;
@@ -59,20 +84,33 @@ __device__ inline void loadRows(CacheVector<C> (&k)[Count], CacheVector<C> (&v)[
 #pragma unroll
   for (int u = 0; u < Count; ++u) {
     const int key = key0 + u * step;
-    const bool wanted = from.holdsElements && key < from.end && key != from.newPosition;
-    const C *kRow = from.keys + key * a.k.rowStride, *vRow = from.values + key * a.v.rowStride;
-    if constexpr (!Ranges) {
-      kRow += others[u] * a.k.batchStride;
-      vRow += others[u] * a.v.batchStride;
-    }
-    if constexpr (std::is_same_v<C, int8_t>) {
-      const int64_t position = Ranges ? entry.first + key : (entry.keyRow + others[u]) * a.keys + key,
-                    scale = position * from.keyHeads + from.keyHead;
-      k[u].loadIf(wanted, kRow, a.keyScales + scale);
-      v[u].loadIf(wanted, vRow, a.valueScales + scale);
+    const bool wanted = from.holdsElements && key < from.end && (Ranges || key != from.newPosition);
+    if constexpr (usesStrides<C>(Ranges, Count)) {
+      auto rowOf = [&](auto* first, int stride, int64_t batchStride) {
+        auto* row = elementAt(first, key, stride);
+        return Ranges ? row : elementAt(row, others[u], int(batchStride));  // see decodeFits
+      };
+      const C *kRow = rowOf(from.keys, from.keyStride, a.k.batchStride),
+              *vRow = rowOf(from.values, from.valueStride, a.v.batchStride);
+      if constexpr (bytes) {
+        const int64_t scalesOfRow = a.keys * from.scaleStride;
+        k[u].loadIf(wanted, kRow, rowOf(from.keyScales, from.scaleStride, scalesOfRow));
+        v[u].loadIf(wanted, vRow, rowOf(from.valueScales, from.scaleStride, scalesOfRow));
+      } else {
+        k[u].loadIf(wanted, kRow);
+        v[u].loadIf(wanted, vRow);
+      }
     } else {
-      k[u].loadIf(wanted, kRow);
-      v[u].loadIf(wanted, vRow);
+      const C *kRow = from.keys + key * a.k.rowStride + others[u] * a.k.batchStride,
+              *vRow = from.values + key * a.v.rowStride + others[u] * a.v.batchStride;
+      if constexpr (bytes) {
+        const int64_t scale = ((entry.keyRow + others[u]) * a.keys + key) * from.keyHeads + from.keyHead;
+        k[u].loadIf(wanted, kRow, a.keyScales + scale);
+        v[u].loadIf(wanted, vRow, a.valueScales + scale);
+      } else {
+        k[u].loadIf(wanted, kRow);
+        v[u].loadIf(wanted, vRow);
+      }
     }
   }
 }
@@ -99,7 +137,7 @@ __device__ inline void takeNewRow(CacheVector<C> (&k)[Count], CacheVector<C> (&v
 }
 
 /** Writes a lane's elements of the new row, from element `at` on, to the cache. */
-template <class T, class C, class NewRow>
+template <class T, bool ByStrides, class C, class NewRow>
 __device__ inline void appendNewRow(const AttentionArguments& a, const Entry& entry, const LaneRows<C>& rows,
                                     const CacheVector<C>& newKey, const CacheVector<C>& newValue, const NewRow& newRow,
                                     int at, int lane) {
@@ -110,8 +148,13 @@ __device__ inline void appendNewRow(const AttentionArguments& a, const Entry& en
       C* row = static_cast<C*>(const_cast<void*>(to.data)) + position * to.rowStride + at;
       const CacheVector<C>& quantized = which ? newValue : newKey;
       *reinterpret_cast<uint2*>(row) = quantized.raw;
-      if (lane == 0)
-        (which ? a.valueScales : a.keyScales)[position * rows.keyHeads + rows.keyHead] = quantized.factor();
+      if (lane == 0) {
+        if constexpr (ByStrides)
+          const_cast<float*>(which ? rows.valueScales : rows.keyScales)[int64_t(entry.start) * rows.scaleStride] =
+              quantized.factor();
+        else
+          (which ? a.valueScales : a.keyScales)[position * rows.keyHeads + rows.keyHead] = quantized.factor();
+      }
       continue;
     }
     T* row =

@@ -28,28 +28,36 @@
 //   56.1 (2.4 TB/s). Pushing sums to the block that finishes them, with stores to distributed shared memory, was slower
 //   than loading them: 6.6 and 10.4 for out and down; so was loading the sums of four rows at once: 6.4 and 9.3. Stamps
 //   of the clock show what is left at 32 rows, in clocks after the wait: x 2,400 to 4,500, products 1,500 to 5,700,
-//   sums 3,000. Registers for 90a: 114, 154 and 244 for 16, 32 and 64 rows; half types have no spills but for 12 bytes
-//   with int8 weights at 32 rows.
+//   sums 3,000.
+//   Measured at commit 8c906c2e: a step of large-v3 at batch 32 took 17.5 us longer in each layer with int8 weights,
+//   although the six products alone took as long as in float16. What differs: a column's scale was multiplied as soon
+//   as it was loaded, behind all weights in the memory's queue. So a block that starts late, as in a step, requested x
+//   only when its weights had arrived. Then, not measured: scales are requested first and multiplied last, in
+//   row_product.cu too, and the scales of a tile of logits before its products. Predicted: a step with int8 weights
+//   takes no longer than float16's at batch 32 (3,628 us; measured before: 4,194), logits 53.2 -> 49.
+//   Registers for 90a: 110, 164 and 244 for 16, 32 and 64 rows, up to 252 with int8 weights; half types have no spills.
 #include "row_norm.h"
 
 namespace onehead::cuda {
 
 namespace {
 
-/** The epilogue of one sum. */
-__device__ inline void finish(const FewRowsArguments& m, float value, int64_t row, int64_t column, float scale,
-                              float bias, float residual) {
-  storeAs(m.y, m.yType, row * m.columns + column, activate(value * scale + bias, m.epilogue.activation) + residual);
+/** The epilogue of one sum. `terms` are columnTerms. */
+__device__ inline void finish(const FewRowsArguments& m, float value, int64_t row, int64_t column, const float2& terms,
+                              float residual) {
+  const float scale = m.epilogue.scale * terms.x;
+  storeAs(m.y, m.yType, row * m.columns + column, activate(value * scale + terms.y, m.epilogue.activation) + residual);
 }
-/** A column's scale and bias. */
+/** A column's scale and bias, as they are in memory: arithmetic on them would wait for them here. */
 __device__ inline float2 columnTerms(const FewRowsArguments& m, int64_t column) {
   const Epilogue& e = m.epilogue;
-  if (column >= m.columns) return make_float2(0.0f, 0.0f);
-  return make_float2(e.columnScales ? e.scale * e.columnScales[column] : e.scale, e.bias ? e.bias[column] : 0.0f);
+  const bool valid = column < m.columns;
+  return make_float2(valid && e.columnScales ? e.columnScales[column] : 1.0f, valid && e.bias ? e.bias[column] : 0.0f);
 }
+template <int NTiles>
 __device__ inline float residualAt(const FewRowsArguments& m, int64_t row, int64_t column) {
-  const Epilogue& e = m.epilogue;
-  return e.residual && row < m.rows && column < m.columns ? loadResidual(m, row, column) : 0.0f;
+  constexpr bool compares = NTiles < 8;  // with 64 rows there are no registers for that
+  return m.epilogue.residual && row < m.rows && column < m.columns ? loadResidual<compares>(m, row, column) : 0.0f;
 }
 
 /** Tiled: without a split of the depth; each block loops over tiles of columns and keeps x, up to 8 rows of which it
@@ -93,15 +101,17 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
   if (m.weightChanges) waitForPreviousKernel();
   const int first = begin * stepDepth<W>, count = min(end * stepDepth<W>, int(m.depth)) - first;
   const bool hasNorm = Tiled && NTiles == 1 && m.normWeight;
+  // All results of a thread are in one column. Its terms are requested before the weights, which they would wait for.
+  const int64_t ownColumn = firstTile * blockColumns + thread % blockColumns;
+  const int ownRow = rank * rowsAtOnce + thread / blockColumns, rowStride = rowsAtOnce * split;
+  float2 ownTerms = make_float2(0.0f, 0.0f);
+  constexpr bool termsFirst = !Tiled && NTiles < 8;  // with 64 rows there are no registers for that
+  if (termsFirst) ownTerms = columnTerms(m, ownColumn);
   if (hasNorm && rows > 1) fetchNorm(m, norm);
 #pragma unroll
   for (int i = 0; i < stages - 1; ++i) fetch();
   prefetchShare(m.prefetch);
-  // All results of a thread are in one column.
-  const int64_t ownColumn = firstTile * blockColumns + thread % blockColumns;
-  const int ownRow = rank * rowsAtOnce + thread / blockColumns, rowStride = rowsAtOnce * split;
-  float2 ownTerms = make_float2(0.0f, 0.0f);
-  if (!Tiled) ownTerms = columnTerms(m, ownColumn);
+  if (!Tiled && !termsFirst) ownTerms = columnTerms(m, ownColumn);
   if (hasNorm) clearEnds<T>(m, x, l.xStride, l.depth);
   if (hasNorm && rows > 1) {
     waitForCopies<stages - 2>();  // the norm's weights, which were requested with the first stage
@@ -112,7 +122,7 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
   float residual[earlyRows] = {};
   if (!Tiled)
 #pragma unroll
-    for (int i = 0; i < earlyRows; ++i) residual[i] = residualAt(m, ownRow + i * rowStride, ownColumn);
+    for (int i = 0; i < earlyRows; ++i) residual[i] = residualAt<NTiles>(m, ownRow + i * rowStride, ownColumn);
   if (hasNorm && rows == 1) {
     normRow<T>(m, x, norm);
   } else if (hasNorm) {
@@ -132,6 +142,8 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
   int stage = 0;
   for (int64_t tile = firstTile; tile < tiles; tile += tileStep) {
     float sums[NTiles][4] = {};
+    const int64_t tileColumn = tile * blockColumns + warpColumn + lane % warpColumns;
+    if (Tiled) ownTerms = columnTerms(m, tileColumn);
     for (int step = 0; step < steps; ++step) {
       waitForCopies<stages - 2>();
       __syncwarp();  // other lanes' copies are visible, and all lanes have read the stage that is refilled next
@@ -153,12 +165,10 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
         sumsOfWarp[(n * 8 + lane % 4 * 2 + i % 2) * sumStride + lane / 4 + i / 2 * 8] = sums[n][i];
     if constexpr (Tiled) {
       __syncwarp();
-      const int64_t column = tile * blockColumns + warpColumn + lane % warpColumns;
-      if (column >= m.columns) continue;
-      const float2 terms = columnTerms(m, column);
+      if (tileColumn >= m.columns) continue;
       for (int row = lane / warpColumns; row < rows; row += 2)
-        finish(m, sumsOfWarp[row * sumStride + lane % warpColumns], row, column, terms.x, terms.y,
-               residualAt(m, row, column));
+        finish(m, sumsOfWarp[row * sumStride + lane % warpColumns], row, tileColumn, ownTerms,
+               residualAt<NTiles>(m, row, tileColumn));
     } else {
       clusterBarrier();
       const float* blockSums = sumsOf(thread % blockColumns / warpColumns) + thread % warpColumns;
@@ -173,8 +183,8 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
 #pragma unroll
         for (int other = 0; other < maxSplit; ++other) value += parts[other];
         if (ownColumn < m.columns)
-          finish(m, value, row, ownColumn, ownTerms.x, ownTerms.y,
-                 i < earlyRows ? residual[i] : residualAt(m, row, ownColumn));
+          finish(m, value, row, ownColumn, ownTerms,
+                 i < earlyRows ? residual[i] : residualAt<NTiles>(m, row, ownColumn));
       }
       clusterBarrier();  // no block exits while others read its sums
     }

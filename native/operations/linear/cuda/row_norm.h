@@ -103,9 +103,11 @@ __device__ inline void clearEnds(const FewRowsArguments& m, std::byte* x, int st
       reinterpret_cast<T*>(x + row * stride)[k] = fromFloat<T>(0.0f);
 }
 
-/** Loads a residual, which an earlier kernel wrote. */
+/** Loads a residual, which an earlier kernel wrote. Compares: divides only if rows repeat. */
+template <bool Compares = true>
 __device__ inline float loadResidual(const FewRowsArguments& m, int64_t row, int64_t column) {
-  return loadUncached(m.epilogue.residual + row % m.epilogue.residualRows * m.columns + column);
+  const int64_t repeated = Compares && row < m.epilogue.residualRows ? row : row % m.epilogue.residualRows;
+  return loadUncached(m.epilogue.residual + repeated * m.columns + column);
 }
 
 /** Floats of shared memory that the norm needs: moments, or the norm's weight and bias. */

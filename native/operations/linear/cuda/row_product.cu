@@ -28,7 +28,8 @@
 //   0.4 us less for each product with a norm at batch 8). And up to 32 rows where no split of the depth is needed: the
 //   sums of a cluster, 3,000 clocks of cluster_product.cu, become sums of four warps in shared memory, but each block
 //   reads all of x. Predicted for 1,280 columns at batch 32: out 6.0 -> 3.5 us, cross query without its norm 5.4 -> 3.
-//   Registers for 90a and half types: 64 to 122; no spills.
+//   Then, not measured: a column's scale is multiplied last (see cluster_product.cu).
+//   Registers for 90a and half types: 60 to 122; no spills.
 #include "row_norm.h"
 
 namespace onehead::cuda {
@@ -81,20 +82,21 @@ __global__ void __launch_bounds__(threads, NTiles == 1 ? 4 : 2)
   letNextKernelStart();
   if (m.weightChanges) waitForPreviousKernel();
   const bool hasNorm = !Split && m.normWeight;
+  // A thread finishes one result. Its column's scale and bias are requested before the weights, which they would wait
+  // for, and are not touched before the sums: arithmetic on them would wait for them here.
+  const int ownRow = thread / warpColumns;
+  const int64_t ownColumn = column0 + thread % warpColumns;
+  const bool owns = rank == 0 && ownRow < rows && ownColumn < m.columns;
+  const Epilogue& e = m.epilogue;
+  float columnScale = 1, bias = 0, residual[NTiles] = {};
+  if (owns && e.columnScales) columnScale = e.columnScales[ownColumn];
+  if (owns && e.bias) bias = e.bias[ownColumn];
   if (hasNorm && rows > 1) fetchNorm(m, norm);
   commitCopies();
   for (int step = 0; step < steps; ++step)
     fetchWeights<W>(m, ring + step * stageBytes, column0, blockBegin + begin + step);
   commitCopies();
   prefetchShare(m.prefetch);
-  // A thread finishes one result.
-  const int ownRow = thread / warpColumns;
-  const int64_t ownColumn = column0 + thread % warpColumns;
-  const bool owns = rank == 0 && ownRow < rows && ownColumn < m.columns;
-  const Epilogue& e = m.epilogue;
-  float scale = e.scale, bias = 0, residual[NTiles] = {};
-  if (owns && e.columnScales) scale *= e.columnScales[ownColumn];
-  if (owns && e.bias) bias = e.bias[ownColumn];
 
   if (hasNorm) clearEnds<T>(m, x, l.xStride, l.depth);
   if (hasNorm && rows > 1) {
@@ -166,7 +168,7 @@ __global__ void __launch_bounds__(threads, NTiles == 1 ? 4 : 2)
     } else {
       value = (from[0] + from[sumsApart]) + (from[2 * sumsApart] + from[3 * sumsApart]);
     }
-    value = activate(value * scale + bias, e.activation) + residual[n];
+    value = activate(value * (e.scale * columnScale) + bias, e.activation) + residual[n];
     storeAs(m.y, m.yType, row * m.columns + ownColumn, value);
   }
   if (Split) clusterBarrier();  // no block exits while others read its sums
