@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 
 const benchmarks: Record<string, () => Promise<unknown>> = {
+  audio: () => import('./audio.js'),
   batch: () => import('./batch.js'),
   cpu: () => import('./cpu.js'),
   decode: () => import('./decode.js'),
