@@ -30,6 +30,16 @@ export interface SentSource {
   stop?: () => void;
 }
 
+/**
+ * A copy in memory of its own, which can be transferred: the original belongs to the caller. A message with a part of a
+ * buffer would copy the whole buffer.
+ */
+const copyOf = (given: Pulled): Pulled =>
+  given instanceof Uint8Array ? new Uint8Array(given) : given.map((channel) => new Float32Array(channel));
+
+const memoryOf = (given: Pulled): ArrayBuffer[] =>
+  (given instanceof Uint8Array ? [given] : given).map(({ buffer }) => buffer as ArrayBuffer);
+
 /** The form in which a worker gets a source of bytes. */
 export async function sendSource(source: ByteSource): Promise<SentSource> {
   const { name, path, random } = source;
@@ -45,7 +55,7 @@ export async function sendSource(source: ByteSource): Promise<SentSource> {
     if (random.size > smallBytes) return { remote: true, name, size: random.size };
     const file = await random.open();
     try {
-      return { whole: await file.read(0, random.size), name };
+      return { whole: new Uint8Array(await file.read(0, random.size)), name };
     } finally {
       await file.close();
     }
@@ -151,7 +161,8 @@ class Remote<T> {
       message: (message: unknown) => remote!.#take(message as FromWorker<T>),
       failed: (error: OneheadError) => remote!.#fail(error),
     };
-    const session = pool.open('audio', data, events, patient);
+    const memory = 'whole' in origin ? memoryOf(origin.whole) : [];
+    const session = pool.open('audio', data, events, patient, memory);
     if (!session) return null;
     remote = new Remote<T>(session, given, signal, maxAhead);
     return remote;
@@ -193,15 +204,18 @@ class Remote<T> {
     this.#answers += 1;
     this.#reportState();
     let message: ToWorker;
+    let memory: ArrayBuffer[] = [];
     try {
-      message = { answer, given: await work() };
+      const given = await work();
+      const copy = given && copyOf(given);
+      if (copy) memory = memoryOf(copy);
+      message = { answer, given: copy };
     } catch (error) {
       message = { answer, error: serializeError(error, (one) => this.#errors.push(one) - 1) };
     }
     this.#answers -= 1;
     this.#reportState();
-    // Copied by the message: the bytes belong to the caller.
-    this.#session.post(message);
+    this.#session.post(message, memory);
   }
 
   async #pull(stream: number): Promise<Pulled | null> {
