@@ -7,5 +7,5 @@ import { native, type TensorData } from './native.js';
  * and a pause. An array that is only a part of its buffer is left as it is.
  */
 export function freeArray(array: TensorData): void {
-  if (array.byteLength === array.buffer.byteLength) native().detach(array);
+  if (array.byteLength === array.buffer.byteLength) native().detach?.(array);
 }

@@ -153,8 +153,8 @@ export interface NativeAddon {
   information(): Information;
   /** Whether the CPU has bfloat16 instructions. Does not access any GPU. */
   multipliesBfloat16(): boolean;
-  /** Frees the memory of an array, which has no elements then. */
-  detach(array: TensorData): void;
+  /** Frees the memory of an array, which has no elements then. Absent from older addons. */
+  detach?(array: TensorData): void;
   cpuInformation?(): { kernels: string; onednn: string; threads: number };
   /** Returns why an algorithm does not support a case. Counts must be positive integers. */
   attentionReasons(device: 'cpu' | 'cuda', algorithm: string, given: object): string[];
