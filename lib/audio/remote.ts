@@ -55,7 +55,7 @@ export async function sendSource(source: ByteSource): Promise<SentSource> {
     if (random.size > smallBytes) return { remote: true, name, size: random.size };
     const file = await random.open();
     try {
-      return { whole: new Uint8Array(await file.read(0, random.size)), name };
+      return { whole: await file.read(0, random.size), name };
     } finally {
       await file.close();
     }
@@ -153,7 +153,8 @@ class Remote<T> {
     signal: AbortSignal,
     patient: boolean,
   ): Remote<T> | null {
-    const { origin } = given;
+    const whole = 'whole' in given.origin ? new Uint8Array(given.origin.whole) : null;
+    const origin = whole ? { ...given.origin, whole } : given.origin;
     const maxAhead = 'remote' in origin && origin.size === null ? 0 : ahead;
     let remote: Remote<T> | null = null;
     const data: Opening = { ...opening, origin, ahead: maxAhead };
@@ -161,8 +162,7 @@ class Remote<T> {
       message: (message: unknown) => remote!.#take(message as FromWorker<T>),
       failed: (error: OneheadError) => remote!.#fail(error),
     };
-    const memory = 'whole' in origin ? memoryOf(origin.whole) : [];
-    const session = pool.open('audio', data, events, patient, memory);
+    const session = pool.open('audio', data, events, patient, whole ? memoryOf(whole) : []);
     if (!session) return null;
     remote = new Remote<T>(session, given, signal, maxAhead);
     return remote;

@@ -28,6 +28,7 @@ export interface TypeTimes {
 const types = ['float32', 'bfloat16'] as const;
 /** Rounds of measurement. The fastest one counts, since other work on the machine can only add time. */
 const rounds = 5;
+const maxRounds = 40;
 /** An encoder layer with the shape of Whisper tiny's, for a third of a window. */
 const [positions, width, heads] = [500, 384, 6];
 /** A weight of a decode step that exceeds the second-level cache: 16 MiB in bfloat16. */
@@ -41,7 +42,7 @@ export const bestTypesFile = (): string => join(folder(), 'best-types.json');
 function keyOf(threads: number): string {
   const { kernels, onednn } = Device.cpu();
   const limits = process.env.ONEDNN_MAX_CPU_ISA ?? process.env.DNNL_MAX_CPU_ISA ?? '';
-  return ['3', cpus()[0]?.model.trim() ?? 'unknown', kernels, `oneDNN ${onednn}`, limits, `${threads} threads`].join(
+  return ['4', cpus()[0]?.model.trim() ?? 'unknown', kernels, `oneDNN ${onednn}`, limits, `${threads} threads`].join(
     '; ',
   );
 }
@@ -71,12 +72,21 @@ async function writeTimes(key: string, times: TypeTimes): Promise<void> {
   } catch {}
 }
 
-/** Times programs in turns. Returns the microseconds of each one's fastest round. */
+/**
+ * Times programs in turns, until some rounds in succession were not faster. Returns the microseconds of each one's
+ * fastest round. Processes that start side by side, such as the workers of a queue, disturb most rounds.
+ */
 async function fastestTimes(programs: readonly Program[]): Promise<number[]> {
   for (const program of programs) await program.prepare();
   const best = programs.map(() => Number.POSITIVE_INFINITY);
-  for (let round = 0; round < rounds; ++round) {
-    for (const [i, program] of programs.entries()) best[i] = Math.min(best[i], await program.time());
+  let settled = 0;
+  for (let round = 0; round < maxRounds && settled < rounds; ++round) {
+    settled += 1;
+    for (const [i, program] of programs.entries()) {
+      const time = await program.time();
+      if (time < 0.98 * best[i]) settled = 0;
+      best[i] = Math.min(best[i], time);
+    }
   }
   return best;
 }
@@ -148,20 +158,23 @@ async function measure(device: Device): Promise<TypeTimes> {
   }
 }
 
-/** Whether products of many rows in bfloat16 are faster in 16-bit integers than by oneDNN. */
+/**
+ * Whether products of many rows in bfloat16 take less than half the time in 16-bit integers that they take by oneDNN.
+ * With less, the choice, and so the last digits of results, would depend on what disturbs the measurement.
+ */
 export const integersAreFaster = ({ encoder }: TypeTimes): boolean =>
-  encoder.integers !== undefined && encoder.integers < encoder.bfloat16;
+  encoder.integers !== undefined && encoder.integers < 0.5 * encoder.bfloat16;
 
 /**
  * Chooses a type for encoder and decoder: float32 if it is more than 5% faster, otherwise bfloat16, which takes half
- * the memory. Of the products in bfloat16, the faster ones count.
+ * the memory. Of the products in bfloat16, those that are used count.
  */
-export function chosenTypes({ encoder, decoder }: TypeTimes): BestTypes {
+export function chosenTypes(times: TypeTimes): BestTypes {
+  const { encoder, decoder } = times;
   const choose = (float32: number, bfloat16: number): FloatingType =>
     float32 < 0.95 * bfloat16 ? 'float32' : 'bfloat16';
-  const { float32, bfloat16, integers = bfloat16 } = encoder;
   return {
-    encoder: choose(float32, Math.min(bfloat16, integers)),
+    encoder: choose(encoder.float32, integersAreFaster(times) ? encoder.integers! : encoder.bfloat16),
     decoder: choose(decoder.float32, decoder.bfloat16),
   };
 }
