@@ -17,7 +17,7 @@ export interface ByteSource {
   /** For error messages. */
   name: string;
   bytes: AsyncIterable<Uint8Array>;
-  /** Reads everything again from the start; absent for streams. */
+  /** Reads everything again from the start; absent for streams that are not kept. */
   again?: () => AsyncIterable<Uint8Array>;
   random?: RandomAccess;
   /** The file's path, for a process that opens the file itself. */
@@ -118,15 +118,16 @@ export function limitBytes(source: ByteSource, limit: number): ByteSource {
     if (source.random.size > limit) throw tooLarge(source.name, limit);
     return source;
   }
-  async function* counted() {
+  async function* counted(bytes: AsyncIterable<Uint8Array>) {
     let count = 0;
-    for await (const chunk of source.bytes) {
+    for await (const chunk of bytes) {
       count += chunk.length;
       if (count > limit) throw tooLarge(source.name, limit);
       yield chunk;
     }
   }
-  return { ...source, bytes: counted() };
+  const { again } = source;
+  return { ...source, bytes: counted(source.bytes), ...(again && { again: () => counted(again()) }) };
 }
 
 /**

@@ -8,8 +8,11 @@ export type Origin =
   | { path: string; name: string; size: number }
   /** The bytes of a small recording. */
   | { whole: Uint8Array; name: string }
-  /** Bytes that the main thread reads: at any position if `size` is known, otherwise sequentially. */
-  | { remote: true; name: string; size: number | null }
+  /**
+   * Bytes that the main thread reads: at any position if `size` is known, otherwise sequentially. With `again`, a
+   * second reading may start from the beginning.
+   */
+  | { remote: true; name: string; size: number | null; again: boolean }
   /** The caller's samples. */
   | { sampleRate: number; duration: number; name: string };
 

@@ -50,9 +50,10 @@ export async function sendSource(source: ByteSource): Promise<SentSource> {
     return bytes;
   };
   const origin = async (): Promise<Origin> => {
-    if (!random) return { remote: true, name, size: null };
+    const again = source.again !== undefined;
+    if (!random) return { remote: true, name, size: null, again };
     if (path !== undefined) return { path, name, size: random.size };
-    if (random.size > smallBytes) return { remote: true, name, size: random.size };
+    if (random.size > smallBytes) return { remote: true, name, size: random.size, again };
     const file = await random.open();
     try {
       return { whole: await file.read(0, random.size), name };

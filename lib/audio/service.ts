@@ -59,13 +59,14 @@ class RequestedInput {
     })();
   }
 
-  bytes(name: string, size: number | null): ByteSource {
-    const bytes = this.stream<Uint8Array>();
-    if (size === null) return { name, bytes };
+  bytes(name: string, size: number | null, canStartAgain: boolean): ByteSource {
+    const again = () => this.stream<Uint8Array>();
+    const source = { name, bytes: again(), ...(canStartAgain && { again }) };
+    if (size === null) return source;
     const read = (at: number, length: number) =>
       this.#request((answer) => ({ at, length, answer })) as Promise<Uint8Array>;
     const random = { size, open: async () => ({ read, close: async () => {} }) };
-    return { name, bytes, again: () => this.stream<Uint8Array>(), random };
+    return { ...source, random };
   }
 
   close(): void {
@@ -105,7 +106,7 @@ async function open({ origin, reading, apart: separate }: Opening, supply: Reque
       ? regularFile(origin.path, name, origin.size)
       : 'whole' in origin
         ? { ...bufferBytes(origin.whole), name }
-        : supply.bytes(name, origin.size);
+        : supply.bytes(name, origin.size, origin.again);
   return fromBytes(source, reading, way, signal);
 }
 

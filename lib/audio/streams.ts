@@ -126,11 +126,31 @@ function readWeb(stream: ReadableStream<Uint8Array>): Reader {
   return { bytes: bytes(), stop, destroy: () => void (reader ?? stream).cancel().catch(() => {}) };
 }
 
+/** Bytes that their owner keeps while they arrive, such as an upload: each reading starts again. */
+export class KeptBytes implements AsyncIterable<Uint8Array> {
+  /** For error messages. */
+  readonly name: string;
+  readonly #read: () => AsyncIterable<Uint8Array>;
+
+  constructor(name: string, read: () => AsyncIterable<Uint8Array>) {
+    this.name = name;
+    this.#read = read;
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
+    return this.#read()[Symbol.asyncIterator]();
+  }
+}
+
 /** A Node stream, web stream or any iterable of byte chunks; `name` is for error sentences. */
 export function streamBytes(
   stream: AsyncIterable<Uint8Array> | ReadableStream<Uint8Array> | NodeJS.ReadableStream,
   name = 'the given stream',
 ): ByteSource {
+  if (stream instanceof KeptBytes) {
+    const again = () => guarded(stream, stream.name);
+    return { name: stream.name, bytes: again(), again };
+  }
   let reader: Reader;
   if ('getReader' in stream) reader = readWeb(stream);
   else if (isNodeStream(stream)) reader = readNode(stream);

@@ -7,6 +7,7 @@ import { type FileHandle, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { AudioInput } from '../../audio/index.js';
+import { KeptBytes } from '../../audio/streams.js';
 import { ApiError } from '../service/api-error.js';
 
 export interface SpoolLimits {
@@ -147,10 +148,11 @@ export class Spool {
 
   /** The upload as audio input. Once it is complete, it supports random access. */
   input(): AudioInput {
-    if (!this.#ended) return this.bytes();
-    if (!this.#file) return Buffer.concat(this.#blocks).subarray(0, this.#size);
+    // Messages and results do not depend on how much has arrived.
+    const name = 'the file';
+    if (!this.#ended) return new KeptBytes(name, () => this.bytes());
     const slice = (from: number, to: number) => ({ arrayBuffer: () => this.#slice(from, to) });
-    const blob = { name: 'the file', size: this.#size, slice, arrayBuffer: () => this.#slice(0, this.#size) };
+    const blob = { name, size: this.#size, slice, arrayBuffer: () => this.#slice(0, this.#size) };
     return blob as unknown as Blob;
   }
 
