@@ -1,6 +1,7 @@
 /** Detects integer samples in float arrays, which would sound like noise. */
 import { refuse } from '../checks.js';
 import { OneheadError } from '../errors.js';
+import { sampleFunctions } from './sample-functions.js';
 
 /** Levels above this, 18 dB over full scale, are not merely too loud. */
 export const loudest = 8;
@@ -33,8 +34,7 @@ export class LevelCheck {
   check(samples: Float32Array, begin: number, end: number, rate: number): void {
     for (let at = begin; at < end; ) {
       const stop = Math.min(end, at + Math.max(1, rate - this.#count));
-      // The comparison is also false for NaN.
-      if (!(peakOf(samples, at, stop) <= loudest)) this.#correct(samples, at, stop);
+      if (!sampleFunctions().withinLevel(samples, at, stop, loudest)) this.#correct(samples, at, stop);
       this.#count += stop - at;
       at = stop;
       if (this.#count >= rate) this.finish();
@@ -65,7 +65,7 @@ export class LevelCheck {
 
 /** Throws OneheadError INVALID_ARGUMENT if the caller's samples are not finite or far beyond 1. */
 export function checkSamples(samples: Float32Array, begin = 0, end = samples.length): void {
-  if (peakOf(samples, begin, end) <= loudest) return;
+  if (sampleFunctions().withinLevel(samples, begin, end, loudest)) return;
   for (let i = begin; i < end; ++i) {
     if (Math.abs(samples[i]) <= loudest) continue;
     const finite = Number.isFinite(samples[i]);
@@ -74,9 +74,8 @@ export function checkSamples(samples: Float32Array, begin = 0, end = samples.len
   }
 }
 
-/** The largest magnitude; NaN if a sample is. */
-function peakOf(samples: Float32Array, begin = 0, end = samples.length): number {
+function peakOf(samples: Float32Array): number {
   let peak = 0;
-  for (let i = begin; i < end; ++i) peak = Math.max(peak, Math.abs(samples[i]));
+  for (const sample of samples) peak = Math.max(peak, Math.abs(sample));
   return peak;
 }

@@ -3,6 +3,7 @@
  * they cancel each other (a microphone with reversed polarity removes the voice from the mix), the loudest channel is
  * used instead. This is decided for each half second, the only audio held back.
  */
+import { sampleFunctions } from './sample-functions.js';
 import { type Speakers, sharesOf } from './speakers.js';
 import { clock, type Warn } from './warnings.js';
 import type { DecodedChunk } from './wav.js';
@@ -21,27 +22,6 @@ const louder = 2;
 const blockSeconds = 0.5;
 const fadeSeconds = 0.01;
 
-function power(samples: Float32Array): number {
-  let sum = 0;
-  for (let i = 0; i < samples.length; ++i) sum += samples[i] ** 2;
-  return sum / Math.max(1, samples.length);
-}
-
-function mixOf(channels: readonly Float32Array[], shares: readonly number[] | null): Float32Array {
-  if (shares) {
-    const mix = new Float32Array(channels[0].length);
-    for (const [channel, samples] of channels.entries()) {
-      if (shares[channel] > 0) for (let i = 0; i < mix.length; ++i) mix[i] += shares[channel] * samples[i];
-    }
-    return mix;
-  }
-  const mean = channels[0].slice();
-  for (const samples of channels.slice(1)) for (let i = 0; i < mean.length; ++i) mean[i] += samples[i];
-  const share = 1 / channels.length;
-  for (let i = 0; i < mean.length; ++i) mean[i] *= share;
-  return mean;
-}
-
 export class Mixer {
   readonly #name: string;
   readonly #warn: Warn;
@@ -50,8 +30,10 @@ export class Mixer {
   #count = 0;
   #rate = 0;
   #speakers: Speakers | undefined;
+  #mix = new Float32Array();
+  #powers = new Float64Array();
   /** The share of each channel; null for the mean. */
-  #shares: number[] | null = null;
+  #shares: Float64Array | null = null;
   /** The selected channel; -1 for the mix. */
   #taken = -1;
   #seconds = 0;
@@ -67,11 +49,14 @@ export class Mixer {
     if (channels.length !== this.#held.length || rate !== this.#rate || speakers !== this.#speakers) {
       yield* this.finish();
       this.#speakers = speakers;
-      this.#shares = speakers ? sharesOf(speakers) : null;
+      const shares = speakers ? sharesOf(speakers) : null;
+      this.#shares = shares && Float64Array.from(shares);
       this.#taken = -1;
       this.#rate = rate;
       const block = channels.length > 1 ? Math.round(blockSeconds * rate) : 0;
       this.#held = channels.map(() => new Float32Array(block));
+      this.#mix = new Float32Array(block);
+      this.#powers = new Float64Array(channels.length + 1);
     }
     if (channels.length === 1) {
       this.#seconds += (end - begin) / rate;
@@ -80,26 +65,41 @@ export class Mixer {
     }
     const block = this.#held[0].length;
     for (let at = begin; at < end; ) {
+      if (this.#count === 0 && end - at >= block) {
+        // A whole block is not copied.
+        const whole = channels.map((samples) => samples.subarray(at, at + block));
+        at += block;
+        yield this.#judge(whole);
+        continue;
+      }
       const taken = Math.min(block - this.#count, end - at);
       for (const [channel, samples] of channels.entries()) {
         this.#held[channel].set(samples.subarray(at, at + taken), this.#count);
       }
       at += taken;
       this.#count += taken;
-      if (this.#count === block) yield this.#judge();
+      if (this.#count === block) yield this.#judgeHeld();
     }
   }
 
   /** Yields the samples held back; called at the end or before the rate or the number of channels changes. */
   *finish(): Generator<Float32Array> {
-    if (this.#count > 0) yield this.#judge();
+    if (this.#count > 0) yield this.#judgeHeld();
   }
 
-  #judge(): Float32Array {
+  #judgeHeld(): Float32Array {
     const channels = this.#held.map((samples) => samples.subarray(0, this.#count));
-    const mix = mixOf(channels, this.#shares);
+    this.#count = 0;
+    return this.#judge(channels);
+  }
+
+  #judge(channels: readonly Float32Array[]): Float32Array {
+    const { length } = channels[0];
+    const mix = this.#mix.subarray(0, length);
+    sampleFunctions().mixChannels(channels, this.#shares, mix, this.#powers);
+    const powers = Array.from(this.#powers, (sum) => sum / length);
     const before = this.#taken;
-    const taken = this.#choose(power(mix), channels.map(power));
+    const taken = this.#choose(powers.pop()!, powers);
     const of = (channel: number) => (channel < 0 ? mix : channels[channel]);
     let mono = of(taken);
     if (taken !== before) {
@@ -109,8 +109,7 @@ export class Mixer {
       for (let i = 0; i < fade; ++i) mono[i] = old[i] + (mono[i] - old[i]) * (i / fade);
     }
     this.#taken = taken;
-    this.#seconds += this.#count / this.#rate;
-    this.#count = 0;
+    this.#seconds += length / this.#rate;
     return mono;
   }
 

@@ -1,9 +1,11 @@
 /** A streaming WAV parser. Lengths may be unknown, too large or missing, as pipes and recorders write them. */
 import { OneheadError } from '../errors.js';
+import { PcmReader } from './pcm.js';
+import type { Coding } from './sample-functions.js';
 import { maskSpeakers, type Speakers } from './speakers.js';
 import { clock, type Warn } from './warnings.js';
 
-/** Samples of all channels, one Float32Array for each. */
+/** Samples of all channels, one Float32Array for each. They may change at the next step. */
 export interface DecodedChunk {
   /** True if the samples are known to be finite and in range. */
   checked?: boolean;
@@ -67,8 +69,8 @@ function parseFormat(view: DataView, name: string, little: boolean): WavFormat {
   return { channels, sampleRate, bits: 8 * bytes, codec: tag, blockBytes: channels * bytes, little, speakers };
 }
 
-/** Telephone samples (G.711): eight bits on a logarithmic scale. */
-const logarithms: Record<number, Float32Array> = {
+/** The samples of bytes: telephone samples (G.711), which are on a logarithmic scale, and unsigned integers. */
+const tables: Record<number, Float32Array> = {
   [muLaw]: Float32Array.from({ length: 256 }, (_, byte) => {
     const bits = ~byte & 255;
     const size = ((((bits & 15) << 3) + 132) << ((bits >> 4) & 7)) - 132;
@@ -81,47 +83,14 @@ const logarithms: Record<number, Float32Array> = {
     const size = exponent === 0 ? low : (low + 256) << (exponent - 1);
     return (bits & 128 ? size : -size) / 32768;
   }),
+  [pcm]: Float32Array.from({ length: 256 }, (_, byte) => (byte - 128) / 128),
 };
 
-function reader(view: DataView, { bits, codec, little }: WavFormat): (at: number) => number {
-  const table = logarithms[codec];
-  if (table) return (at) => table[view.getUint8(at)];
-  if (codec === ieeeFloat) {
-    return bits === 64 ? (at) => view.getFloat64(at, little) : (at) => view.getFloat32(at, little);
-  }
-  switch (bits) {
-    case 8:
-      return (at) => (view.getUint8(at) - 128) / 128;
-    case 16:
-      return (at) => view.getInt16(at, little) / 32768;
-    case 24: {
-      const [low, high] = little ? [0, 2] : [2, 0];
-      return (at) =>
-        (view.getUint8(at + low) | (view.getUint8(at + 1) << 8) | (view.getInt8(at + high) << 16)) / 8388608;
-    }
-    default:
-      return (at) => view.getInt32(at, little) / 2147483648;
-  }
-}
-
-function decodeBlocks(bytes: Uint8Array, format: WavFormat): DecodedChunk {
-  const count = Math.floor(bytes.length / format.blockBytes);
-  const channels = Array.from({ length: format.channels }, () => new Float32Array(count));
-  if (format.codec === pcm && format.bits === 16 && format.little) {
-    // The usual form. A call for each sample would take ten times as long.
-    const values = new Int16Array(new Uint8Array(bytes).buffer);
-    for (const [channel, samples] of channels.entries()) {
-      for (let i = 0, at = channel; i < count; ++i, at += format.channels) samples[i] = values[at] / 32768;
-    }
-  } else {
-    const read = reader(new DataView(bytes.buffer, bytes.byteOffset, bytes.length), format);
-    for (const [channel, samples] of channels.entries()) {
-      const offset = (channel * format.bits) / 8;
-      for (let i = 0; i < count; ++i) samples[i] = read(i * format.blockBytes + offset);
-    }
-  }
-  const { sampleRate, speakers } = format;
-  return { channels, sampleRate, ...(speakers && { speakers }) };
+function codingOf({ codec, bits, little }: WavFormat): Coding {
+  const bigEndian = !little;
+  if (codec === ieeeFloat) return { name: bits === 64 ? 'float64' : 'float32', bigEndian };
+  if (bits === 8) return { name: 'bytes', bigEndian, table: tables[codec] };
+  return { name: bits === 16 ? 'int16' : bits === 24 ? 'int24' : 'int32', bigEndian };
 }
 
 /** The fields of the header that are in `head`. */
@@ -182,6 +151,7 @@ export async function* decodeWav(
 ): AsyncGenerator<DecodedChunk> {
   let held: Uint8Array = new Uint8Array();
   let format: WavFormat | null = null;
+  let reader: PcmReader | null = null;
   let started = false;
   let little = true;
   /** Bytes of a chunk still to be skipped, and bytes of audio still to come once it began. */
@@ -203,12 +173,16 @@ export async function* decodeWav(
         skip -= passed;
         if (skip > 0) break;
       } else if (data !== null && format) {
-        const whole = Math.min(held.length, data);
-        const usable = whole - (whole % format.blockBytes);
-        if (usable > 0) yield decodeBlocks(held.subarray(0, usable), format);
-        held = held.subarray(usable);
-        data -= usable;
-        if (data >= format.blockBytes) break;
+        reader ??= new PcmReader(codingOf(format), format.channels, format.sampleRate);
+        const { sampleRate, speakers, codec } = format;
+        const audio = held.subarray(0, Math.min(held.length, data));
+        held = new Uint8Array();
+        data -= audio.length;
+        // Integers cannot be out of range.
+        const checked = codec !== ieeeFloat;
+        for (const channels of reader.push(audio))
+          yield { channels, sampleRate, checked, ...(speakers && { speakers }) };
+        if (data + reader.held >= format.blockBytes) break;
         return;
       } else {
         if (held.length < 8) break;
@@ -241,6 +215,7 @@ export async function* decodeWav(
     }
   }
   if (!format || data === null || (stated >= minPlaceholder && stated !== longSize)) return;
+  data += reader?.held ?? 0;
   const seconds = (count: number) => count / format.blockBytes / format.sampleRate;
   if (seconds(data) <= tolerance) return;
   const [end, expected] = [clock(seconds(stated - data)), clock(seconds(stated))];

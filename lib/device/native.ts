@@ -164,21 +164,41 @@ export interface NativeAddon {
   WeightsFile: new (path: string) => NativeWeightsFile;
   VoiceModel: new (weights: Float32Array, kernels?: string) => NativeVoiceModel;
   Resampler: new (from: number, to: number, kernels?: string) => NativeResampler;
+  /** These three are described in lib/audio/sample-functions.ts. Absent from older addons. */
+  convertPcm?(
+    bytes: Uint8Array,
+    coding: string,
+    bigEndian: boolean,
+    table: Float32Array | undefined,
+    channels: readonly Float32Array[],
+    begin: number,
+    kernels?: string,
+  ): void;
+  mixChannels?(
+    channels: readonly Float32Array[],
+    shares: Float64Array | null,
+    mix: Float32Array,
+    powers: Float64Array,
+    kernels?: string,
+  ): void;
+  withinLevel?(samples: Float32Array, begin: number, end: number, level: number, kernels?: string): boolean;
 }
 
-function once(load: () => unknown): () => NativeAddon {
-  let addon: NativeAddon | undefined;
-  return () => {
-    if (!addon) {
-      addon = load() as NativeAddon;
-      addon.initialize(OneheadError);
-    }
-    return addon;
-  };
+function initialized(addon: unknown): NativeAddon {
+  (addon as NativeAddon).initialize(OneheadError);
+  return addon as NativeAddon;
 }
+
+let loaded: NativeAddon | null = null;
 
 /** Returns the addon, loaded on first use. Throws OneheadError ADDON_UNAVAILABLE. */
-export const native = once(loadAddon);
+export function native(): NativeAddon {
+  loaded ??= initialized(loadAddon());
+  return loaded;
+}
+
+/** The addon if this thread has loaded it. */
+export const loadedNative = (): NativeAddon | null => loaded;
 
 /** Returns a class of the addon. Throws OneheadError ADDON_UNAVAILABLE, also if the addon is older than the class. */
 export function nativeClass<Name extends 'VoiceModel' | 'Resampler'>(name: Name, what: string): NativeAddon[Name] {
@@ -190,9 +210,11 @@ export function nativeClass<Name extends 'VoiceModel' | 'Resampler'>(name: Name,
   );
 }
 
-const emulated = once(loadEmulatedAddon);
+let loadedEmulated: NativeAddon | null = null;
 
 /** Returns the addon with this kind of device. Throws OneheadError ADDON_UNAVAILABLE or DEVICE_UNAVAILABLE. */
 export function nativeOf(kind: string): NativeAddon {
-  return kind.startsWith('cuda-emulated') ? emulated() : native();
+  if (!kind.startsWith('cuda-emulated')) return native();
+  loadedEmulated ??= initialized(loadEmulatedAddon());
+  return loadedEmulated;
 }

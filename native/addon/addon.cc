@@ -10,6 +10,7 @@
 #include "device_binding.h"
 #include "program_binding.h"
 #include "resampler_binding.h"
+#include "samples_binding.h"
 #include "tensor_binding.h"
 #include "voice_binding.h"
 
@@ -103,6 +104,7 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
   FileBinding::define(env, exports);
   VoiceBinding::define(env, exports);
   ResamplerBinding::define(env, exports);
+  defineSamples(env, exports);
   defineAttention(env, exports);
   exports.Set("initialize", Napi::Function::New(env, initialize));
   exports.Set("information", Napi::Function::New(env, information));

@@ -159,6 +159,34 @@ struct Resampling {
   float* output;  // [count]
 };
 
+/**
+ * Converts PCM of interleaved channels to float32 from -1 to 1. Integers of n bits are divided by 2^(n - 1). Runs in one
+ * thread, as the next two do.
+ */
+struct PcmConversion {
+  /** `bytes` are 8 bits in any form, such as A-law. */
+  enum class Coding { bytes, int16, int24, int32, float32, float64 };
+  static constexpr int64_t maxChannels = 64;
+  Coding coding;
+  bool bigEndian;
+  const float* table;        // [256]: the sample of each byte, for Coding::bytes
+  const void* bytes;         // [frames, channels], at any address
+  int64_t channels, frames;  // at most maxChannels
+  float* const* samples;     // [channels][frames]
+};
+
+/** Mixes channels to one: their mean, or the sum of their shares. */
+struct ChannelMix {
+  /** Partial sums of squares. Their number is fixed, so that the order of additions is. */
+  static constexpr int64_t lanes = 8;
+  int64_t channels, count;
+  const float* const* samples;  // [channels][count]
+  const double* shares;         // [channels] or null for the mean
+  float* mix;                   // [count]
+  double* squares;              // scratch memory, [channels + 1, lanes]; zero
+  double* powers;               // [channels + 1]: the sum of squares of each channel, then that of the mix
+};
+
 /** A kernel, called by every thread of the team, and its scratch memory in bytes (null if it needs none). */
 template <class Arguments>
 struct Kernel {
@@ -191,6 +219,7 @@ struct Kernel {
  * set.
  *  - quantizeInt16: the same to 16 bits, such that sums of products of two such rows do not overflow 32 bits; see
  *    kernels/int16.h.
+ *  - withinLevel: whether no magnitude is above `level`, or NaN.
  *  - convert: converts float32, bfloat16 or float16 (which only checkpoints have) to float32 or bfloat16.
  */
 // clang-format off
@@ -199,7 +228,10 @@ struct Kernel {
   function(quantizeInt16, float(const float* x, int64_t count, int16_t* q)) \
   function(convert, void(const void* from, DType fromType, void* to, DType toType, int64_t count)) \
   function(voiceActivity, void(const VoiceActivity&)) \
-  function(resample, void(const Resampling&))
+  function(resample, void(const Resampling&)) \
+  function(convertPcm, void(const PcmConversion&)) \
+  function(mixChannels, void(const ChannelMix&)) \
+  function(withinLevel, bool(const float* samples, int64_t count, float level))
 // clang-format on
 
 /** One instruction set's kernels. */
