@@ -1,6 +1,6 @@
 /**
- * The work on every sample between a decoder and the resampler, in TypeScript and in the addon. Both forms give the same
- * bits; the addon's takes a small part of the time.
+ * The work on every sample between a decoder and the resampler, in TypeScript and in the addon. Both forms give the
+ * same bits; the addon's takes a small part of the time.
  */
 import { endianness } from 'node:os';
 import { loadedNative } from '../device/native.js';
@@ -33,8 +33,8 @@ export interface SampleFunctions {
    */
   convertPcm(bytes: Uint8Array, coding: Coding, channels: readonly Float32Array[], begin: number): void;
   /**
-   * Mixes channels to one: their mean, or the sum of their shares. Writes the sums of squares of each channel and then of
-   * the mix into `powers`. The lengths are those of `mix`.
+   * Mixes channels to one: their mean, or the sum of their shares. Writes the sums of squares of each channel and then
+   * of the mix into `powers`. The lengths are those of `mix`.
    */
   mixChannels(
     channels: readonly Float32Array[],

@@ -160,8 +160,8 @@ struct Resampling {
 };
 
 /**
- * Converts PCM of interleaved channels to float32 from -1 to 1. Integers of n bits are divided by 2^(n - 1). Runs in one
- * thread, as the next two do.
+ * Converts PCM of interleaved channels to float32 from -1 to 1. Integers of n bits are divided by 2^(n - 1). Runs in
+ * one thread, as mixing does.
  */
 struct PcmConversion {
   /** `bytes` are 8 bits in any form, such as A-law. */

@@ -1,4 +1,4 @@
-/** Conversion of PCM, mixing and the check of levels: both forms, in TypeScript and in the addon, against definitions. */
+/** Conversion of PCM, mixing and the check of levels: in TypeScript and in the addon, against definitions. */
 import { describe, expect, it } from 'vitest';
 import {
   type Coding,
