@@ -48,6 +48,12 @@ export function requireObject(argument: string, value: unknown): asserts value i
   if (typeof value !== 'object' || value === null || Array.isArray(value)) refuse(argument, 'an object', value);
 }
 
+/** Returns a list. Throws OneheadError INVALID_ARGUMENT for other values. */
+export function listOf<T>(argument: string, value: readonly T[]): readonly T[] {
+  if (!Array.isArray(value)) refuse(argument, 'a list', value);
+  return value;
+}
+
 const { keys } = Object.getPrototypeOf(Uint8Array.prototype) as Uint8Array;
 
 /**

@@ -94,12 +94,36 @@ export function shown(value: unknown, maxLength = 160): string {
   return `${text.slice(0, maxLength - end - 5)} ... ${text.slice(-end)}`;
 }
 
+/** What the system's usual errors say, as clauses that fit both reading and writing. */
+const systemReasons = new Map([
+  ['EACCES', 'this user may not access it'],
+  ['EDQUOT', "this user's disk quota is used up"],
+  ['EEXIST', 'there is something of this name already'],
+  ['EISDIR', 'it is a folder'],
+  ['ELOOP', 'its links lead in a circle'],
+  ['EMFILE', 'this process has too many open files'],
+  ['ENAMETOOLONG', 'its name is too long'],
+  ['ENFILE', 'this machine has too many open files'],
+  ['ENOENT', 'there is no such file or folder'],
+  ['ENOSPC', 'there is no space left on the disk'],
+  ['ENOTDIR', 'a part of its path is no folder'],
+  ['EPERM', 'this user may not do that'],
+  ['EROFS', 'its disk can only be read'],
+]);
+
 /**
- * The message of an error from another library or the system, for use within a sentence: without a full stop, and
- * without the system call and path at the end of system errors.
+ * The message of an error from another library or the system, for use within a sentence: without a full stop, and for
+ * system errors without the code, the system call and the path.
  */
 export function reasonOf(cause: unknown): string {
-  const { message, syscall } = (cause instanceof Error ? cause : new Error(String(cause))) as NodeJS.ErrnoException;
-  const end = syscall ? message.indexOf(`, ${syscall}`) : -1;
-  return shown(end > 0 ? message.slice(0, end) : message, 120).replace(/\.$/, '');
+  const { message, syscall, code } = (
+    cause instanceof Error ? cause : new Error(String(cause))
+  ) as NodeJS.ErrnoException;
+  // "ENOENT: no such file or directory, open 'talk.mp3'"; errors that we make have the code, but a clause of their own.
+  if (syscall && code && message.startsWith(`${code}: `)) {
+    const end = message.lastIndexOf(`, ${syscall}`);
+    const text = message.slice(code.length + 2, end > 0 ? end : undefined);
+    return systemReasons.get(code) ?? shown(text, 120);
+  }
+  return shown(message, 120).replace(/\.$/, '');
 }

@@ -38,7 +38,7 @@ function notFound(path: string, cause: NodeJS.ErrnoException): string {
     return "there is no such file; if this is base64, pass its bytes, as Buffer.from(text, 'base64')";
   }
   if (cause.code === 'ENOENT') return 'there is no such file; check the path';
-  return `${cause.code === 'EACCES' ? 'it may not be read' : reasonOf(cause)}; check the path`;
+  return `${reasonOf(cause)}; check the path`;
 }
 
 /** A file's bytes. Throws OneheadError AUDIO_NOT_FOUND for what cannot be opened, AUDIO_INVALID for an empty file. */

@@ -36,12 +36,6 @@ export function nestedArguments(operation: string, argument: string, value: obje
   return Object.fromEntries(entries.map(([name, given]) => [`${argument}.${name}`, given as never]));
 }
 
-/** Returns a list. Throws OneheadError INVALID_ARGUMENT for other values. */
-export function listOf<T>(argument: string, value: readonly T[]): readonly T[] {
-  if (!Array.isArray(value)) refuse(argument, 'an array', value);
-  return value;
-}
-
 /** Returns the addon's tensor. Throws OneheadError INVALID_ARGUMENT if the value is not a tensor. */
 export function nativeTensor(argument: string, value: Tensor, operation?: string): NativeTensor {
   if (value instanceof Tensor && value.native) return value.native;

@@ -1,8 +1,8 @@
-import { refuse } from '../checks.js';
+import { listOf, refuse } from '../checks.js';
 import { threadsWithinQuota } from '../cpu-quota.js';
 import type { ElementType } from '../element-types.js';
 import { type OneheadError, shown } from '../errors.js';
-import { listOf, nativeTensor, optionsOf } from './arguments.js';
+import { nativeTensor, optionsOf } from './arguments.js';
 import {
   type Information,
   type MemoryFigures,

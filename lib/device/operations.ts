@@ -29,6 +29,15 @@ function weightArguments(name: string, weight: Weight): Record<string, Tensor> {
 
 type Value = Tensor | number | boolean | string | undefined;
 
+/** Adds these arguments to those of the addon. A plain loop: one that Node.js compiles takes megabytes for that. */
+function pass(values: Record<string, Value>, to: Record<string, NativeTensor | Exclude<Value, Tensor>>): void {
+  const names = Object.keys(values);
+  for (let i = 0; i < names.length; ++i) {
+    const value = values[names[i]];
+    to[names[i]] = value instanceof Tensor ? value.native : value;
+  }
+}
+
 /**
  * Records operations into a program. Each method checks its arguments when it is called, and throws OneheadError
  * INVALID_ARGUMENT or NOT_SUPPORTED, which names the argument. A method returns its output as a tensor of the program.
@@ -57,9 +66,9 @@ export class Operations {
   /** Records an operation with these arguments, and those in objects of options. */
   #record(name: string, values: Record<string, Value>, objects: Record<string, object | undefined> = {}): Tensor {
     const passed: Record<string, NativeTensor | number | boolean | string | undefined> = {};
-    const options = Object.entries(objects).map(([argument, object]) => argumentsOf(name, argument, object));
-    for (const [key, value] of Object.entries(Object.assign({ ...values }, ...options) as Record<string, Value>))
-      passed[key] = value instanceof Tensor ? value.native : value;
+    pass(values, passed);
+    for (const argument of Object.keys(objects))
+      pass(argumentsOf(name, argument, objects[argument]) as Record<string, Value>, passed);
     return new Tensor(this.#recorder.operation(name, passed, this.#scope.join('/')));
   }
 

@@ -1,7 +1,7 @@
-import { checkSignal, refuse } from '../checks.js';
+import { checkSignal, listOf, refuse } from '../checks.js';
 import { OneheadError } from '../errors.js';
 import { onAbort } from '../signals.js';
-import { listOf, nativeTensor, optionsOf } from './arguments.js';
+import { nativeTensor, optionsOf } from './arguments.js';
 import type { NativeProgram, NativeRunOptions, NativeRunResult } from './native.js';
 import { Tensor } from './tensor.js';
 import { nativePieces, type ReadData, type TransferPieces } from './transfer.js';

@@ -1,6 +1,6 @@
 /** Writes and reads of several tensors in one job. */
-import { requireMemory } from '../checks.js';
-import { listOf, nativeTensor, optionsOf } from './arguments.js';
+import { listOf, requireMemory } from '../checks.js';
+import { nativeTensor, optionsOf } from './arguments.js';
 import type { NativeRead, NativeWrite, TensorData } from './native.js';
 import type { Tensor } from './tensor.js';
 

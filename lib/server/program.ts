@@ -57,13 +57,21 @@ function readCertificate(tlsCertificate: string, tlsKey: string): { cert: Buffer
   return { cert, key };
 }
 
+const listenReasons = new Map([
+  ['EACCES', 'this user may not use it'],
+  ['EADDRINUSE', 'another program uses it'],
+  ['EADDRNOTAVAIL', 'this machine has no such address'],
+  ['ENOTFOUND', 'there is no such host'],
+]);
+
 /** Explains why an address cannot be used; returns other errors unchanged. */
 function listenError(cause: NodeJS.ErrnoException, host: string, port: number): Error {
   if (cause.syscall !== 'listen' && cause.syscall !== 'getaddrinfo') return cause;
   const argument = ['EADDRINUSE', 'EACCES'].includes(cause.code ?? '') ? 'port' : 'host';
+  const reason = listenReasons.get(cause.code ?? '') ?? reasonOf(cause);
   return new OneheadError(
     'INVALID_ARGUMENT',
-    `The server cannot listen on ${shown(host, 100)}, port ${port}: ${reasonOf(cause)}; choose another ${argument}.`,
+    `The server cannot listen on ${shown(host, 100)}, port ${port}: ${reason}; choose another ${argument}.`,
     { argument, cause },
   );
 }

@@ -101,7 +101,7 @@ describe('a watched folder', () => {
     rmSync(input, { recursive: true });
     await until(() => trouble.length > 0);
     await sleep(200);
-    expect(trouble).toEqual([expect.stringMatching(/^Cannot read .*no such file or directory\.$/)]);
+    expect(trouble).toEqual([expect.stringMatching(/^Cannot read .*there is no such file or folder\.$/)]);
     mkdirSync(join(input, 'new'), { recursive: true });
     put('new/two.wav');
     await until(() => given.length === 2);

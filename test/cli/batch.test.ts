@@ -49,7 +49,7 @@ describe('a worker without Redis', () => {
     const { status, stderr } = await onehead(['worker', folder, '--results', out, '--threads', '1', '--quiet']);
     expect([status, stderr]).toEqual([
       1,
-      `onehead: Cannot read ${join(folder, 'broken.flac')}: ENOENT: no such file or directory.\n`,
+      `onehead: Cannot read ${join(folder, 'broken.flac')}: there is no such file or folder.\n`,
     ]);
     expect(await textOf(join(out, 'talk.json'))).toBe(spoken);
   });
@@ -147,7 +147,9 @@ describe.skipIf(!hasRedis)('the commands of a queue', () => {
     const lines = stderr.trim().split('\n');
     expect(lines).toHaveLength(3);
     for (const [index, number] of [1, 5, 6].entries()) {
-      expect(lines[index]).toMatch(new RegExp(`Line ${number} of .*list\\.txt: Cannot read .*: ENOENT`));
+      expect(lines[index]).toMatch(
+        new RegExp(`Line ${number} of .*list\\.txt: Cannot read .*: there is no such file or folder\\.$`),
+      );
     }
   });
 

@@ -253,7 +253,8 @@ it('says that standard output cannot be written', async (context) => {
   if (!existsSync('/dev/full')) return context.skip('needs /dev/full');
   const command = `"${process.execPath}" "${join(root, 'dist/cli/main.js')}" transcribe "${sample}" --threads 1 > /dev/full`;
   const { status, stderr } = spawnSync('sh', ['-c', command], { encoding: 'utf8' });
-  expect([status, stderr]).toEqual([1, 'onehead: Cannot write to standard output: ENOSPC: no space left on device.\n']);
+  const message = 'onehead: Cannot write to standard output: there is no space left on the disk.\n';
+  expect([status, stderr]).toEqual([1, message]);
 });
 
 describe('what cannot be transcribed is one sentence and status 1:', () => {

@@ -240,7 +240,7 @@ describe('files of words', () => {
     const folder = await mkdtemp(join(tmpdir(), 'onehead-words-'));
     onTestFinished(() => rm(folder, { recursive: true }));
     await expect(readAlignment(join(folder, 'none.ctm'))).rejects.toThrow(
-      'Cannot read the word times in none.ctm: ENOENT',
+      'Cannot read the word times in none.ctm: there is no such file or folder.',
     );
     await writeFile(join(folder, 'a.json'), Uint8Array.of(0x22, 0xff, 0xfe));
     await expect(readAlignment(join(folder, 'a.json'))).rejects.toThrow('not text in UTF-8 or UTF-16');

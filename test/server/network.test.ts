@@ -23,7 +23,9 @@ it('explains why it cannot listen', async () => {
   const port = Number(new URL(url).port);
   const refused = (listen: object) => expect(startServer({ preload: false }, listen)).rejects;
   await refused({ port }).toMatchObject({ code: 'INVALID_ARGUMENT', argument: 'port' });
-  await refused({ port }).toThrow(/cannot listen on 127\.0\.0\.1, port \d+: .*; choose another port\.$/);
+  await refused({ port }).toThrow(
+    /cannot listen on 127\.0\.0\.1, port \d+: another program uses it; choose another port\.$/,
+  );
   await refused({ host: '192.0.2.1' }).toMatchObject({ code: 'INVALID_ARGUMENT', argument: 'host' });
 });
 

@@ -1,11 +1,6 @@
 /** Checks of arguments of the profiler's functions. Each throws OneheadError INVALID_ARGUMENT. */
 import { countOf, refuse, requireObject } from '../../checks.js';
 
-/** Refuses what is not a list. */
-export function requireList(argument: string, value: unknown): asserts value is readonly unknown[] {
-  if (!Array.isArray(value)) refuse(argument, 'a list', value);
-}
-
 /** Refuses what is not a path. */
 export function requirePath(argument: string, value: unknown): asserts value is string {
   if (typeof value !== 'string') refuse(argument, 'a path', value);

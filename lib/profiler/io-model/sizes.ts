@@ -1,10 +1,10 @@
 /** Sizes of parameters and caches, and floors from a device's measured ceilings. */
-import { refuse, requireObject } from '../../checks.js';
+import { listOf, refuse, requireObject } from '../../checks.js';
 import { elementBytes } from '../../element-types.js';
 import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
 import { checkpointSizes } from '../../whisper/checkpoint/weights.js';
 import type { Precision } from '../../whisper/model/precision.js';
-import { requireConfig, requireDecoder, requireList, requireNumbers, requireStorage } from './arguments.js';
+import { requireConfig, requireDecoder, requireNumbers, requireStorage } from './arguments.js';
 import type { DecoderShape, OperationCost, Storage } from './model.js';
 
 export interface ParameterCounts {
@@ -102,6 +102,6 @@ export function floor(cost: OperationCost, ceilings: Ceilings, options: { activa
 
 /** The floor of operations that run in sequence, in microseconds. */
 export function floorOf(costs: readonly OperationCost[], ceilings: Ceilings, options?: { activations?: boolean }) {
-  requireList('costs', costs);
+  listOf('costs', costs);
   return costs.reduce((sum, cost) => sum + floor(cost, ceilings, options).microseconds, 0);
 }

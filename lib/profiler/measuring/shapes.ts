@@ -1,8 +1,8 @@
 /** The shapes of OpenAI's Whisper checkpoints and of the bundled model, and their variants. */
 
-import { countOf, refuse } from '../../checks.js';
+import { countOf, listOf, refuse } from '../../checks.js';
 import { parseConfig, type WhisperConfig } from '../../whisper/checkpoint/config.js';
-import { requireConfig, requireList } from '../io-model/arguments.js';
+import { requireConfig } from '../io-model/arguments.js';
 
 interface Size {
   width: number;
@@ -69,7 +69,7 @@ export function withKeyValueHeads(
   keyValueHeads: number,
 ): WhisperConfig {
   requireConfig(config);
-  requireList('parts', parts);
+  listOf('parts', parts);
   countOf('keyValueHeads', keyValueHeads);
   const has = (part: AttentionPart) => parts.includes(part);
   return {

@@ -2,9 +2,10 @@
  * Trace files for chrome://tracing and ui.perfetto.dev: a track for each program, with its operations in sequence.
  */
 
+import { listOf } from '../../checks.js';
 import type { OperationTime } from '../../device/program.js';
 import { writeNamed } from '../../whole-file.js';
-import { requireList, requirePath } from '../io-model/arguments.js';
+import { requirePath } from '../io-model/arguments.js';
 
 /** One event of the Trace Event Format. */
 export interface TraceEvent {
@@ -26,7 +27,7 @@ export class TraceFile {
 
   /** Adds a track of operations, a result of `Program.trace`; each begins where the previous one ends. */
   add(track: string, operations: readonly OperationTime[]): void {
-    requireList('operations', operations);
+    listOf('operations', operations);
     const tid = ++this.#tracks;
     const ids = { pid: 1, tid };
     this.#events.push({ name: 'thread_name', ph: 'M', ...ids, args: { name: track } });

@@ -5,11 +5,15 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { access, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import type { ReadableStream } from 'node:stream/web';
 import { shown } from '../../errors.js';
 import { makeFolder } from '../../make-folder.js';
 import { unlessAborted } from '../../signals.js';
+
+/** The content of a response. */
+export const readableOf = (content: Blob): Readable => Readable.fromWeb(content.stream() as ReadableStream);
 
 export interface BlobDownload {
   /** The file's name in messages. */

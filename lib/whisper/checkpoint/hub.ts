@@ -2,20 +2,20 @@
 import { access, readFile, symlink, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, join, relative } from 'node:path';
-import { Readable } from 'node:stream';
-import type { ReadableStream } from 'node:stream/web';
 import type * as Hub from '@huggingface/hub';
 import { OneheadError, shown } from '../../errors.js';
 import { parseJson } from '../../json.js';
 import { makeFolder } from '../../make-folder.js';
 import { packageRoot } from '../../package-root.js';
 import { statusOf } from '../files/bytes.js';
-import { storeBlob } from './blob.js';
+import type * as Blobs from './blob.js';
 import { foreignFile, foreignFolder } from './foreign.js';
 import { isModelFile } from './sources.js';
 
 /** Imported when a hub name is first used, since it is large and most processes do not need it. */
 const hub = (): Promise<typeof Hub> => import('@huggingface/hub');
+/** Likewise imported for a download: node:crypto and node:stream take 2 MiB of memory. */
+const blobs = (): Promise<typeof Blobs> => import('./blob.js');
 
 interface ResolveOptions {
   onDownload?: (progress: { file: string; loaded: number; total: number | null }) => void;
@@ -266,6 +266,7 @@ async function downloadOne(
   if (!/^[\w.-]+$/.test(etag)) throw new Error(`the hub returned an invalid ETag for ${shown(path, 100)}`);
   const onBytes = (loaded: number) => options.onDownload?.({ file: path, loaded, total: info.size });
   const target = join(folder, 'blobs', etag);
+  const { readableOf, storeBlob } = await blobs();
   await storeBlob(target, {
     name: path,
     size: info.size,
@@ -274,7 +275,7 @@ async function downloadOne(
     async content() {
       const blob = await downloadFile({ ...from, downloadInfo: info });
       if (!blob) throw absent();
-      return Readable.fromWeb(blob.stream() as ReadableStream);
+      return readableOf(blob);
     },
     onBytes,
     signal: options.signal,

@@ -1,8 +1,6 @@
 /** Makes a tokenizer from a list of tokens, for checkpoints without tokenizer.json. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { brotliDecompress } from 'node:zlib';
 import { OneheadError } from '../../errors.js';
 import { packageRoot } from '../../package-root.js';
 import { bytePairs, derivedMerges, rankOf, singleBytes, textOf } from './byte-pairs.js';
@@ -25,9 +23,17 @@ export const stockTokens: Record<StockVocabulary, number> = { english: 50256, mu
 
 const loaded = new Map<StockVocabulary, Promise<Vocabulary>>();
 
+/** Imports node:zlib when it is needed: it takes 1 MiB of memory, and most checkpoints have their vocabulary. */
+async function decompressed(packed: Buffer): Promise<Buffer> {
+  const { brotliDecompress } = await import('node:zlib');
+  return new Promise((resolve, reject) => {
+    brotliDecompress(packed, (error, data) => (error ? reject(error) : resolve(data)));
+  });
+}
+
 async function unpack(name: StockVocabulary): Promise<Vocabulary> {
   const packed = await readFile(join(packageRoot(), 'models', 'vocabularies', `${name}.br`));
-  const data = await promisify(brotliDecompress)(packed);
+  const data = await decompressed(packed);
   // The file holds the pair of each token after the single bytes, as 16-bit ids.
   const tokens = [...singleBytes];
   const merges: [string, string][] = [];

@@ -1,5 +1,4 @@
 /** The journal of a transcription: the results of its windows, from which an interrupted transcription continues. */
-import { createHash } from 'node:crypto';
 
 /**
  * Stores the results of windows. A transcription that is run again with the same audio, model and options uses stored
@@ -14,6 +13,8 @@ export interface Journal {
 
 /** Returns the name of a window in a journal: a hash of everything that distinguishes windows of one transcription. */
 export function journalName(...parts: readonly unknown[]): string {
+  // Not imported: node:crypto takes 2 MiB of memory, and most processes have no journal.
+  const { createHash } = process.getBuiltinModule('node:crypto');
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 24);
 }
 
