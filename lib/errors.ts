@@ -100,7 +100,7 @@ const systemReasons = new Map([
   ['EDQUOT', "this user's disk quota is used up"],
   ['EEXIST', 'there is something of this name already'],
   ['EISDIR', 'it is a folder'],
-  ['ELOOP', 'its links lead in a circle'],
+  ['ELOOP', 'it is in a circle of symbolic links'],
   ['EMFILE', 'this process has too many open files'],
   ['ENAMETOOLONG', 'its name is too long'],
   ['ENFILE', 'this machine has too many open files'],
