@@ -46,21 +46,40 @@ bool onednnMultipliesBfloat16(const dnnl::engine& engine) {
   return multiplies;
 }
 
-/** The type in which products of elements of `type` are computed. */
-memory::data_type computedType(memory::data_type type, const dnnl::engine& engine) {
-  return type == memory::data_type::bf16 && !onednnMultipliesBfloat16(engine) ? memory::data_type::f32 : type;
-}
-memory::desc computed(const memory::desc& plain, const dnnl::engine& engine) {
-  return {shapeOf(plain), computedType(typeOf(plain), engine), stridesOf(plain)};
+/**
+ * Whether oneDNN 2 computes a product with w [..., depth, columns] wrongly. With AMX and two threads or more, 2.6.3 does
+ * for 49 to 63 columns, few rows, and a w that is the transpose of a matrix in memory.
+ */
+bool isWrongWithTiles(const memory::desc& w) {
+#if DNNL_VERSION_MAJOR >= 3
+  (void)w;
+  return false;
+#else
+  static const bool tiles = dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_amx;
+  const memory::dims shape = shapeOf(w), strides = stridesOf(w);
+  return tiles && shape.back() < 64 && shape.back() % 16 != 0 && strides.back() != 1;
+#endif
 }
 
-/** A primitive with its arguments, which oneDNN divides over the team. If oneDNN does not support the operands' type,
- * they are widened to float32 in scratch memory, and the result is narrowed. */
+/** Whether a product with w in plain memory is computed in float32 if it is one of bfloat16. */
+bool widens(const memory::desc& w, const dnnl::engine& engine) {
+  return !onednnMultipliesBfloat16(engine) || isWrongWithTiles(w);
+}
+memory::data_type computedType(memory::data_type type, bool widened) {
+  return type == memory::data_type::bf16 && widened ? memory::data_type::f32 : type;
+}
+memory::desc computed(const memory::desc& plain, bool widened) {
+  return {shapeOf(plain), computedType(typeOf(plain), widened), stridesOf(plain)};
+}
+
+/** A primitive with its arguments, which oneDNN divides over the team. If it is `widened`, operands of bfloat16 become
+ * float32 in scratch memory, and the result is narrowed. */
 class ProductStep final : public Step {
  public:
-  ProductStep(dnnl::primitive primitive, const memory::desc& scratchpad, const dnnl::engine& engine,
+  ProductStep(dnnl::primitive primitive, bool widened, const memory::desc& scratchpad, const dnnl::engine& engine,
               dnnl::stream stream, size_t scratchBegin)
       : primitive_(std::move(primitive)),
+        widened_(widened),
         engine_(engine),
         scratchpad_(scratchpad, engine, nullptr),
         stream_(std::move(stream)),
@@ -72,7 +91,7 @@ class ProductStep final : public Step {
     execution.arguments[DNNL_ARG_SCRATCHPAD] = scratchpad_;
     size_t end = scratchBegin_ + aligned(scratchpad_.get_desc().get_size());
     for (const auto& [argument, operand] : operands) {
-      const memory::desc description = computed(operand.description, engine_);
+      const memory::desc description = computed(operand.description, widened_);
       const bool widened = typeOf(description) != typeOf(operand.description);
       execution.arguments[argument] = memory(description, engine_, operand.data);
       execution.operands.push_back({argument, operand, widened ? spanOf(description) : 0, end, operand.data});
@@ -138,6 +157,7 @@ class ProductStep final : public Step {
   }
 
   dnnl::primitive primitive_;
+  bool widened_;
   dnnl::engine engine_;
   memory scratchpad_;
   dnnl::stream stream_;
@@ -182,7 +202,9 @@ std::unique_ptr<Step> matrixProduct(const Linear& linear, std::byte* x, const dn
   memory::desc xDescription({rows, depth}, type, Tag::ab),
       yDescription({rows, columns}, dnnlType(linear.y.dtype), Tag::ab);
   memory::desc plain({depth, columns}, type, Tag::ba);  // [columns, depth] row-major, seen as its transpose
-  memory::desc packed({depth, columns}, computedType(type, engine), Tag::any);
+  const bool pack = storageOf(linear.weight).packs(linear.weight);
+  const bool widened = pack ? !onednnMultipliesBfloat16(engine) : widens(plain, engine);
+  memory::desc packed({depth, columns}, computedType(type, widened), Tag::any);
   memory::desc biasDescription;
   if (linear.bias) biasDescription = memory::desc({1, columns}, memory::data_type::f32, Tag::ab);
   memory::desc residualDescription({rows, columns}, memory::data_type::f32, Tag::ab);
@@ -190,17 +212,17 @@ std::unique_ptr<Step> matrixProduct(const Linear& linear, std::byte* x, const dn
                        linear.residual->temporary == linear.y.temporary && linear.residual->offset == linear.y.offset;
   auto attribute = attributes(linear.activation, linear.residual ? &residualDescription : nullptr, inPlace);
 
-  const bool pack = storageOf(linear.weight).packs(linear.weight);
-  auto description = matmulDescription(engine, computed(xDescription, engine), pack ? packed : computed(plain, engine),
-                                       biasDescription, computed(yDescription, engine), attribute);
-  auto step = std::make_unique<ProductStep>(dnnl::matmul(description), description.scratchpad_desc(), engine, stream,
-                                            scratchBegin);
+  auto description =
+      matmulDescription(engine, computed(xDescription, widened), pack ? packed : computed(plain, widened),
+                        biasDescription, computed(yDescription, widened), attribute);
+  auto step = std::make_unique<ProductStep>(dnnl::matmul(description), widened, description.scratchpad_desc(), engine,
+                                            stream, scratchBegin);
   std::unordered_map<int, memory> arguments;
   std::vector<std::pair<int, Operand>> operands{{DNNL_ARG_SRC, {xDescription, x, 0}},
                                                 {DNNL_ARG_DST, {yDescription, addresses.at(linear.y), 0}}};
   if (pack)
     arguments[DNNL_ARG_WEIGHTS] =
-        storageOf(linear.weight).packed(description.weights_desc(), computed(plain, engine), engine, stream);
+        storageOf(linear.weight).packed(description.weights_desc(), computed(plain, widened), engine, stream);
   else
     operands.push_back({DNNL_ARG_WEIGHTS, {plain, addresses.at(linear.weight), 0}});
   if (linear.bias) arguments[DNNL_ARG_BIAS] = memory(biasDescription, engine, addresses.at(*linear.bias));
@@ -213,11 +235,12 @@ std::unique_ptr<Step> matrixProduct(const Linear& linear, std::byte* x, const dn
 
 std::unique_ptr<Step> batchedProduct(const Operand& x, const Operand& w, const Operand& y, const dnnl::engine& engine,
                                      dnnl::stream& stream, size_t scratchBegin) {
+  const bool widened = widens(w.description, engine);
   auto description =
-      matmulDescription(engine, computed(x.description, engine), computed(w.description, engine), memory::desc(),
-                        computed(y.description, engine), attributes(Activation::none, nullptr));
-  auto step = std::make_unique<ProductStep>(dnnl::matmul(description), description.scratchpad_desc(), engine, stream,
-                                            scratchBegin);
+      matmulDescription(engine, computed(x.description, widened), computed(w.description, widened), memory::desc(),
+                        computed(y.description, widened), attributes(Activation::none, nullptr));
+  auto step = std::make_unique<ProductStep>(dnnl::matmul(description), widened, description.scratchpad_desc(), engine,
+                                            stream, scratchBegin);
   step->add({}, {{DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, w}, {DNNL_ARG_DST, y}});
   return step;
 }
