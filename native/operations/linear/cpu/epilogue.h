@@ -7,6 +7,13 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
+/** gelu(x), as exact as a result of type Y can be. */
+template <typename Y>
+inline F geluOf(F x) {
+  if constexpr (sizeof(Y) == sizeof(float)) return gelu(x);
+  return geluCoarse(x);
+}
+
 /** Applies bias, activation and residual to `count` (at most vectorWidth) sums, and stores them as y[row][column ...].
  * */
 template <typename Y>
@@ -15,7 +22,7 @@ inline void finishVector(const LinearArguments& a, F value, int64_t row, int64_t
   const float* residual = a.residual ? a.residual + row * a.columns + column : nullptr;
   Y* y = static_cast<Y*>(a.y) + row * a.columns + column;
   if (a.bias) value += fullVector ? load(a.bias + column) : loadPart(a.bias + column, count);
-  if (a.activation == Activation::gelu) value = gelu(value);
+  if (a.activation == Activation::gelu) value = geluOf<Y>(value);
   if (residual) value += fullVector ? load(residual) : loadPart(residual, count);
   if (fullVector) {
     store(y, value);
