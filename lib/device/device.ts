@@ -23,8 +23,8 @@ export interface DeviceOptions {
   /** CPU threads; by default the cores that this process may use, also by its container's limit of CPU time. */
   threads?: number;
   /**
-   * The CPU's instruction set ('portable', 'avx2', 'avx2-vnni', 'avx512', 'avx512-vnni', 'avx512-bf16'). Default: the
-   * environment variable ONEHEAD_CPU_KERNELS, otherwise the best that the CPU has.
+   * The CPU's instruction set ('portable', 'avx2', 'avx2-vnni', 'avx512', 'avx512-vnni', 'avx512-bf16', 'avx512-amx').
+   * Default: the environment variable ONEHEAD_CPU_KERNELS, otherwise the best that the CPU has.
    */
   kernels?: string;
   /** CUDA: true (the default) uses NVIDIA's cuBLASLt for large products if it is found, false onehead's own kernel. */
@@ -107,6 +107,9 @@ function openFirstUsable<Opened>(open: (kind: string) => Opened): Opened {
   }
 }
 
+/** Whether the CPU kernels of this name multiply bfloat16 natively. @internal */
+export const haveBfloat16Products = (kernels: string): boolean => /bf16|amx/.test(kernels);
+
 /** A CPU or GPU with its own thread, which runs all its jobs in order and outside the event loop. */
 export class Device {
   /** Its name, such as 'cpu' or 'cuda:1'; 'auto' is resolved. */
@@ -137,7 +140,7 @@ export class Device {
     const kernels = options.kernels ?? (process.env.ONEHEAD_CPU_KERNELS || undefined);
     this.#kernels = kernels;
     const open = (name: string) => {
-      const addon = nativeOf(name);
+      const addon = nativeOf(name, kernels);
       const threads = options.threads ?? (name === 'cpu' ? Device.cpu().threads : undefined);
       // The addon quotes a wrong name in its error; `shown` limits its length.
       return { kind: name, addon, native: new addon.Device(shown(name), { ...options, threads, kernels }) };
@@ -167,7 +170,7 @@ export class Device {
    */
   get defaultDtype(): 'float32' | 'float16' | 'bfloat16' {
     if (this.kind !== 'cpu') return 'float16';
-    const chosen = this.#kernels === undefined || this.#kernels.endsWith('bf16');
+    const chosen = this.#kernels === undefined || haveBfloat16Products(this.#kernels);
     return chosen && native().multipliesBfloat16() ? 'bfloat16' : 'float32';
   }
 

@@ -212,9 +212,12 @@ export function nativeClass<Name extends 'VoiceModel' | 'Resampler'>(name: Name,
 
 let loadedEmulated: NativeAddon | null = null;
 
-/** Returns the addon with this kind of device. Throws OneheadError ADDON_UNAVAILABLE or DEVICE_UNAVAILABLE. */
-export function nativeOf(kind: string): NativeAddon {
-  if (!kind.startsWith('cuda-emulated')) return native();
+/**
+ * Returns the addon with this kind of device, and on a CPU with these kernels. Throws OneheadError ADDON_UNAVAILABLE or
+ * DEVICE_UNAVAILABLE.
+ */
+export function nativeOf(kind: string, kernels?: string): NativeAddon {
+  if (!kind.startsWith('cuda-emulated') && !kernels?.endsWith('-emulated')) return native();
   loadedEmulated ??= initialized(loadEmulatedAddon());
   return loadedEmulated;
 }

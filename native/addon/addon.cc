@@ -33,8 +33,8 @@ Napi::Value information(const Napi::CallbackInfo& info) {
     Napi::Object cpuFacts = Napi::Object::New(env);
     cpuFacts.Set("kernels", cpu::defaultKernels().name);
     Napi::Array available = Napi::Array::New(env);
-    for (const char* name : {"portable", "avx2", "avx2-vnni", "avx512", "avx512-vnni", "avx512-bf16"})
-      if (cpu::kernels(name)) available.Set(available.Length(), name);
+    for (int i = 0; const cpu::Kernels* kernels = cpu::availableKernels(i); ++i)
+      available.Set(available.Length(), kernels->name);
     cpuFacts.Set("available", available);
     cpuFacts.Set("multipliesBfloat16", cpu::multipliesBfloat16());
 

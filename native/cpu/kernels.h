@@ -1,7 +1,7 @@
 // The interface of the CPU kernels, which take plain pointers: they know neither tensors nor programs.
 //
 // Every kernel is compiled once for each instruction set (portable, AVX2 and AVX-512 with and without VNNI, AVX-512
-// with bfloat16 products), which is chosen at run time. Every thread of a Team calls a kernel with the same arguments,
+// with bfloat16 products and with AMX), which is chosen at run time. Every thread of a Team calls a kernel with the same arguments,
 // and the kernel divides the work.
 #pragma once
 
@@ -236,7 +236,7 @@ struct Kernel {
 
 /** One instruction set's kernels. */
 struct Kernels {
-  const char* name;  // 'portable', 'avx2', 'avx2-vnni', 'avx512', 'avx512-vnni', 'avx512-bf16'
+  const char* name;  // 'portable', 'avx2', 'avx2-vnni', 'avx512', 'avx512-vnni', 'avx512-bf16', 'avx512-amx'
   /** Whether linearInt16 is faster than products in float32; whether there are products of bfloat16. */
   bool multipliesInt16, multipliesBfloat16;
 #define ONEHEAD_MEMBER(Type, name) Kernel<Type##Arguments> name;
@@ -250,7 +250,9 @@ struct Kernels {
 /** The best kernels that this CPU supports, or those with the given name (null if CPU or build do not have them). */
 const Kernels* kernels();
 const Kernels* kernels(const char* name);
-/** Whether the CPU has bfloat16 products (AVX512-BF16 or AMX). */
+/** Number `index` of those that this CPU supports, from the slowest on; null after the last. */
+const Kernels* availableKernels(int index);
+/** Whether the CPU has bfloat16 products (AVX512-BF16). */
 bool multipliesBfloat16();
 
 }  // namespace onehead::cpu

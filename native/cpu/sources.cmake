@@ -39,14 +39,22 @@ function(onehead_cpu_instruction_set name isa variant)
 endfunction()
 
 onehead_cpu_instruction_set(portable portable portableVariant)
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$" AND NOT ONEHEAD_EMULATION)  # emulation uses no CPU device
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set(ONEHEAD_AVX2 -mavx2 -mfma -mf16c)
   set(ONEHEAD_AVX512 ${ONEHEAD_AVX2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512)
-  onehead_cpu_instruction_set(avx2 avx2 avx2Variant ${ONEHEAD_AVX2})
-  onehead_cpu_instruction_set(avx2-vnni avx2_vnni avx2VnniVariant ${ONEHEAD_AVX2} -mavxvnni)
-  onehead_cpu_instruction_set(avx512 avx512 avx512Variant ${ONEHEAD_AVX512})
-  onehead_cpu_instruction_set(avx512-vnni avx512_vnni avx512VnniVariant ${ONEHEAD_AVX512} -mavx512vnni)
-  onehead_cpu_instruction_set(avx512-bf16 avx512_bf16 avx512Bf16Variant ${ONEHEAD_AVX512} -mavx512vnni -mavx512bf16)
+  set(ONEHEAD_AVX512_BF16 ${ONEHEAD_AVX512} -mavx512vnni -mavx512bf16)
+  if(ONEHEAD_EMULATION) # its CPU device is for tests of kernels for AMX
+    onehead_cpu_instruction_set(amx-emulated amx_emulated amxEmulatedVariant ${ONEHEAD_AVX512_BF16}
+                                -DONEHEAD_EMULATE_TILES)
+  else()
+    onehead_cpu_instruction_set(avx2 avx2 avx2Variant ${ONEHEAD_AVX2})
+    onehead_cpu_instruction_set(avx2-vnni avx2_vnni avx2VnniVariant ${ONEHEAD_AVX2} -mavxvnni)
+    onehead_cpu_instruction_set(avx512 avx512 avx512Variant ${ONEHEAD_AVX512})
+    onehead_cpu_instruction_set(avx512-vnni avx512_vnni avx512VnniVariant ${ONEHEAD_AVX512} -mavx512vnni)
+    onehead_cpu_instruction_set(avx512-bf16 avx512_bf16 avx512Bf16Variant ${ONEHEAD_AVX512_BF16})
+    onehead_cpu_instruction_set(avx512-amx avx512_amx avx512AmxVariant ${ONEHEAD_AVX512_BF16} -mamx-tile -mamx-int8
+                                -mamx-bf16)
+  endif()
 endif()
 
 add_library(onehead_cpu_dispatch OBJECT ${ONEHEAD_CPU_DIRECTORY}/kernels/dispatch.cc)

@@ -10,7 +10,16 @@ export interface TestDevice {
   dtypes: { dtype: 'float32' | 'float16' | 'bfloat16'; tolerance: number }[];
 }
 
-const cpus: TestDevice[] = Device.information().cpu.available.map((kernels) => ({
+/** The emulation is compiled by test/global-setup.ts, except if the package's own addon is tested. */
+const hasEmulation = existsSync(new URL('../../build/emulated/Release/onehead.node', import.meta.url));
+/**
+ * The instruction sets that this machine supports. The kernels for AMX are also tested without it, with emulated tiles,
+ * which need bfloat16 products.
+ */
+const instructionSets: string[] = Device.information().cpu.available;
+if (hasEmulation && instructionSets.includes('avx512-bf16')) instructionSets.push('amx-emulated');
+
+const cpus: TestDevice[] = instructionSets.map((kernels) => ({
   name: `cpu (${kernels})`,
   kind: 'cpu',
   open: () => new Device('cpu', { kernels, threads: 2 }),
@@ -48,8 +57,7 @@ function cudas(kind: string): TestDevice[] {
 /** `npm run test:gpu` requires the real device and fails without one; all other runs use its emulation. */
 export const gpu = process.env.ONEHEAD_TEST_GPU === '1';
 export const cudaKind = gpu ? 'cuda' : 'cuda-emulated';
-/** The emulation is compiled by test/global-setup.ts, except if the package's own addon is tested. */
-export const hasCuda = gpu || existsSync(new URL('../../build/emulated/Release/onehead.node', import.meta.url));
+export const hasCuda = gpu || hasEmulation;
 export const devices: TestDevice[] = gpu ? cudas('cuda') : [...cpus, ...(hasCuda ? cudas('cuda-emulated') : [])];
 
 export interface CaseDevice extends Omit<TestDevice, 'open'> {
@@ -69,9 +77,8 @@ export const caseDevices: CaseDevice[] = [
 ];
 
 function everyCpu() {
-  const { available } = Device.information().cpu;
   const threads = [1, 2, 3];
-  return available.flatMap((kernels) =>
+  return instructionSets.flatMap((kernels) =>
     threads.map((threads) => ({
       name: `${kernels}, threads ${threads}`,
       device: new Device('cpu', { kernels, threads }),

@@ -6,7 +6,7 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { cpus, homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { refuse } from '../../checks.js';
-import { Device } from '../../device/device.js';
+import { Device, haveBfloat16Products } from '../../device/device.js';
 import type { Operations } from '../../device/operations.js';
 import type { Program } from '../../device/program.js';
 import type { Tensor } from '../../device/tensor.js';
@@ -136,7 +136,7 @@ async function stepProduct(device: Device, values: FloatingType, owned: { dispos
 }
 
 /** Whether oneDNN and 16-bit integers are both candidates for products in bfloat16. */
-const hasBothProducts = (): boolean => Device.cpu().kernels.endsWith('bf16');
+const hasBothProducts = (): boolean => haveBfloat16Products(Device.cpu().kernels);
 
 async function measure(device: Device): Promise<TypeTimes> {
   const owned: { dispose(): void }[] = [];

@@ -5,6 +5,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace onehead::cpu {
@@ -16,6 +18,8 @@ extern const Kernels avx2VnniVariant;
 extern const Kernels avx512Variant;
 extern const Kernels avx512VnniVariant;
 extern const Kernels avx512Bf16Variant;
+extern const Kernels avx512AmxVariant;
+extern const Kernels amxEmulatedVariant;
 
 namespace {
 
@@ -37,13 +41,14 @@ class Features {
     avx2 = savesAvx && fused && halves && bit(b, 5);
     avx512 = avx2 && savesAvx512 && bit(b, 16) && bit(b, 17) && bit(b, 30) && bit(b, 31);  // f, dq, bw, vl
     avx512Vnni = avx512 && bit(c, 11);
-    amxBf16 = avx512 && bit(d, 22);
+    const bool tiles = avx512 && bit(d, 22) && bit(d, 24) && bit(d, 25);  // bfloat16, tiles, int8
     if (a < 1 || !__get_cpuid_count(7, 1, &a, &b, &c, &d)) return;
     avx2Vnni = avx2 && bit(a, 4);
     avx512Bf16 = avx512Vnni && bit(a, 5);
+    avx512Amx = avx512Bf16 && tiles && mayUseTiles();
   }
 
-  bool avx2 = false, avx2Vnni = false, avx512 = false, avx512Vnni = false, avx512Bf16 = false, amxBf16 = false;
+  bool avx2 = false, avx2Vnni = false, avx512 = false, avx512Vnni = false, avx512Bf16 = false, avx512Amx = false;
 
  private:
   static bool bit(unsigned word, int index) { return (word >> index & 1) != 0; }
@@ -54,12 +59,19 @@ class Features {
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     return low;
   }
+
+  /** Asks Linux to let this process use tiles, whose registers are 8 KiB. Refused by an old kernel, a sandbox, or if a
+   * thread's stack for signals is too small for them. */
+  static bool mayUseTiles() {
+    constexpr long requestPermission = 0x1023, tileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+    return syscall(SYS_arch_prctl, requestPermission, tileData) == 0;
+  }
 };
 
 #else
 
 struct Features {
-  bool avx2 = false, avx2Vnni = false, avx512 = false, avx512Vnni = false, avx512Bf16 = false, amxBf16 = false;
+  bool avx2 = false, avx2Vnni = false, avx512 = false, avx512Vnni = false, avx512Bf16 = false, avx512Amx = false;
 };
 
 #endif
@@ -74,7 +86,7 @@ bool hasAvx2Vnni() { return features().avx2Vnni; }
 bool hasAvx512() { return features().avx512; }
 bool hasAvx512Vnni() { return features().avx512Vnni; }
 bool hasAvx512Bf16() { return features().avx512Bf16; }
-bool hasAmxBf16() { return features().amxBf16; }
+bool hasAvx512Amx() { return features().avx512Amx; }
 
 bool always() { return true; }
 
@@ -85,6 +97,9 @@ struct Candidate {
 
 // Best first.
 const Candidate candidates[] = {
+#if defined(ONEHEAD_HAVE_AVX512_AMX)
+    {&avx512AmxVariant, hasAvx512Amx},
+#endif
 #if defined(ONEHEAD_HAVE_AVX512_BF16)
     {&avx512Bf16Variant, hasAvx512Bf16},
 #endif
@@ -101,6 +116,9 @@ const Candidate candidates[] = {
     {&avx2Variant, hasAvx2},
 #endif
     {&portableVariant, always},
+#if defined(ONEHEAD_HAVE_AMX_EMULATED)
+    {&amxEmulatedVariant, hasAvx512Bf16},  // for tests
+#endif
 };
 
 }  // namespace
@@ -117,6 +135,13 @@ const Kernels* kernels(const char* name) {
   return nullptr;
 }
 
-bool multipliesBfloat16() { return hasAvx512Bf16() || hasAmxBf16(); }
+const Kernels* availableKernels(int index) {
+  constexpr int count = sizeof candidates / sizeof candidates[0];
+  for (int i = count - 1; i >= 0; --i)
+    if (candidates[i].supported() && index-- == 0) return candidates[i].kernels;
+  return nullptr;
+}
+
+bool multipliesBfloat16() { return hasAvx512Bf16(); }
 
 }  // namespace onehead::cpu

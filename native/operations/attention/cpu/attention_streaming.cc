@@ -4,18 +4,25 @@
 // A unit of work is a tile of queryTile queries of one head. The keys and values of a head are packed once into the
 // thread's own scratch memory and serve all its tiles. Scores, weights and sums of a tile stay in the L1 cache.
 #include "attention_int16.h"
+#include "attention_tiles.h"
 #include "cpu/kernels/family.h"
 #include "cpu/kernels/math.h"
 
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
+/** With tiles, a query's sums are rescaled only if its maximum has grown by more than a factor of 2^keptGrowth, as in
+ * FlashAttention-4. Otherwise most tiles of keys would rescale some query of the tile. */
+constexpr float keptGrowth = 8;
 constexpr float lowestScore = -1e30f;  // below any score, but finite, so that differences are not NaN
 
-/** The words that are multiplied: float32, or pairs of bfloat16 or int16. */
-enum class Words { floats, bfloat16, int16 };
+/** The words that are multiplied: float32, or pairs of bfloat16 (by vectors or by tiles) or int16. */
+enum class Words { floats, bfloat16, int16, tiles };
 /** Those for bfloat16 elements. */
-constexpr Words bfloat16Words = pairsBfloat16 ? Words::bfloat16 : multipliesInt16 ? Words::int16 : Words::floats;
+constexpr Words bfloat16Words = multipliesTiles   ? Words::tiles
+                                : pairsBfloat16   ? Words::bfloat16
+                                : multipliesInt16 ? Words::int16
+                                                  : Words::floats;
 /** Below this number of queries, packing keys and values as integers takes longer than products of floats. */
 constexpr int64_t manyQueries = 64;
 
@@ -26,19 +33,29 @@ Words wordsOf(const AttentionArguments& a) {
   return bfloat16Words == Words::int16 && (a.causal || a.queries < manyQueries) ? Words::floats : bfloat16Words;
 }
 
+PackedSize sizeOf(const AttentionArguments& a, int64_t keys, Words words) {
+  PackedSize size(a.headSize, keys, words != Words::floats);
+  if (words == Words::tiles) {
+    size.depth = roundUp(size.depth, tileBytes / 4);
+    size.columns = roundUp(size.columns, tileRows);
+  }
+  return size;
+}
+
 /** Offsets in a thread's scratch memory, in floats. */
 struct Layout {
-  int64_t keys, values, queries, scores, sums, perThread;
+  int64_t keys, values, queries, scores, next, sums, perThread;
   int64_t keyScales, valueScales, queryScales, row;  // of int16
 
   Layout(const AttentionArguments& a, Words words) {
     const bool pairs = words != Words::floats;
-    const PackedSize size(a.headSize, a.keys, pairs);
+    const PackedSize size = sizeOf(a, a.keys, words);
     keys = 0;
     values = keys + roundUp(size.keyWords(), 16);
     queries = values + roundUp(size.valueWords(pairs), 16);
     scores = queries + size.depth * queryTile;
-    sums = scores + keyTile * queryTile;
+    next = scores + keyTile * queryTile;  // with tiles, the scores of the tile of keys after this one
+    sums = next + (words == Words::tiles ? keyTile * queryTile : 0);
     keyScales = roundUp(sums + size.columns * queryTile, 16);
     perThread = keyScales;
     if (words != Words::int16) return;
@@ -52,7 +69,8 @@ struct Layout {
 /** Size is the head size if it is known at compile time, so that strides are constants; otherwise 0. */
 template <typename T, Words words, int Size>
 class Streaming {
-  static constexpr bool Int16 = words == Words::int16, Pairs = words == Words::bfloat16;
+  static constexpr bool Int16 = words == Words::int16, Tiles = words == Words::tiles;
+  static constexpr bool Pairs = words == Words::bfloat16 || Tiles;
 
  public:
   Streaming(const AttentionArguments& arguments, const Team& team) : a_(arguments), team_(team) {
@@ -62,6 +80,7 @@ class Streaming {
     values_ = threadScratch + layout.values;
     queries_ = threadScratch + layout.queries;
     scores_ = threadScratch + layout.scores;
+    next_ = threadScratch + layout.next;
     sums_ = threadScratch + layout.sums;
     if constexpr (Int16) {
       keyScales_ = threadScratch + layout.keyScales;
@@ -118,7 +137,7 @@ class Streaming {
 
   void pack(int64_t row, int64_t head) {
     const int64_t count = keysOf(a_, row), begin = head * a_.headSize;
-    const PackedSize size(a_.headSize, count, words != Words::floats);
+    const PackedSize size = sizeOf(a_, count, words);
     const T* k = firstKey<T>(a_, a_.k, row) + begin;
     const T* v = firstKey<T>(a_, a_.v, row) + begin;
     if constexpr (Int16) {
@@ -126,14 +145,18 @@ class Streaming {
       packValuesInt16(v, a_.v.rowStride, count, a_.headSize, size, values_, valueScales_);
     } else {
       packKeys<T, Pairs>(k, a_.k.rowStride, count, a_.headSize, size, keys_);
-      packValues<T, Pairs>(v, a_.v.rowStride, count, a_.headSize, size, values_);
+      if constexpr (Tiles) {
+        packValueTiles(v, a_.v.rowStride, count, a_.headSize, size, values_);
+      } else {
+        packValues<T, Pairs>(v, a_.v.rowStride, count, a_.headSize, size, values_);
+      }
     }
   }
 
   template <int Vectors>
   void attend(int64_t b, int64_t row, int64_t head, int64_t first) {
     const int64_t rows = min(Vectors * vectorWidth, a_.queries - first);
-    const PackedSize size(a_.headSize, keysOf(a_, row), words != Words::floats);
+    const PackedSize size = sizeOf(a_, keysOf(a_, row), words);
     const T* q = rowOf<T>(a_.q, b, first) + head * a_.headSize;
     if constexpr (Int16) {
       packQueriesInt16(q, a_.q.rowStride, rows, a_.headSize, size, querySign(a_), row_, queries_, queryScales_);
@@ -155,20 +178,47 @@ class Streaming {
       maxima[c] = splat(lowestScore);
       totals[c] = F{};
     }
+    // With tiles, the scores of the next tile of keys are computed beside the weights of this one.
+    F nextHighest[Vectors];
+    int64_t nextKey = 0;
+    auto scoreNext = [&](int64_t block) __attribute__((always_inline)) {
+      if constexpr (Tiles) {
+        if (nextKey >= end) return;
+        if (block < keyTile)
+          scoreTiles<Vectors, Size / 2>(keys_, queries_, size, nextKey + block, next_ + block * queryTile);
+        if (block == 0) {
+          for (int c = 0; c < Vectors; ++c) nextHighest[c] = splat(lowestScore);
+        } else {
+          const int64_t before = block - tileRows;
+          maskTile<Vectors>(nextKey + before, seen, nextKey + keyTile > fewest, next_ + before * queryTile,
+                            nextHighest);
+        }
+      }
+    };
+    if constexpr (Tiles)
+      for (int64_t block = 0; block <= keyTile; block += tileRows) scoreNext(block);
     for (int64_t key = 0; key < end; key += keyTile) {
       F highest[Vectors], old[Vectors];
-      for (int c = 0; c < Vectors; ++c) highest[c] = splat(lowestScore);
+      for (int c = 0; c < Vectors; ++c) highest[c] = Tiles ? nextHighest[c] : splat(lowestScore);
       const bool masked = key + keyTile > fewest;
       if constexpr (Int16) {
         scoreTileInt16<Vectors, Size / 2>(keys_, keyScales_, queries_, size, key, seen, masked, scores_, highest);
+      } else if constexpr (Tiles) {
+        float* scores = scores_;
+        scores_ = next_;
+        next_ = scores;
+        nextKey = key + keyTile;
       } else {
         scoreTile<Pairs, Vectors, Pairs ? Size / 2 : Size>(keys_, queries_, size, key, seen, masked, scores_, highest);
       }
       writeScores(a_, b, head, first, rows, key, scores_, Int16 ? queryScales_ : nullptr);
-      computeWeights<Vectors>(factors, highest, maxima, totals, old);
+      computeWeights<Vectors>(factors, highest, maxima, totals, old, scoreNext);
+      scoreNext(keyTile);
       if constexpr (Int16) {
         valueTileInt16<Vectors>(values_ + key / 2 * size.columns, valueScales_ + key / keyTile * size.columns, scores_,
                                 size, old, sums_);
+      } else if constexpr (Tiles) {
+        valueTiles<Vectors>(values_ + key / 2 * size.columns, scores_, size, old, sums_);
       } else {
         valueTile<Pairs, Vectors>(values_ + (Pairs ? key / 2 : key) * size.columns, scores_, size, old, sums_);
       }
@@ -179,13 +229,16 @@ class Streaming {
     writeValues(sums_, scale, rows, a_.headSize, output(b, head, first), stride);
   }
 
-  /** Replaces the tile's scores by weights relative to the new maxima; `old` rescales the earlier sums. */
-  template <int Vectors>
-  void computeWeights(const F* factors, const F* highest, F* maxima, F* totals, F* old) {
+  /** Replaces the tile's scores by weights relative to the new maxima; `old` rescales the earlier sums. Calls
+   * `beside(row)` every 16 rows. */
+  template <int Vectors, typename Beside>
+  void computeWeights(const F* factors, const F* highest, F* maxima, F* totals, F* old, Beside beside) {
     F factor[Vectors], lowered[Vectors], largest = {};
     for (int c = 0; c < Vectors; ++c) {
       factor[c] = factors[c] * splat(log2E);
-      const F maximum = max(maxima[c], highest[c] * factor[c]);  // base 2, rounded once for all uses
+      const F tileMaximum = highest[c] * factor[c];
+      F maximum = max(maxima[c], tileMaximum);  // base 2, rounded once for all uses
+      if constexpr (Tiles) maximum = tileMaximum > maxima[c] + splat(keptGrowth) ? maximum : maxima[c];
       old[c] = exp2(maxima[c] - maximum);
       maxima[c] = maximum;
       lowered[c] = -maximum;
@@ -204,6 +257,7 @@ class Streaming {
     constexpr bool coarse = words != Words::floats;
     constexpr int rowStep = coarse ? 2 : 1, scale = Int16 ? weightScale : 1;
     for (int64_t row = 0; row < keyTile; row += rowStep) {
+      if (row % 16 == 0) beside(row);
       float* from = scores_ + row * queryTile;
       ONEHEAD_UNROLL(3)
       for (int c = 0; c < Vectors; ++c) {
@@ -223,7 +277,7 @@ class Streaming {
 
   const AttentionArguments& a_;
   const Team& team_;
-  float *keys_, *values_, *queries_, *scores_, *sums_;
+  float *keys_, *values_, *queries_, *scores_, *next_, *sums_;
   float *keyScales_, *valueScales_, *queryScales_, *row_;  // of int16
 };
 
@@ -240,6 +294,9 @@ void attentionStreaming(const AttentionArguments& a, const Team& team) {
                  : Streaming<float, Words::floats, 0>(a, team).run();
   if constexpr (bfloat16Words == Words::int16)
     if (wordsOf(a) == Words::floats) return Streaming<Bf16, Words::floats, 0>(a, team).run();
+#if ONEHEAD_TILES
+  const TileUse use;
+#endif
   return usual ? Streaming<Bf16, bfloat16Words, 64>(a, team).run() : Streaming<Bf16, bfloat16Words, 0>(a, team).run();
 }
 

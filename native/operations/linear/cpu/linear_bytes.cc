@@ -4,7 +4,8 @@
 // are widened to float32 in registers, and x is not rounded. For one row, reading w is the bound either way.
 //
 // Few rows: a thread owns a contiguous range of w's panels and reads each once. Many rows: it owns a range of rows,
-// whose quantized form stays in the L2 cache while it passes over all panels.
+// whose quantized form stays in the L2 cache while it passes over all panels. With AMX, four rows or more are multiplied
+// in tiles (linear_bytes_tiles.h).
 //
 // History
 //   Base with one thread, CPU milliseconds against bfloat16's (docs/performance.md): encoder 152 against 191, of which
@@ -13,6 +14,7 @@
 #include "cpu/kernels/bytes.h"
 #include "cpu/kernels/family.h"
 #include "cpu/kernels/math.h"
+#include "linear_bytes_tiles.h"
 #include "panels.h"
 
 namespace onehead::cpu::ONEHEAD_ISA {
@@ -20,32 +22,11 @@ namespace {
 
 constexpr int64_t manyRows = 64;         // from this many rows on, threads divide rows instead of panels
 constexpr int64_t blockRows = 96;        // rows that pass over all panels together
+constexpr int64_t fewestTiledRows = 4;   // below, a tile would be mostly empty
 constexpr int64_t prefetchBytes = 4096;  // prefetch distance in w
 // Rows of x and panels at once, so that all sums stay in registers.
 constexpr int maxRows = vectorWidth == 16 ? 12 : vectorWidth == 8 ? 4 : 2;
 constexpr int maxPanels = vectorWidth == 16 ? 2 : 1;
-
-constexpr int64_t groupsOf(int64_t depth) { return (depth + 3) / 4; }
-
-/** How rows of x are prepared: as words of int8. */
-struct Quantized {
-  using Word = int32_t;
-  static constexpr int64_t wordsOf(int64_t depth) { return groupsOf(depth) * Bytes::wordsPerGroup; }
-};
-/** As float32. */
-struct Widened {
-  using Word = float;
-  static constexpr int64_t wordsOf(int64_t depth) { return groupsOf(depth) * 4; }
-};
-
-/** Prepared rows: `words` of each, and for Quantized its scale and the sum of its int8 elements. */
-template <typename Kind>
-struct Rows {
-  typename Kind::Word* words;
-  float* scales;
-  int32_t* sums;
-  int64_t stride;
-};
 
 void prepareRow(const LinearArguments& a, const Rows<Quantized>& to, int64_t at, const float* x, int8_t* bytes) {
   to.scales[at] = quantizeRow<float>(x, a.depth, bytes);
@@ -184,20 +165,6 @@ void overPanels(const LinearArguments& a, const Rows<Kind>& x, int64_t row, int6
   for (; panel < end; ++panel) tiles<Kind, maxRows, 1>(a, x, 0, row, count, panel, true);
 }
 
-/** Prepared rows in a buffer, in units of 64 bytes. */
-template <typename Kind>
-Rows<Kind> rowsIn(void* buffer, int64_t rows, int64_t depth) {
-  Rows<Kind> result;
-  result.stride = roundUp(Kind::wordsOf(depth), 16);
-  result.words = static_cast<typename Kind::Word*>(buffer);
-  result.scales = reinterpret_cast<float*>(result.words + rows * result.stride);
-  result.sums = reinterpret_cast<int32_t*>(result.scales + roundUp(rows, 16));
-  return result;
-}
-template <typename Kind>
-static inline int64_t rowWords(int64_t rows, int64_t depth) {
-  return rows * roundUp(Kind::wordsOf(depth), 16) + 2 * roundUp(rows, 16);
-}
 /** Scratch for one row as float32 and as int8, in words. */
 static inline int64_t rowScratchWords(int64_t depth) { return roundUp(depth, 16) + roundUp(depth + 4, 64) / 4; }
 
@@ -241,15 +208,16 @@ float quantizeRow(const float* x, int64_t count, int8_t* q) { return quantizeRow
 
 size_t linearBytesScratch(const LinearArguments& a, int threads) {
   const int64_t rows = a.rows, depth = a.depth;
-  const int64_t few =
-      max(rowWords<Quantized>(min(rows, manyRows), depth), rowWords<Widened>(min(rows, manyRows), depth)) +
-      threads * rowScratchWords(depth);
-  const int64_t many = threads * (max(rowWords<Quantized>(blockRows, depth), rowWords<Widened>(blockRows, depth)) +
-                                  rowScratchWords(depth));
+  const int64_t few = max(rowWords<Tiled>(min(rows, manyRows), depth), rowWords<Widened>(min(rows, manyRows), depth)) +
+                      threads * rowScratchWords(depth);
+  const int64_t many =
+      threads * (max(rowWords<Tiled>(blockRows, depth), rowWords<Widened>(blockRows, depth)) + rowScratchWords(depth));
   return size_t(rows >= manyRows ? max(few, many) : few) * sizeof(float);
 }
 
 void linearBytes(const LinearArguments& a, const Team& team) {
+  if constexpr (multipliesTiles)
+    if (a.quantized && a.rows >= fewestTiledRows) return linear<Tiled>(a, team);
   if (a.quantized) return linear<Quantized>(a, team);
   linear<Widened>(a, team);
 }
