@@ -47,23 +47,28 @@ bool onednnMultipliesBfloat16(const dnnl::engine& engine) {
 }
 
 /**
- * Whether oneDNN 2 computes a product with w [..., depth, columns] wrongly. With AMX and two threads or more, 2.6.3 does
- * for 49 to 63 columns, few rows, and a w that is the transpose of a matrix in memory.
+ * Whether oneDNN 2 computes a product with w [..., depth, columns] wrongly, in plain memory or packed. With AMX and two
+ * threads or more, 2.6.3 does for a depth of 63, any w and more than a few rows, if it does not end the process with an
+ * illegal instruction; and for 49 to 63 columns, any number of rows, and a w in plain memory that is the transpose of a
+ * matrix.
  */
-bool isWrongWithTiles(const memory::desc& w) {
+bool isWrongWithTiles(const memory::desc& w, bool packed) {
 #if DNNL_VERSION_MAJOR >= 3
-  (void)w;
+  (void)w, (void)packed;
   return false;
 #else
   static const bool tiles = dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_amx;
   const memory::dims shape = shapeOf(w), strides = stridesOf(w);
-  return tiles && shape.back() < 64 && shape.back() % 16 != 0 && strides.back() != 1;
+  if (!tiles) return false;
+  if (shape[shape.size() - 2] == 63) return true;
+  return !packed && shape.back() < 64 && shape.back() % 16 != 0 && strides.back() != 1;
 #endif
 }
 
-/** Whether a product with w in plain memory is computed in float32 if it is one of bfloat16. */
-bool widens(const memory::desc& w, const dnnl::engine& engine) {
-  return !onednnMultipliesBfloat16(engine) || isWrongWithTiles(w);
+/** Whether a product with w is computed in float32 if it is one of bfloat16. `w` is as in plain memory also if it is
+ * `packed`. */
+bool widens(const memory::desc& w, const dnnl::engine& engine, bool packed = false) {
+  return !onednnMultipliesBfloat16(engine) || isWrongWithTiles(w, packed);
 }
 memory::data_type computedType(memory::data_type type, bool widened) {
   return type == memory::data_type::bf16 && widened ? memory::data_type::f32 : type;
@@ -203,7 +208,7 @@ std::unique_ptr<Step> matrixProduct(const Linear& linear, std::byte* x, const dn
       yDescription({rows, columns}, dnnlType(linear.y.dtype), Tag::ab);
   memory::desc plain({depth, columns}, type, Tag::ba);  // [columns, depth] row-major, seen as its transpose
   const bool pack = storageOf(linear.weight).packs(linear.weight);
-  const bool widened = pack ? !onednnMultipliesBfloat16(engine) : widens(plain, engine);
+  const bool widened = widens(plain, engine, pack);
   memory::desc packed({depth, columns}, computedType(type, widened), Tag::any);
   memory::desc biasDescription;
   if (linear.bias) biasDescription = memory::desc({1, columns}, memory::data_type::f32, Tag::ab);

@@ -84,10 +84,10 @@ static inline void maskTile(int64_t key, const I* seen, bool masked, float* scor
 template <int Vectors>
 static inline void valueTiles(const float* packedValues, const float* weights, const PackedSize& size, const F* old,
                               float* values) {
-  F lowest = old[0];
-  for (int c = 1; c < Vectors; ++c) lowest = min(lowest, old[c]);
+  F lowest = splat(1.0f);
+  for (int c = 0; c < Vectors; ++c) lowest = min(old[c], lowest);  // a query's NaN must not hide another query's factor
   // Most tiles have no score above those before them.
-  if (!(-maxLane(-lowest) == 1.0f))
+  if (-maxLane(-lowest) < 1.0f)
     for (int64_t d = 0; d < size.columns; ++d)
       for (int c = 0; c < Vectors; ++c) {
         float* value = values + d * queryTile + c * vectorWidth;
