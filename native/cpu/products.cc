@@ -57,7 +57,9 @@ bool isWrongWithTiles(const memory::desc& w, bool packed) {
   (void)w, (void)packed;
   return false;
 #else
-  static const bool tiles = dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_amx;
+  // Later instruction sets include the bits of earlier ones.
+  constexpr unsigned amx = unsigned(dnnl::cpu_isa::avx512_core_amx);
+  static const bool tiles = (unsigned(dnnl::get_effective_cpu_isa()) & amx) == amx;
   const memory::dims shape = shapeOf(w), strides = stridesOf(w);
   if (!tiles) return false;
   if (shape[shape.size() - 2] == 63) return true;

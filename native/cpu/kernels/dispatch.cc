@@ -63,8 +63,12 @@ class Features {
   /** Asks Linux to let this process use tiles, whose registers are 8 KiB. Refused by an old kernel, a sandbox, or if a
    * thread's stack for signals is too small for them. */
   static bool mayUseTiles() {
-    constexpr long requestPermission = 0x1023, tileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-    return syscall(SYS_arch_prctl, requestPermission, tileData) == 0;
+    // ARCH_GET_XCOMP_PERM, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+    constexpr long getPermissions = 0x1022, requestPermission = 0x1023, tileData = 18;
+    uint64_t permissions = 0;
+    return syscall(SYS_arch_prctl, requestPermission, tileData) == 0 &&
+           // a sandbox may claim that the request succeeded
+           syscall(SYS_arch_prctl, getPermissions, &permissions) == 0 && (permissions >> tileData & 1) != 0;
   }
 };
 

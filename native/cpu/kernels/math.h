@@ -80,7 +80,7 @@ static inline F gelu(F x) {
 }
 
 /**
- * The same with an absolute error below 1e-4 |x|, enough if the result becomes bfloat16, in half the instructions: x
+ * The same with an absolute error below 1e-4 |x|, a 40th of the rounding of x to bfloat16, in half the instructions: x
  * times the logistic function of x P(x^2), where P is fitted to the logit of the normal distribution.
  */
 static inline F geluCoarse(F x) {
