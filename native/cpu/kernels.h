@@ -1,8 +1,8 @@
 // The interface of the CPU kernels, which take plain pointers: they know neither tensors nor programs.
 //
 // Every kernel is compiled once for each instruction set (portable, AVX2 and AVX-512 with and without VNNI, AVX-512
-// with bfloat16 products and with AMX), which is chosen at run time. Every thread of a Team calls a kernel with the same arguments,
-// and the kernel divides the work.
+// with bfloat16 products and with AMX), which is chosen at run time. Every thread of a Team calls a kernel with the
+// same arguments, and the kernel divides the work.
 #pragma once
 
 #include <cstddef>

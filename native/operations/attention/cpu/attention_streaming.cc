@@ -12,8 +12,8 @@ namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
 /** With tiles, a query's sums are rescaled only if its maximum has grown by more than a factor of 2^keptGrowth, as in
- * FlashAttention-4. Otherwise most tiles of keys would rescale some query of the tile. Sums, of at most 2^keptGrowth times the values each,
- * are finite for values up to 1e30. */
+ * FlashAttention-4. Otherwise most tiles of keys would rescale some query of the tile. Each element of a sum is at most
+ * 2^keptGrowth times a value, so sums are finite for values up to 1e30. */
 constexpr float keptGrowth = 8;
 constexpr float lowestScore = -1e30f;  // below any score, but finite, so that differences are not NaN
 

@@ -3,6 +3,7 @@
 //
 //   scores^T[key, query]: 16 keys by 16 queries, 32 of the head size at a time
 //   values^T[d, query]: 16 of the head size by 16 queries, 32 keys at a time
+//
 // History
 //   1,500 positions, 8 heads, one thread of an Intel Xeon (family 6, model 207), CPU milliseconds on a busy machine:
 //   bfloat16 vectors 62, tiles 14.1; rescaling sums only where a maximum grows much, and a shorter exponential, 12.6;
@@ -48,8 +49,8 @@ static inline void eachTile(Act act) {
   if constexpr (Count > 2) act.template operator()<2>();
 }
 
-/** The scores of 16 keys from `key` on, [key][queryTile], neither masked nor yet in memory when it returns: reading them
- * at once would wait. */
+/** The scores of 16 keys from `key` on, [key][queryTile]. They are not masked, and not yet in memory when it returns:
+ * reading them at once would wait. */
 template <int Vectors, int Depth>
 static inline void scoreTiles(const float* packedKeys, const float* packedQueries, const PackedSize& size, int64_t key,
                               float* scores) {

@@ -4,8 +4,8 @@
 // are widened to float32 in registers, and x is not rounded. For one row, reading w is the bound either way.
 //
 // Few rows: a thread owns a contiguous range of w's panels and reads each once. Many rows: it owns a range of rows,
-// whose quantized form stays in the L2 cache while it passes over all panels. With AMX, four rows or more are multiplied
-// in tiles (linear_bytes_tiles.h).
+// whose quantized form stays in the L2 cache while it passes over all panels. With AMX, four rows or more are
+// multiplied in tiles (linear_bytes_tiles.h).
 //
 // History
 //   Base with one thread, CPU milliseconds against bfloat16's (docs/performance.md): encoder 152 against 191, of which
