@@ -135,7 +135,7 @@ describe('a store', () => {
       ['/sys/onehead/deep', /\/sys belongs to the system/],
       ['/dev/onehead', /\/dev belongs to the system/],
       [join(folder, 'file'), /it is a file, not a folder/],
-      [join(folder, 'file/below'), /not a directory/],
+      [join(folder, 'file/below'), /a part of its path is no folder/],
       [join(folder, 'link'), /\/proc belongs to the system/],
     ];
     symlinkSync('/proc/onehead', join(folder, 'nowhere'));
